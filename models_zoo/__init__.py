@@ -1,0 +1,1 @@
+"""The zoo: architectures, safe checkpoint loading, and cards; knows nobody."""

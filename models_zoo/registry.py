@@ -1,0 +1,96 @@
+"""What an architecture is, and how one file adds one."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+
+class ZooError(Exception):
+    """Anything wrong with an architecture, its parameters or a checkpoint; the message names the remedy."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A built network and where its parts are; every place is a dotted module path inside `module`.
+
+    `stages` maps a stage's name to the module whose OUTPUT is that stage's feature map, (B, C, [D,] H, W),
+    in order from input to output: "encoder" always, then "decoder_1" .. "decoder_n" where there is a decoder.
+    """
+
+    module: nn.Module
+    last_encoder_norm: str | None
+    stages: Mapping[str, str]
+    head: str
+    divisor: int = 1  # every spatial size must be a multiple of this
+    unused_prefixes: Mapping[str, str] = field(default_factory=dict)  # key prefix left out on purpose -> why
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A registered build function: `build(spatial_dims=, in_channels=, classes=, **parameters) -> Network`."""
+
+    name: str
+    summary: str
+    tasks: tuple[str, ...]
+    spatial_dims: tuple[int, ...]
+    build: Callable[..., Network]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Names and defaults of what `build` takes beyond spatial_dims, in_channels and classes."""
+        common = {"spatial_dims", "in_channels", "classes"}
+        signature = inspect.signature(self.build).parameters
+        return {name: p.default for name, p in signature.items() if name not in common}
+
+
+_REGISTRY: dict[str, Architecture] = {}
+
+
+def register(
+    *, summary: str, tasks: tuple[str, ...], spatial_dims: tuple[int, ...]
+) -> Callable[[Callable[..., Network]], Callable[..., Network]]:
+    """Make the decorated build function the architecture of its own name."""
+
+    def add(build: Callable[..., Network]) -> Callable[..., Network]:
+        name = build.__name__
+        _REGISTRY[name] = Architecture(name, summary, tasks, spatial_dims, build)
+        return build
+
+    return add
+
+
+def architectures() -> dict[str, Architecture]:
+    """Every registered architecture by name (scans `models_zoo.architectures`)."""
+    package = importlib.import_module("models_zoo.architectures")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+    return dict(_REGISTRY)
+
+
+def build(name: str, *, spatial_dims: int, in_channels: int, classes: int, **parameters: Any) -> Network:
+    """Build architecture `name`; ZooError names an unknown architecture, parameter, or unfit dimension."""
+    known = architectures()
+    if name not in known:
+        raise ZooError(f"architecture: {name!r} is not known; use one of {', '.join(sorted(known))}")
+    architecture = known[name]
+    unknown = set(parameters) - set(architecture.parameters)
+    if unknown:
+        raise ZooError(
+            f"parameters: {name} has no {', '.join(sorted(unknown))}; it takes "
+            f"{', '.join(architecture.parameters) or 'none'}"
+        )
+    if spatial_dims not in architecture.spatial_dims:
+        raise ZooError(f"spatial_dims: {name} is built for {architecture.spatial_dims}, not {spatial_dims}")
+    try:
+        return architecture.build(
+            spatial_dims=spatial_dims, in_channels=in_channels, classes=classes, **parameters
+        )
+    except (TypeError, ValueError, KeyError, RuntimeError) as error:
+        raise ZooError(f"parameters: {name} can't be built with {parameters}: {error}") from error

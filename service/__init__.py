@@ -1,0 +1,1 @@
+"""The service: HTTP in, rows and messages out; runs without torch."""

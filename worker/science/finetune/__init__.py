@@ -1,0 +1,1 @@
+"""Training on the target: one loop, methods as data plus functions."""

@@ -1,0 +1,1 @@
+"""One measure of transferability a file; each registers its score function."""

@@ -1,0 +1,76 @@
+"""What a measure is, and how one file adds one."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+from worker.science.errors import NotApplicableError, ScienceError
+from worker.science.evidence import Evidence
+
+# Flags that say a score can't be ranked by; a candidate carrying one stands after all others.
+NOT_APPLICABLE = "not_applicable"
+SATURATED = "saturated"
+DEGENERATE = "degenerate"
+
+
+@dataclass(frozen=True)
+class Score:
+    """One measure's number for one candidate (higher is better), or the reason there is none."""
+
+    value: float | None
+    flags: tuple[str, ...] = ()
+    record: Mapping[str, Any] = field(default_factory=dict)  # N, D, C, scale, layer ...: JSON values
+    reason: str | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A registered score function with what a reader should know about it."""
+
+    name: str
+    title: str
+    source: str  # paper, equation
+    tasks: tuple[str, ...]
+    score: Callable[[Evidence], Score]
+
+
+_REGISTRY: dict[str, Measure] = {}
+
+
+def register(
+    *, title: str, source: str, tasks: tuple[str, ...] = ("classification", "segmentation"), name: str = ""
+) -> Callable[[Callable[[Evidence], Score]], Callable[[Evidence], Score]]:
+    """Make the decorated `Evidence -> Score` function a measure (named like it, or `name`)."""
+
+    def add(score: Callable[[Evidence], Score]) -> Callable[[Evidence], Score]:
+        measure = Measure(name or score.__name__, title, source, tasks, score)
+        _REGISTRY[measure.name] = measure
+        return score
+
+    return add
+
+
+def measures() -> dict[str, Measure]:
+    """Every registered measure by name (scans `worker.science.measures`)."""
+    package = importlib.import_module("worker.science.measures")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+    return dict(_REGISTRY)
+
+
+def evaluate(measure: Measure, evidence: Evidence) -> Score:
+    """Run one measure; what it can't score becomes a flagged score with the reason, never an exception."""
+    start = perf_counter()
+    try:
+        score = measure.score(evidence)
+    except NotApplicableError as error:
+        score = Score(None, (NOT_APPLICABLE,), reason=str(error))
+    except ScienceError as error:
+        score = Score(None, ("failed",), reason=str(error))
+    return Score(score.value, score.flags, score.record, score.reason, perf_counter() - start)

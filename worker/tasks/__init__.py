@@ -1,0 +1,1 @@
+"""Claim, compute, record: the only link between the store and science."""
