@@ -1,0 +1,80 @@
+"""The doorbell: task names, the Celery app, and sending a name with an id."""
+
+from __future__ import annotations
+
+import logging
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from service.settings import Settings, settings
+
+INSPECT_DATASET = "zoorank.inspect_dataset"
+PREFLIGHT_CHECKPOINT = "zoorank.preflight_checkpoint"
+SCORE_CANDIDATE = "zoorank.score_candidate"
+RUN_FINETUNE = "zoorank.run_finetune"
+SWEEP = "zoorank.sweep"
+
+QUEUE = "zoorank"
+_log = logging.getLogger(__name__)
+
+
+def make_app(config: Settings) -> Celery:
+    """A Celery app on the configured broker: early acknowledgement, no result backend, JSON only."""
+    app = Celery("zoorank", broker=config.broker)
+    app.conf.update(
+        task_default_queue=QUEUE,
+        task_ignore_result=True,
+        task_serializer="json",
+        accept_content=["json"],
+        task_acks_late=False,
+        task_time_limit=config.task_seconds,
+        worker_prefetch_multiplier=1,
+        worker_proc_alive_timeout=300,  # a child imports torch before it reports
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options=_transport_options(config),
+        beat_scheduler="celery.beat:Scheduler",
+        beat_schedule={
+            "sweep": {
+                "task": SWEEP,
+                "schedule": config.sweep_seconds,
+                "options": {"expires": max(config.sweep_seconds, 1.0) * 2},
+            }
+        },
+    )
+    return app
+
+
+def _transport_options(config: Settings) -> dict[str, object]:
+    if not config.broker.startswith("filesystem"):
+        return {"socket_connect_timeout": 2, "socket_timeout": 30}
+    messages, control = config.broker_dir / "messages", config.broker_dir / "control"
+    for folder in (messages, control):
+        folder.mkdir(parents=True, exist_ok=True)
+    return {
+        "data_folder_in": str(messages),
+        "data_folder_out": str(messages),
+        "control_folder": str(control),
+        "polling_interval": 0.2,
+    }
+
+
+_apps: dict[str, Celery] = {}
+
+
+def app() -> Celery:
+    """The Celery app of this process."""
+    if "app" not in _apps:
+        _apps["app"] = make_app(settings())
+    return _apps["app"]
+
+
+def send(task: str, row_id: str) -> None:
+    """Ring for one row; a lost ring only costs a delay, since the sweep rings again."""
+    try:
+        app().send_task(task, args=[row_id], retry=False)
+    except (OperationalError, OSError) as error:
+        _log.warning("%s for %s was not sent and waits for the sweep: %s", task, row_id, type(error).__name__)

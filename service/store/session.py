@@ -1,0 +1,85 @@
+"""Sessions: one way to read, one way to write; what is written is committed before any doorbell rings."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Float, create_engine, event
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.functions import FunctionElement
+
+from service import queue
+from service.settings import settings
+
+
+class database_now(FunctionElement[float]):  # noqa: N801 - an SQL function
+    """The database's own clock, in seconds since 1970: leases compare one clock, whoever asks."""
+
+    type = Float()
+    inherit_cache = True
+
+
+@compiles(database_now, "sqlite")
+def _sqlite_now(*_: Any, **__: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(database_now, "postgresql")
+def _postgresql_now(*_: Any, **__: Any) -> str:
+    return "extract(epoch from clock_timestamp())::float8"
+
+
+def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # SQLAlchemy's BEGIN below, not the driver's
+    for pragma in ("journal_mode=WAL", "busy_timeout=30000", "foreign_keys=ON", "synchronous=NORMAL"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writing = connection.get_execution_options().get("writing")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def make_engine(url: str) -> Engine:
+    """An engine for SQLite (WAL, immediate writers) or PostgreSQL."""
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url)
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+@lru_cache
+def engine() -> Engine:
+    """The engine of this process, on the configured database."""
+    config = settings()
+    config.data_dir.mkdir(parents=True, exist_ok=True)
+    return make_engine(config.database)
+
+
+@contextmanager
+def reading() -> Iterator[Session]:
+    """A session for queries only."""
+    with Session(engine()) as session:
+        yield session
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """A writing session: commits at the end, then rings every doorbell asked for with `ring`."""
+    with Session(engine().execution_options(writing=True), expire_on_commit=False) as session:
+        with session.begin():
+            yield session
+        for task, row_id in session.info.get("doorbells", ()):
+            queue.send(task, row_id)
+
+
+def ring(session: Session, task: str, row_id: str) -> None:
+    """Send `task` for `row_id` once this session's transaction has committed."""
+    session.info.setdefault("doorbells", []).append((task, row_id))

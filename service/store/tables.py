@@ -1,0 +1,160 @@
+"""Every table. Times are seconds since 1970, UTC; ids sort by creation."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, MetaData, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+Json = dict[str, Any]
+
+
+def new_id(prefix: str) -> Callable[[], str]:
+    """Ids of one kind: the prefix, the milliseconds, 40 random bits; later ids sort later."""
+    return lambda: f"{prefix}_{time.time_ns() // 1_000_000:011x}{secrets.token_hex(5)}"
+
+
+class Base(DeclarativeBase):
+    """Constraint names are fixed, so that migrations can name them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {Json: JSON, list[Any]: JSON, str: Text}  # noqa: RUF012 - SQLAlchemy's own form
+
+
+class Worked(Base):
+    """A row that is worked on by exactly one worker at a time.
+
+    state: queued, running, done, failed or canceled. `attempts` is also the fencing token: it grows with
+    every claim, and a write that carries an older one changes nothing.
+    """
+
+    __abstract__ = True
+    id: Mapped[str]
+
+    state: Mapped[str] = mapped_column(default="queued", index=True)
+    reason: Mapped[str | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    lease_until: Mapped[float | None]
+    sent_at: Mapped[float] = mapped_column(default=time.time)
+    worker: Mapped[str | None]
+    stage: Mapped[str | None]
+    steps_done: Mapped[int] = mapped_column(default=0)
+    steps_total: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[float] = mapped_column(default=time.time)
+    started_at: Mapped[float | None]
+    finished_at: Mapped[float | None]
+
+
+class Dataset(Worked):
+    """A target dataset; worked on by inspection."""
+
+    __tablename__ = "datasets"
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id("ds"))
+    name: Mapped[str] = mapped_column(unique=True)
+    uri: Mapped[str]
+    task: Mapped[str]
+    spatial_dims: Mapped[int]
+    modality: Mapped[str | None]
+    cohort: Mapped[str | None]
+    fingerprint: Mapped[str | None]
+    inspection: Mapped[Json | None]
+
+
+class Checkpoint(Worked):
+    """A checkpoint of the zoo; worked on by preflight."""
+
+    __tablename__ = "checkpoints"
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id("ck"))
+    name: Mapped[str] = mapped_column(unique=True)
+    uri: Mapped[str]
+    architecture: Mapped[str] = mapped_column(index=True)
+    parameters: Mapped[Json]
+    card: Mapped[Json]
+    sha256: Mapped[str | None]
+    preflight: Mapped[Json | None]
+
+
+class Ranking(Base):
+    """A request to rank candidates on a dataset; its state is derived from its evaluations."""
+
+    __tablename__ = "rankings"
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id("rk"))
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
+    measures: Mapped[list[Any]]
+    order_by: Mapped[str]
+    protocol: Mapped[Json]
+    finetune_top: Mapped[int] = mapped_column(default=0)
+    finetune_protocol: Mapped[Json]
+    created_at: Mapped[float] = mapped_column(default=time.time)
+    canceled_at: Mapped[float | None]
+
+
+class Evaluation(Worked):
+    """One candidate of one ranking."""
+
+    __tablename__ = "evaluations"
+    __table_args__ = (UniqueConstraint("ranking_id", "checkpoint_id"),)
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id("ev"))
+    ranking_id: Mapped[str] = mapped_column(ForeignKey("rankings.id"), index=True)
+    checkpoint_id: Mapped[str] = mapped_column(ForeignKey("checkpoints.id"), index=True)
+    content_key: Mapped[str | None] = mapped_column(index=True)
+    reused_from: Mapped[str | None]
+    facts: Mapped[Json | None]
+
+
+class Score(Base):
+    """One measure's number for one evaluation, or the reason there is none."""
+
+    __tablename__ = "scores"
+    evaluation_id: Mapped[str] = mapped_column(ForeignKey("evaluations.id"), primary_key=True)
+    measure: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[float | None]
+    seconds: Mapped[float]
+    flags: Mapped[list[Any]]
+    record: Mapped[Json]
+    reason: Mapped[str | None]
+
+
+class FinetuneRun(Worked):
+    """One training of one checkpoint on one dataset."""
+
+    __tablename__ = "finetune_runs"
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id("ft"))
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
+    checkpoint_id: Mapped[str] = mapped_column(ForeignKey("checkpoints.id"), index=True)
+    ranking_id: Mapped[str | None] = mapped_column(ForeignKey("rankings.id"), index=True)
+    method: Mapped[str]
+    protocol: Mapped[Json]
+    result: Mapped[Json | None]
+
+
+class Capability(Base):
+    """Something the workers can do, published by them: a measure, method, architecture, card or default."""
+
+    __tablename__ = "capabilities"
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    body: Mapped[Json]
+
+
+class IdempotentRequest(Base):
+    """An answered POST, kept under its Idempotency-Key so that a repeat gets the same answer."""
+
+    __tablename__ = "idempotent_requests"
+    key: Mapped[str] = mapped_column(primary_key=True)
+    route: Mapped[str] = mapped_column(primary_key=True)
+    body_hash: Mapped[str]
+    status: Mapped[int]
+    body: Mapped[Json]
+    created_at: Mapped[float] = mapped_column(default=time.time)
