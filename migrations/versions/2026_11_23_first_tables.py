@@ -125,14 +125,10 @@ def upgrade() -> None:
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("started_at", sa.Double(), nullable=True),
         sa.Column("finished_at", sa.Double(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["checkpoint_id"], ["checkpoints.id"], name=op.f("fk_evaluations_checkpoint_id")
-        ),
+        sa.ForeignKeyConstraint(["checkpoint_id"], ["checkpoints.id"], name=op.f("fk_evaluations_checkpoint_id")),
         sa.ForeignKeyConstraint(["ranking_id"], ["rankings.id"], name=op.f("fk_evaluations_ranking_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_evaluations")),
-        sa.UniqueConstraint(
-            "ranking_id", "checkpoint_id", name=op.f("uq_evaluations_ranking_id_checkpoint_id")
-        ),
+        sa.UniqueConstraint("ranking_id", "checkpoint_id", name=op.f("uq_evaluations_ranking_id_checkpoint_id")),
     )
     with op.batch_alter_table("evaluations", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_evaluations_checkpoint_id"), ["checkpoint_id"], unique=False)

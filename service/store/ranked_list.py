@@ -33,9 +33,7 @@ def places(values: dict[str, float]) -> dict[str, int]:
     return {key: ordered.index(value) + 1 for key, value in values.items()}
 
 
-def in_order(
-    rows: Sequence[tuple[Evaluation, Checkpoint, Sequence[Score]]], *, order_by: str
-) -> list[Candidate]:
+def in_order(rows: Sequence[tuple[Evaluation, Checkpoint, Sequence[Score]]], *, order_by: str) -> list[Candidate]:
     """Best first by `order_by`; then candidates without a sound score, then open ones, then failed ones."""
     scores = {row.id: {score.measure: score for score in own} for row, _, own in rows}
     measures = {measure for own in scores.values() for measure in own}

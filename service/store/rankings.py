@@ -54,9 +54,7 @@ def find(session: Session, ranking_id: str) -> Ranking | None:
     return session.get(Ranking, ranking_id)
 
 
-def listed(
-    session: Session, *, after: str | None, limit: int, dataset_id: str | None = None
-) -> list[Ranking]:
+def listed(session: Session, *, after: str | None, limit: int, dataset_id: str | None = None) -> list[Ranking]:
     """One page, newest first."""
     query = select(Ranking)
     if dataset_id:

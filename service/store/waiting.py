@@ -42,14 +42,10 @@ def target_of(row: Dataset) -> TargetDataset:
 
 def candidate_of(row: Checkpoint) -> CandidateCheckpoint:
     """The frozen copy of a ready checkpoint's row."""
-    return CandidateCheckpoint(
-        row.name, row.uri, row.architecture, row.parameters, row.card, row.sha256 or ""
-    )
+    return CandidateCheckpoint(row.name, row.uri, row.architecture, row.parameters, row.card, row.sha256 or "")
 
 
-def ring_waiting_for(
-    session: Session, *, dataset_id: str | None = None, checkpoint_id: str | None = None
-) -> None:
+def ring_waiting_for(session: Session, *, dataset_id: str | None = None, checkpoint_id: str | None = None) -> None:
     """Ring for every queued evaluation and finetune run that uses the dataset or the checkpoint."""
     evaluations = select(Evaluation.id).join(Ranking).where(Evaluation.state == "queued")
     runs = select(FinetuneRun.id).where(FinetuneRun.state == "queued")

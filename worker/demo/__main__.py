@@ -1,0 +1,168 @@
+"""`zoorank demo`: from nothing to a ranked list, through the service as it runs in production."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+
+from service.settings import settings
+from worker.demo.zoo import (
+    ARCHITECTURE,
+    MUST_NOT_LEAD,
+    PARAMETERS,
+    SOURCES,
+    Source,
+    write_checkpoint,
+    write_target,
+)
+
+DATASET = "demo-photographs"
+PREFIX = "demo-"
+READY_SECONDS = 120
+STOP_SECONDS = 30
+console = Console()
+
+
+def main() -> int:
+    """Serve, build the zoo, register, rank; 1 when a checkpoint leads that must not."""
+    start = time.monotonic()
+    folder = settings().data_dir / "demo"
+    folder.mkdir(parents=True, exist_ok=True)
+    with _service() as url:
+        _make_files(folder)
+        with httpx.Client(base_url=url, timeout=30) as http:
+            _wait_until_ready(http)
+            _register(http, folder)
+            names = [PREFIX + source.name for source in SOURCES]
+            command = [sys.executable, "-m", "service.cli", "rank", DATASET, *names, "--url", url]
+            if subprocess.run(command, check=False).returncode:
+                return 1
+            leader = _leader(http)
+    _say_how_to_go_on(time.monotonic() - start)
+    if leader is None or leader.removeprefix(PREFIX) in MUST_NOT_LEAD:
+        console.print(f"[red]The list is led by {leader}, which has learned nothing: something is wrong.[/red]")
+        return 1
+    return 0
+
+
+@contextmanager
+def _service() -> Iterator[str]:
+    """The service on a free port, stopped at the end; its output goes to a log beside the database."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = settings().data_dir / "serve.log"
+    command = [
+        sys.executable,
+        "-m",
+        "service.cli",
+        "serve",
+        "--port",
+        str(port),
+        "--data",
+        str(settings().data_dir),
+    ]
+    console.print(f"Starting the service on port {port} (log: {log}).")
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _make_files(folder: Path) -> None:
+    """What is not there yet: the target dataset, and each checkpoint, two at a time."""
+    target = folder / "target.npz"
+    if not target.is_file():
+        write_target(target)
+    missing = [source for source in SOURCES if not _file(folder, source).is_file()]
+    if not missing:
+        console.print("The zoo is there already.")
+        return
+    console.print(f"Training {len(missing)} checkpoints on generated images.")
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        jobs = {pool.submit(_make_checkpoint, source, _file(folder, source)): source for source in missing}
+        for done, job in enumerate(as_completed(jobs), start=1):
+            job.result()
+            source = jobs[job]
+            console.print(f"  {done}/{len(missing)}  {source.name}: {source.task}, {source.data}")
+
+
+def _make_checkpoint(source: Source, path: Path) -> None:
+    write_checkpoint(source, path, progress=lambda done, total: None)
+
+
+def _file(folder: Path, source: Source) -> Path:
+    return folder / f"{source.name}.safetensors"
+
+
+def _wait_until_ready(http: httpx.Client) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if http.get("/readyz").is_success:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    raise SystemExit(f"the service was not ready after {READY_SECONDS} s; see {settings().data_dir / 'serve.log'}")
+
+
+def _register(http: httpx.Client, folder: Path) -> None:
+    """Register what is not registered yet."""
+    target = {"name": DATASET, "uri": str(folder / "target.npz"), "task": "segmentation", "spatial_dims": 2}
+    _post_once(http, "/v1/datasets", {**target, "modality": "photograph"})
+    for source in SOURCES:
+        card = {"source_task": source.task, "source_data": source.data, "modality": "photograph"}
+        own = {name: value for name, value in PARAMETERS.items() if name != "spatial_dims"}
+        checkpoint = {
+            "name": PREFIX + source.name,
+            "uri": str(_file(folder, source)),
+            "architecture": ARCHITECTURE,
+            "spatial_dims": PARAMETERS["spatial_dims"],
+            "parameters": own,
+            "card": {**card, "normalisation": {"scale": "unit"}},
+        }
+        _post_once(http, "/v1/checkpoints", checkpoint)
+
+
+def _post_once(http: httpx.Client, path: str, body: dict[str, object]) -> None:
+    if http.get(f"{path}/{body['name']}").is_success:
+        return
+    answer = http.post(path, json=body)
+    if not answer.is_success:
+        raise SystemExit(f"{path} answered {answer.status_code}: {answer.text}")
+
+
+def _leader(http: httpx.Client) -> str | None:
+    newest = http.get("/v1/rankings", params={"limit": 1}).json()["items"][0]
+    ranked = http.get(f"/v1/rankings/{newest['id']}").json()["candidates"]
+    return next((row["candidate"]["name"] for row in ranked if row["position"] == 1), None)
+
+
+def _say_how_to_go_on(seconds: float) -> None:
+    data = settings().data_dir
+    console.print(f"\nDone in {seconds:.0f} s. To look around, open the service again on the same data:")
+    console.print(
+        f"  zoorank serve --port 8000 --data {data}     then visit http://127.0.0.1:8000/", soft_wrap=True
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,113 @@
+"""The demo's checkpoints: each trained here on its own source, or not at all, so that they differ for real."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from models_zoo.card import Normalisation
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+from models_zoo import registry
+from worker.demo.images import FAR, NEAR, TARGET, Domain, photographs
+from worker.science.batches import Feeder
+from worker.science.finetune.loop import make_optimizer, train_epoch
+from worker.science.specs import Protocol
+from worker.science.target import TargetData
+
+ARCHITECTURE = "unet"
+PARAMETERS = {"spatial_dims": 2, "in_channels": 3, "classes": 2, "width": 8}
+TARGET_IMAGES = 140  # 84 for training: an epoch of 21 steps
+SOURCE_IMAGES = 160
+EPOCHS = 6
+BATCH = 8
+Masks = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a checkpoint was trained on: a domain and which masks; `epochs` 0 is never trained."""
+
+    name: str
+    task: str
+    data: str
+    domain: Domain
+    masks: Callable[[Masks, Masks], Masks]
+    epochs: int = EPOCHS
+    seed: int = 0
+
+
+def _vessels(vessels: Masks, discs: Masks) -> Masks:
+    return vessels
+
+
+def _discs(vessels: Masks, discs: Masks) -> Masks:
+    return discs
+
+
+def _shuffled(vessels: Masks, discs: Masks) -> Masks:
+    """Every image with another's mask, mirrored: nothing to learn but how much is vessel."""
+    return np.roll(vessels, 1, axis=0)[:, ::-1].copy()
+
+
+SOURCES = (
+    Source("near-domain", "vessels", "photographs by a similar camera", NEAR, _vessels, seed=1),
+    Source("far-domain", "vessels", "angiograms: bright on dark, striped", FAR, _vessels, seed=2),
+    Source("another-task", "disc", "photographs by a similar camera", NEAR, _discs, seed=3),
+    Source("random-labels", "shuffled masks", "photographs by a similar camera", NEAR, _shuffled, seed=4),
+    Source("never-trained", "none", "none", NEAR, _vessels, epochs=0, seed=5),
+)
+MUST_NOT_LEAD = ("random-labels", "never-trained")
+
+
+def write_target(path: Path) -> None:
+    """The target dataset, in the documented npz layout, without a split."""
+    images, vessels, _ = photographs(TARGET, TARGET_IMAGES, seed=100)
+    np.savez_compressed(path, images=images, masks=vessels)
+
+
+def write_checkpoint(source: Source, path: Path, *, progress: Callable[[int, int], None]) -> None:
+    """Train a U-Net on its source and write its weights."""
+    torch.set_num_threads(1)
+    torch.manual_seed(source.seed)
+    network = registry.build(ARCHITECTURE, **PARAMETERS)
+    if source.epochs:
+        _train(network, _source_data(source), source, progress)
+    partial = path.with_suffix(".part")
+    save_file({key: value.contiguous() for key, value in network.module.state_dict().items()}, partial)
+    partial.rename(path)
+
+
+def _train(
+    network: registry.Network, data: TargetData, source: Source, progress: Callable[[int, int], None]
+) -> None:
+    protocol = Protocol(batch_size=BATCH, seed=source.seed, learning_rate=2e-3)
+    feeder = Feeder(data, Normalisation(), network.divisor, protocol, torch.device("cpu"))
+    optimizer = make_optimizer(network.module, protocol)
+    for epoch in range(source.epochs):
+
+        def after_step(done: int, total: int, epoch: int = epoch) -> None:
+            progress(epoch * total + done, source.epochs * total)
+
+        train_epoch(network.module, optimizer, feeder, epoch=epoch, after_step=after_step)
+
+
+def _source_data(source: Source) -> TargetData:
+    images, vessels, discs = photographs(source.domain, SOURCE_IMAGES, seed=source.seed)
+    return TargetData(
+        task="segmentation",
+        spatial_dims=2,
+        images=np.moveaxis(images, -1, 1),
+        labels=source.masks(vessels, discs).astype(np.int64),
+        classes=(0, 1),
+        split=np.full(SOURCE_IMAGES, "train"),
+        groups=np.arange(SOURCE_IMAGES),
+        value_range=(0.0, 255.0),
+        spacing=None,
+        fingerprint="",
+        warnings=(),
+    )

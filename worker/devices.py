@@ -1,0 +1,41 @@
+"""Which device each worker process computes on; without torch, for the parent that must not import it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from service.settings import settings
+
+MOST_CPU_PROCESSES = 2  # a process computes on one thread by default
+
+
+def device_names() -> list[str]:
+    """One device a worker process: the setting, else each GPU that the system shows, else CPUs."""
+    if settings().devices != "auto":
+        return [name.strip() for name in settings().devices.split(",") if name.strip()]
+    gpus = sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))
+    if gpus:
+        return [f"cuda:{index}" for index in range(len(gpus))]
+    return ["cpu"] * min(MOST_CPU_PROCESSES, os.cpu_count() or 1)
+
+
+_taken = 0
+
+
+def take(index: int) -> None:
+    """Make this the process of the device at `index`; called once, after the fork."""
+    global _taken
+    _taken = index
+
+
+def own_device() -> str:
+    """The name of this process's device."""
+    names = device_names()
+    return names[_taken % len(names)]
+
+
+def worker_name() -> str:
+    """Host, process and device, for the rows this process works on."""
+    return f"{socket.gethostname()}:{os.getpid()}:{own_device()}"

@@ -1,0 +1,45 @@
+"""Publish what this worker can do, so that the service can validate requests and fill menus."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from models_zoo.card import cards
+
+from models_zoo.registry import architectures
+from service.store import capabilities
+from service.store.session import transaction
+from worker.science.finetune.registry import methods
+from worker.science.measures.registry import measures
+from worker.science.readers.registry import readers
+from worker.science.specs import FinetuneProtocol, Protocol
+
+
+def what_it_can() -> dict[str, dict[str, dict[str, Any]]]:
+    """Kind -> name -> body, JSON values only."""
+    return {
+        "measure": {
+            one.name: {"title": one.title, "source": one.source, "tasks": list(one.tasks)}
+            for one in measures().values()
+        },
+        "architecture": {
+            one.name: {
+                "summary": one.summary,
+                "tasks": list(one.tasks),
+                "spatial_dims": list(one.spatial_dims),
+                "parameters": one.parameters,
+            }
+            for one in architectures().values()
+        },
+        "card": {name: asdict(card) for name, card in cards().items()},
+        "method": {one.name: {"summary": one.summary} for one in methods().values()},
+        "reader": {one.name: {"endings": list(one.endings), "summary": one.summary} for one in readers().values()},
+        "protocol": {"ranking": asdict(Protocol()), "finetune": asdict(FinetuneProtocol())},
+    }
+
+
+def publish() -> None:
+    """Write it to the database."""
+    with transaction() as session:
+        capabilities.publish(session, what_it_can())

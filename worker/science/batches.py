@@ -1,0 +1,89 @@
+"""From a target dataset to the tensors a network is fed: order, crops, normalisation, padding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from models_zoo.card import Normalisation, normalise
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from worker.science.specs import Protocol
+from worker.science.target import TargetData
+
+LARGEST_3D_CROP = 96  # voxels a side, where the protocol leaves the crop open
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Feeder:
+    """One candidate's batches of the target: the same images, crops and order for every candidate."""
+
+    data: TargetData
+    normalisation: Normalisation
+    divisor: int
+    protocol: Protocol
+    device: torch.device
+
+    @property
+    def crop(self) -> tuple[int, ...]:
+        """The size of a training crop, [D,] H, W: the protocol's, at most the image's."""
+        size = self.data.images.shape[2:]
+        wanted = self.protocol.crop or ((LARGEST_3D_CROP,) * 3 if self.data.spatial_dims == 3 else tuple(size))
+        return tuple(min(side, limit) for side, limit in zip(wanted, size, strict=True))
+
+    def crop_of(self, index: int, *, epoch: int) -> tuple[slice, ...]:
+        """Where the crop of image `index` lies in this epoch; depends on seed, epoch and image only."""
+        random = np.random.default_rng((self.protocol.seed, epoch, index))
+        size = self.data.images.shape[2:]
+        starts = [int(random.integers(side - crop + 1)) for side, crop in zip(size, self.crop, strict=True)]
+        return tuple(slice(start, start + crop) for start, crop in zip(starts, self.crop, strict=True))
+
+    def batch(self, indices: Sequence[int] | Indices, *, epoch: int | None = None) -> tuple[Tensor, Tensor]:
+        """Normalised images (B, C, [D,] H, W) and labels (B,) or (B, [D,] H, W); cropped if `epoch` is given."""
+        whole = (slice(None),) * self.data.spatial_dims
+        crops = [whole if epoch is None else self.crop_of(int(index), epoch=epoch) for index in indices]
+        pairs = list(zip(indices, crops, strict=True))
+        stored = np.stack([self.data.images[(index, slice(None), *crop)] for index, crop in pairs])
+        images = normalise(torch.from_numpy(stored), self.normalisation, value_range=self.data.value_range)
+        if self.data.task == "segmentation":
+            labels = np.stack([self.data.labels[(index, *crop)] for index, crop in pairs])
+        else:
+            labels = self.data.labels[np.asarray(indices)]
+        return self._to_device(images), torch.from_numpy(labels)
+
+    def _to_device(self, images: Tensor) -> Tensor:
+        if self.device.type != "cuda":
+            return images
+        pinned = images.pin_memory().to(self.device, non_blocking=True)
+        return pinned.to(memory_format=torch.channels_last) if images.ndim == 4 else pinned
+
+    def pad(self, images: Tensor) -> Tensor:
+        """Zeros after the last row, column and slice, up to a multiple of the network's divisor."""
+        size = images.shape[2:]
+        missing = [-side % self.divisor for side in size]
+        if not any(missing):
+            return images
+        return F.pad(images, [pad for side in reversed(missing) for pad in (0, side)])
+
+    def padded(self, size: Sequence[int]) -> tuple[int, ...]:
+        """The least size that is not smaller and fits the network's divisor."""
+        return tuple(math.ceil(side / self.divisor) * self.divisor for side in size)
+
+    def training_batches(self, *, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every training image once in seeded order; a last batch of one image is dropped."""
+        for indices in self.training_order(epoch=epoch):
+            yield self.batch(indices, epoch=epoch)
+
+    def training_order(self, *, epoch: int) -> list[Indices]:
+        """Image indices, batch by batch; at most the protocol's `steps` batches."""
+        train = self.data.indices("train")
+        order = np.random.default_rng((self.protocol.seed, epoch)).permutation(train)
+        size = self.protocol.batch_size
+        batches = [order[start : start + size] for start in range(0, len(order), size)]
+        return [batch for batch in batches if len(batch) > 1][: self.protocol.steps]

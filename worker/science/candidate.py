@@ -1,0 +1,67 @@
+"""A candidate, built and loaded for a target: source weights in, a fresh head for the target's classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from models_zoo.card import Normalisation
+from models_zoo.checkpoints import LoadReport, load, read_state_dict, replace_head
+
+from models_zoo import registry
+from models_zoo.registry import Network
+from worker.science.batches import Feeder
+from worker.science.errors import ScienceError
+from worker.science.specs import CandidateSpec, Protocol
+from worker.science.target import TargetData
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A loaded network on its device, what was loaded into it, and its batches."""
+
+    network: Network
+    report: LoadReport
+    feeder: Feeder
+
+
+def load_source(spec: CandidateSpec) -> tuple[Network, LoadReport]:
+    """The source network with its weights, head included."""
+    network = registry.build(
+        spec.architecture,
+        spatial_dims=spec.spatial_dims,
+        in_channels=spec.in_channels,
+        classes=spec.classes,
+        **spec.parameters,
+    )
+    return network, load(network, read_state_dict(spec.path))
+
+
+def prepare(spec: CandidateSpec, data: TargetData, protocol: Protocol, *, device: torch.device) -> Candidate:
+    """Load the candidate and fit it to the target; ScienceError names what does not fit."""
+    architecture = registry.architectures().get(spec.architecture)
+    if architecture and data.task not in architecture.tasks:
+        raise ScienceError(
+            f"architecture: {spec.architecture} is for {', '.join(architecture.tasks)}, the target is "
+            f"{data.task}; register the checkpoint under an architecture for that"
+        )
+    if spec.spatial_dims != data.spatial_dims:
+        raise ScienceError(
+            f"spatial_dims: the checkpoint is {spec.spatial_dims}D, the dataset {data.spatial_dims}D; "
+            "choose candidates of the dataset's dimension"
+        )
+    if spec.in_channels != data.channels:
+        raise ScienceError(
+            f"in_channels: the checkpoint takes {spec.in_channels} channels, "
+            f"the dataset has {data.channels}; "
+            "choose candidates with as many, or store the dataset with as many"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(protocol.seed)
+        network, report = load_source(spec)
+    replace_head(network, len(data.classes), seed=protocol.seed)
+    network.module.to(device)
+    if device.type == "cuda" and data.spatial_dims == 2:
+        network.module.to(memory_format=torch.channels_last)
+    feeder = Feeder(data, Normalisation(**spec.normalisation), network.divisor, protocol, device)
+    return Candidate(network, report, feeder)

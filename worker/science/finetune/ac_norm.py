@@ -1,0 +1,23 @@
+"""AC-Norm finetuning: BatchNorm recalibrated by its source affines (Eq. 6-9), delivered folded."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from torch import nn
+
+from worker.science.acnorm.convert import convert, fold
+from worker.science.errors import NotApplicableError
+from worker.science.finetune.registry import Method, register
+from worker.science.specs import Protocol
+
+
+def prepare(network: nn.Module, fresh: Collection[str], protocol: Protocol) -> None:
+    """Convert every BatchNorm that has source affines; a network without any is trained as it is."""
+    try:
+        convert(network, temperature=protocol.temperature, skip=tuple(fresh))
+    except NotApplicableError:
+        return
+
+
+AC_NORM = register(Method("ac_norm", "AC-Norm (Eq. 6-9), folded into plain BatchNorm", prepare, fold))

@@ -1,0 +1,78 @@
+"""A full finetune: early stopping on the validation metric, best epoch kept, test metrics, a plain network."""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from torch import nn
+
+from worker.science.candidate import Candidate
+from worker.science.finetune.loop import compute_threads, make_optimizer, train_epoch, validate
+from worker.science.finetune.registry import Method
+from worker.science.metrics import PRIMARY
+from worker.science.specs import FinetuneProtocol, Progress
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """The delivered plain network and how it came about."""
+
+    network: nn.Module
+    metrics: dict[str, dict[str, float | None]]  # split -> metric -> value
+    best_epoch: int  # counted from 1
+    epochs: list[dict[str, Any]]
+    seconds: float
+
+
+def finetune(candidate: Candidate, method: Method, protocol: FinetuneProtocol, *, progress: Progress) -> Finetuned:
+    """Train on train, stop on val, keep the best epoch, and only then look at test."""
+    start = perf_counter()
+    with compute_threads(protocol.threads):
+        method.prepare(candidate.network.module, candidate.report.reinitialised_modules(), protocol)
+        best, epochs = _train(candidate, protocol, progress)
+        delivered = method.deliver(candidate.network.module)
+        metrics = {"validation": epochs[best - 1]["metrics"]}
+        test = candidate.feeder.data.indices("test")
+        if len(test):
+            found = validate(delivered, candidate.feeder, test, lambda *step: progress("test", *step))
+            metrics["test"] = _json(found)
+    return Finetuned(delivered, metrics, best, epochs, perf_counter() - start)
+
+
+def _train(
+    candidate: Candidate, protocol: FinetuneProtocol, progress: Progress
+) -> tuple[int, list[dict[str, Any]]]:
+    module, feeder = candidate.network.module, candidate.feeder
+    optimizer = make_optimizer(module, protocol)
+    validation = feeder.data.indices("val")
+    epochs: list[dict[str, Any]] = []
+    best, best_score, best_state = 0, (-math.inf, -math.inf), deepcopy(module.state_dict())
+    for epoch in range(protocol.epochs):
+
+        def after_step(done: int, total: int, epoch: int = epoch) -> None:
+            progress("finetune", epoch * total + done, protocol.epochs * total)
+
+        losses = train_epoch(module, optimizer, feeder, epoch=epoch, after_step=after_step)
+        metrics = validate(module, feeder, validation, lambda *_: progress("finetune", 0, 0))
+        epochs.append({"loss": sum(losses) / len(losses), "metrics": _json(metrics)})
+        score = _score(metrics, feeder.data.task)
+        if score > best_score:
+            best, best_score, best_state = epoch + 1, score, deepcopy(module.state_dict())
+        elif epoch + 1 - best >= protocol.patience:
+            break
+    module.load_state_dict(best_state)
+    return max(best, 1), epochs
+
+
+def _score(metrics: dict[str, float], task: str) -> tuple[float, float]:
+    """The validation metric; among equals (a Dice of 0 while learning starts) the lower loss."""
+    primary = metrics[PRIMARY[task]]
+    return (-math.inf if math.isnan(primary) else primary, -metrics["loss"])
+
+
+def _json(metrics: dict[str, float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(value) else value for name, value in metrics.items()}

@@ -1,0 +1,185 @@
+"""The npz layout: images, labels or masks, and optional split, groups and spacing."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.science.errors import ScienceError
+from worker.science.readers.registry import register
+from worker.science.target import SPLITS, TargetData, check_splits, complete_split
+
+FIELDS = ("images", "labels", "masks", "split", "groups", "spacing")
+LARGEST_BYTES = 32 * 2**30  # of all arrays together, uncompressed
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@register(
+    endings=(".npz",),
+    summary="images (N,[D,]H,W[,C]); labels (N,) or integer masks (N,[D,]H,W); split, groups, spacing",
+)
+def read_npz(path: Path, task: str, spatial_dims: int) -> TargetData:
+    """Read the documented npz layout; never unpickles."""
+    arrays = _load(path)
+    images = _images(arrays, spatial_dims)
+    field = "masks" if task == "segmentation" else "labels"
+    raw = _labels(arrays, field, images, spatial_dims)
+    classes, labels = _reindex(raw, background=task == "segmentation")
+    names = _groups(arrays, len(images))
+    groups = np.unique(names, return_inverse=True)[1].astype(np.int64)
+    split = complete_split(_split(arrays, len(images)), names)
+    warnings = check_splits(split, groups) + _check_classes(task, labels, classes, split)
+    return TargetData(
+        task=task,
+        spatial_dims=spatial_dims,
+        images=images,
+        labels=labels,
+        classes=classes,
+        split=split,
+        groups=groups,
+        value_range=_value_range(images),
+        spacing=_spacing(arrays, spatial_dims),
+        fingerprint=_fingerprint(arrays, field),
+        warnings=tuple(warnings),
+    )
+
+
+def _load(path: Path) -> dict[str, NDArray[Any]]:
+    if not path.is_file():
+        raise ScienceError(f"uri: there is no file {path.name!r}; check the path, as the worker sees it")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > LARGEST_BYTES:
+            raise ScienceError(f"uri: {size} bytes uncompressed are more than {LARGEST_BYTES}; split the dataset")
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in FIELDS if name in stored.files}
+    except ValueError as error:
+        raise ScienceError(f"uri: an array is not plain numbers or text ({error}); store no objects") from error
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
+        raise ScienceError(f"uri: {path.name!r} is no readable npz ({error}); write it again") from error
+
+
+def _images(arrays: Arrays, spatial_dims: int) -> NDArray[Any]:
+    if "images" not in arrays:
+        raise ScienceError("images: the npz has no such array; store (N,[D,]H,W[,C]) numbers under that name")
+    images = arrays["images"]
+    if images.ndim not in (spatial_dims + 1, spatial_dims + 2):
+        raise ScienceError(
+            f"images: shape {images.shape} does not fit spatial_dims {spatial_dims}; expected "
+            f"{'(N,D,H,W[,C])' if spatial_dims == 3 else '(N,H,W[,C])'}"
+        )
+    if images.dtype.kind not in "buif" or not images.size:
+        raise ScienceError(f"images: {images.dtype} array of shape {images.shape}; store numbers, at least one")
+    with_channels = images[..., None] if images.ndim == spatial_dims + 1 else images
+    if images.dtype.kind == "f":
+        _refuse_non_finite(images)
+    return np.moveaxis(with_channels, -1, 1)
+
+
+def _refuse_non_finite(images: NDArray[Any]) -> None:
+    bad = [index for index, image in enumerate(images) if not np.isfinite(image).all()]
+    if bad:
+        raise ScienceError(f"images: NaN or infinite values in {len(bad)} images, first {bad[:5]}; replace them")
+
+
+def _labels(arrays: Arrays, field: str, images: NDArray[Any], spatial_dims: int) -> NDArray[Any]:
+    if field not in arrays:
+        task = "segmentation" if field == "masks" else "classification"
+        raise ScienceError(f"{field}: the npz has no such array, which {task} needs; add it or change the task")
+    labels = arrays[field]
+    if field == "labels" and labels.shape == (len(images), 1):
+        labels = labels[:, 0]
+    expected = (len(images), *images.shape[2:]) if field == "masks" else (len(images),)
+    if labels.shape != expected:
+        raise ScienceError(f"{field}: shape {labels.shape}, but the images need {expected}; align them")
+    if labels.dtype.kind not in "bui":
+        raise ScienceError(f"{field}: {labels.dtype} values; store integers (one number a class)")
+    if labels.dtype.kind == "i" and labels.min() < 0:
+        raise ScienceError(f"{field}: negative label {labels.min()}; number the classes from 0")
+    return labels
+
+
+def _reindex(raw: NDArray[Any], *, background: bool) -> tuple[tuple[int, ...], NDArray[np.int64]]:
+    present = np.unique(raw).astype(np.int64)
+    if background:
+        present = np.union1d(present, [0])
+    return tuple(present.tolist()), np.searchsorted(present, raw).astype(np.int64)
+
+
+def _check_classes(
+    task: str, labels: NDArray[np.int64], classes: tuple[int, ...], split: NDArray[np.str_]
+) -> list[str]:
+    field = "masks" if task == "segmentation" else "labels"
+    train, val = labels[split == "train"], labels[split == "val"]
+    if task == "segmentation" and not train.any():
+        raise ScienceError("masks: no foreground in any training image; store class numbers from 1")
+    if len(np.unique(train)) < 2:
+        raise ScienceError(f"{field}: one class only in the training images; at least two are needed")
+    warnings = []
+    unseen = [classes[index] for index in np.setdiff1d(np.unique(val), np.unique(train))]
+    if unseen:
+        warnings.append(f"classes {unseen} are in the validation images but not in the training images")
+    if len(np.unique(val)) < 2:
+        warnings.append("one class only in the validation images: threshold-free metrics can't be computed")
+    if task == "segmentation":
+        empty = int((~labels.reshape(len(labels), -1).any(axis=1)).sum())
+        if empty:
+            warnings.append(f"{empty} images have an empty mask")
+    return warnings
+
+
+def _groups(arrays: Arrays, count: int) -> NDArray[np.str_]:
+    groups = arrays.get("groups")
+    if groups is None:
+        return np.arange(count).astype(np.str_)
+    if groups.shape != (count,):
+        raise ScienceError(f"groups: shape {groups.shape}, but there are {count} images; give one an image")
+    return groups.astype(np.str_)
+
+
+def _split(arrays: Arrays, count: int) -> NDArray[np.str_] | None:
+    split = arrays.get("split")
+    if split is None:
+        return None
+    names = split.astype(np.str_)
+    names = np.where(np.isin(names, ("valid", "validation")), "val", names)
+    unknown = sorted(set(names.tolist()) - set(SPLITS))
+    if split.shape != (count,) or unknown:
+        raise ScienceError(
+            f"split: shape {split.shape} with unknown values {unknown[:5]}; give one of {SPLITS} an image"
+        )
+    return names.astype("<U5")
+
+
+def _spacing(arrays: Arrays, spatial_dims: int) -> tuple[float, ...] | None:
+    spacing = arrays.get("spacing")
+    if spacing is None:
+        return None
+    if spacing.shape[-1:] != (spatial_dims,) or spacing.dtype.kind not in "uif":
+        raise ScienceError(f"spacing: shape {spacing.shape}; give {spatial_dims} numbers in millimetres")
+    return tuple(float(size) for size in spacing.reshape(-1, spatial_dims).mean(axis=0))
+
+
+def _value_range(images: NDArray[Any]) -> tuple[float, float]:
+    if images.dtype == np.uint8:
+        return (0.0, 255.0)
+    low, high = float(images.min()), float(images.max())
+    return (low, high if high > low else low + 1.0)
+
+
+def _fingerprint(arrays: Arrays, field: str) -> str:
+    digest = hashlib.sha256()
+    for name in ("images", field, "split", "groups"):
+        if name in arrays:
+            array = np.ascontiguousarray(arrays[name])
+            digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+            digest.update(array.view(np.uint8).data if array.size else b"")
+    return digest.hexdigest()

@@ -1,0 +1,55 @@
+"""What a reader is, and how one file adds one."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from worker.science.errors import ScienceError
+from worker.science.target import TargetData
+
+Read = Callable[[Path, str, int], TargetData]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A registered read function `(path, task, spatial_dims) -> TargetData` and the file endings it takes."""
+
+    name: str
+    endings: tuple[str, ...]
+    summary: str
+    read: Read
+
+
+_REGISTRY: dict[str, Reader] = {}
+
+
+def register(*, endings: tuple[str, ...], summary: str) -> Callable[[Read], Read]:
+    """Make the decorated function the reader of files with these endings."""
+
+    def add(read: Read) -> Read:
+        name = read.__name__.removeprefix("read_")
+        _REGISTRY[name] = Reader(name, endings, summary, read)
+        return read
+
+    return add
+
+
+def readers() -> dict[str, Reader]:
+    """Every registered reader by name (scans `worker.science.readers`)."""
+    package = importlib.import_module("worker.science.readers")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+    return dict(_REGISTRY)
+
+
+def read(path: Path, *, task: str, spatial_dims: int) -> TargetData:
+    """Read and validate the dataset at `path`; ScienceError names what is wrong and the remedy."""
+    for reader in readers().values():
+        if path.name.endswith(reader.endings):
+            return reader.read(path, task, spatial_dims)
+    known = ", ".join(ending for reader in readers().values() for ending in reader.endings)
+    raise ScienceError(f"uri: no reader for {path.name!r}; readable endings are {known}")

@@ -1,0 +1,116 @@
+"""A target dataset in memory: arrays, splits, and what an inspection says of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.science.errors import ScienceError
+
+SPLITS = ("train", "val", "test")
+VALIDATION_SHARE = 0.2
+TEST_SHARE = 0.2
+SMALLEST_SPLIT = 2
+
+
+@dataclass(frozen=True)
+class TargetData:
+    """A validated target dataset.
+
+    images: (N, C, [D,] H, W), as stored; labels: (N,) for classification or (N, [D,] H, W) for segmentation,
+    re-indexed to 0..len(classes)-1 (0 is the background); split: (N,) of train, val, test; groups: (N,) codes
+    of the patient (or image) each image came from; value_range: lowest and highest possible or seen value.
+    """
+
+    task: str
+    spatial_dims: int
+    images: NDArray[Any]
+    labels: NDArray[np.int64]
+    classes: tuple[int, ...]
+    split: NDArray[np.str_]
+    groups: NDArray[np.int64]
+    value_range: tuple[float, float]
+    spacing: tuple[float, ...] | None
+    fingerprint: str
+    warnings: tuple[str, ...]
+
+    def indices(self, split: str) -> NDArray[np.int64]:
+        """Positions of one split's images."""
+        return np.flatnonzero(self.split == split)
+
+    @property
+    def channels(self) -> int:
+        """Channels of every image."""
+        return int(self.images.shape[1])
+
+
+def split_by_hash(ids: NDArray[np.str_], *, shares: dict[str, float], rest: str) -> NDArray[np.str_]:
+    """Give each id a split: `shares` of the distinct ids in the order of their hashes, the others `rest`.
+
+    The same id always hashes the same; each share gets at least one id where there are enough.
+    """
+    distinct = sorted(set(ids.tolist()), key=lambda one: hashlib.sha256(str(one).encode()).digest())
+    where: dict[str, str] = {}
+    start = 0
+    for name, share in shares.items():
+        count = max(1, round(share * len(distinct)))
+        where.update(dict.fromkeys(distinct[start : start + count], name))
+        start += count
+    return np.array([where.get(one, rest) for one in ids.tolist()], dtype="<U5")
+
+
+def complete_split(split: NDArray[np.str_] | None, ids: NDArray[np.str_]) -> NDArray[np.str_]:
+    """The stored split; 60/20/20 by group where there is none; 20 % of train where no validation is."""
+    if split is None:
+        shares = {"test": TEST_SHARE, "val": VALIDATION_SHARE}
+        return split_by_hash(ids, shares=shares, rest="train")
+    if (split == "val").any():
+        return split
+    train = split == "train"
+    completed = split.copy()
+    completed[train] = split_by_hash(ids[train], shares={"val": VALIDATION_SHARE}, rest="train")
+    return completed
+
+
+def check_splits(split: NDArray[np.str_], groups: NDArray[np.int64]) -> list[str]:
+    """Warnings about the splits; ScienceError when one needed for a ranking is too small."""
+    for name in ("train", "val"):
+        count = int((split == name).sum())
+        if count < SMALLEST_SPLIT:
+            raise ScienceError(
+                f"split: {count} images in {name!r}; a ranking needs at least {SMALLEST_SPLIT}: add images or "
+                "give a split with more of them"
+            )
+    warnings = []
+    if not (split == "test").any():
+        warnings.append("no test images: finetune runs will report validation metrics only")
+    shared = sum(len(set(split[groups == group].tolist())) > 1 for group in np.unique(groups))
+    if shared:
+        warnings.append(f"{shared} groups have images in more than one split: metrics may be too good")
+    return warnings
+
+
+def inspection(data: TargetData) -> dict[str, Any]:
+    """What the registered dataset's page shows: sizes, classes and balance, range, splits, warnings."""
+    counts = Counter(data.labels.ravel().tolist())
+    total = sum(counts.values())
+    return {
+        "images": len(data.images),
+        "shape": list(data.images.shape[2:]),
+        "channels": data.channels,
+        "dtype": str(data.images.dtype),
+        "value_range": list(data.value_range),
+        "classes": [
+            {"label": label, "count": counts.get(index, 0), "share": counts.get(index, 0) / total}
+            for index, label in enumerate(data.classes)
+        ],
+        "splits": {name: int((data.split == name).sum()) for name in SPLITS},
+        "groups": len(np.unique(data.groups)),
+        "spacing": list(data.spacing) if data.spacing else None,
+        "warnings": list(data.warnings),
+    }

@@ -1,0 +1,39 @@
+"""Preflight of a registered checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from models_zoo.checkpoints import sha256
+
+from service.store import checkpoints
+from service.store.session import transaction
+from worker.devices import worker_name
+from worker.science.candidate import load_source
+from worker.science.errors import ScienceError
+from worker.science.specs import Progress
+from worker.tasks.lease import carry_out
+from worker.tasks.specs import candidate_spec
+
+
+def preflight_checkpoint(checkpoint_id: str) -> None:
+    """Claim, load the weights into their architecture, record what was loaded and what was not."""
+    with transaction() as session:
+        work = checkpoints.claim_preflight(session, checkpoint_id, worker=worker_name())
+    if work is None:
+        return
+
+    def compute(progress: Progress) -> dict[str, Any]:
+        progress("loading", 0, 1)
+        spec = candidate_spec(work.uri, work.architecture, work.parameters, work.card)
+        if not spec.path.is_file():
+            raise ScienceError(f"uri: there is no file {work.uri!r}; check the path, as the worker sees it")
+        digest = sha256(spec.path)
+        expected = work.card.get("sha256")
+        if expected and expected != digest:
+            raise ScienceError(f"uri: the file's sha256 is {digest}, its card says {expected}; get the right file")
+        _, report = load_source(spec)
+        return {"sha256": digest, "preflight": asdict(report)}
+
+    carry_out(work.held, compute)

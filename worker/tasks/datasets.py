@@ -1,0 +1,28 @@
+"""Inspect a registered dataset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.store import datasets
+from service.store.session import transaction
+from worker.devices import worker_name
+from worker.science.specs import Progress
+from worker.science.target import inspection
+from worker.tasks.lease import carry_out
+from worker.tasks.specs import read_target
+
+
+def inspect_dataset(dataset_id: str) -> None:
+    """Claim, read the whole dataset, record what it holds."""
+    with transaction() as session:
+        work = datasets.claim_inspection(session, dataset_id, worker=worker_name())
+    if work is None:
+        return
+
+    def compute(progress: Progress) -> dict[str, Any]:
+        progress("reading", 0, 1)
+        data = read_target(work.uri, task=work.task, spatial_dims=work.spatial_dims)
+        return {"fingerprint": data.fingerprint, "inspection": inspection(data)}
+
+    carry_out(work.held, compute)

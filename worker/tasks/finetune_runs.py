@@ -1,0 +1,80 @@
+"""Carry out a finetune run and deliver the network."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import nn
+
+from service.settings import settings
+from service.store import finetune_runs
+from service.store.finetune_runs import FinetuneWork
+from service.store.session import transaction
+from worker.devices import worker_name
+from worker.science.candidate import prepare
+from worker.science.errors import ScienceError
+from worker.science.finetune.registry import methods
+from worker.science.finetune.run import Finetuned, finetune
+from worker.science.specs import FinetuneProtocol, Progress
+from worker.tasks.device import device
+from worker.tasks.lease import carry_out
+from worker.tasks.specs import protocol_of, read_registered, spec_of
+
+
+def run_finetune(run_id: str) -> None:
+    """Claim, train, write the network, record the metrics."""
+    with transaction() as session:
+        work = finetune_runs.claim_run(session, run_id, worker=worker_name())
+    if work is not None:
+        carry_out(work.held, lambda progress: _run(work, progress))
+
+
+def _run(work: FinetuneWork, progress: Progress) -> dict[str, Any]:
+    progress("loading", 0, 1)
+    method = methods().get(work.method)
+    if method is None:
+        raise ScienceError(f"method: {work.method!r} is not known; use one of {', '.join(methods())}")
+    spec, data = spec_of(work.checkpoint), read_registered(work.dataset)
+    protocol = protocol_of(FinetuneProtocol, work.protocol)
+    candidate = prepare(spec, data, protocol, device=device())
+    result = finetune(candidate, method, protocol, progress=progress)
+    parameters = {**work.checkpoint.parameters, "classes": len(data.classes)}
+    card = {
+        "architecture": work.checkpoint.architecture,
+        "parameters": parameters,
+        "normalisation": work.checkpoint.card.get("normalisation"),
+        "value_range": list(data.value_range),
+        "labels": list(data.classes),
+        "source": work.checkpoint.name,
+        "source_sha256": work.checkpoint.sha256,
+        "target_fingerprint": data.fingerprint,
+        "method": work.method,
+        "protocol": asdict(protocol),
+        "metrics": result.metrics,
+    }
+    file = _write(result.network, f"{work.held.id}-{work.held.token}.safetensors")
+    return {"result": _result(result, card, file)}
+
+
+def _write(network: nn.Module, name: str) -> Path:
+    """Write beside, then rename: a network that can be read is whole."""
+    folder = settings().networks_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    partial, final = folder / f"{name}.part", folder / name
+    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    save_file(state, partial)
+    return partial.rename(final)
+
+
+def _result(result: Finetuned, card: dict[str, Any], file: Path) -> dict[str, Any]:
+    return {
+        "metrics": result.metrics,
+        "best_epoch": result.best_epoch,
+        "epochs": result.epochs,
+        "seconds": result.seconds,
+        "network_file": file.name,
+        "card": card,
+    }

@@ -1,0 +1,96 @@
+"""Hold a claim while computing: a heartbeat renews it and carries the progress; a lost one stops the work."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from models_zoo.registry import ZooError
+from service.settings import settings
+from service.store import ending
+from service.store.claims import Claim, LeaseLostError, renew
+from service.store.session import transaction
+from worker.science.errors import ScienceError
+from worker.science.specs import Progress
+
+BEATS_A_LEASE = 4
+LONGEST_BEAT = 1.0  # seconds: progress is watched
+_log = logging.getLogger(__name__)
+
+
+class Heartbeat(threading.Thread):
+    """Renews a claim until it is stopped or lost."""
+
+    def __init__(self, held: Claim) -> None:
+        super().__init__(name=f"heartbeat-{held.id}", daemon=True)
+        self._held = held
+        self._over = threading.Event()
+        self._lost = threading.Event()
+        self._at: tuple[str, int, int] = ("starting", 0, 0)
+
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Say how far the work is; LeaseLostError when the claim is gone and the work must stop."""
+        if self._lost.is_set():
+            raise LeaseLostError(self._held.id)
+        self._at = (stage, done, total)
+
+    def run(self) -> None:
+        """Beat; a database out of reach is tried again, since the lease outlives some beats."""
+        pause = min(settings().lease_seconds / BEATS_A_LEASE, LONGEST_BEAT)
+        while not self._over.wait(pause):
+            stage, done, total = self._at
+            try:
+                with transaction() as session:
+                    renew(session, self._held, stage=stage, done=done, total=total)
+            except LeaseLostError:
+                self._lost.set()
+                return
+            except Exception as error:
+                _log.warning("heartbeat of %s failed: %s", self._held.id, type(error).__name__)
+
+    def stop(self) -> None:
+        """End the thread; after this no beat is under way."""
+        self._over.set()
+        self.join()
+
+
+@contextmanager
+def beating(held: Claim) -> Iterator[Progress]:
+    """Keep `held` alive while the body computes; the body reports through what is yielded."""
+    heartbeat = Heartbeat(held)
+    heartbeat.start()
+    try:
+        yield heartbeat.progress
+    finally:
+        heartbeat.stop()
+
+
+def carry_out(held: Claim, compute: Callable[[Progress], dict[str, Any]]) -> None:
+    """Compute under a heartbeat, then record: done with the values computed, or failed with the reason."""
+    _log.info("%s: attempt %d", held.id, held.token)
+    try:
+        with beating(held) as progress:
+            reason, values = _outcome(held, lambda: compute(progress))
+        with transaction() as session:
+            ending.end(session, held, state="failed" if reason else "done", reason=reason, **values)
+    except LeaseLostError:
+        _log.info("%s: attempt %d lost its lease or was canceled", held.id, held.token)
+
+
+def _outcome(held: Claim, compute: Callable[[], dict[str, Any]]) -> tuple[str | None, dict[str, Any]]:
+    try:
+        return None, compute()
+    except LeaseLostError:
+        raise
+    except (ScienceError, ZooError) as error:
+        return str(error), {}
+    except (MemoryError, torch.OutOfMemoryError):
+        return "out of memory: use a smaller batch_size or crop, or a larger machine", {}
+    except Exception as error:
+        _log.exception("%s failed", held.id)
+        return f"internal error ({type(error).__name__}): the worker's log has the details", {}

@@ -1,0 +1,87 @@
+"""Score one candidate of a ranking."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict
+from typing import Any
+
+from models_zoo.checkpoints import sha256
+
+from service.store import rankings, tables
+from service.store.rankings import EvaluationWork
+from service.store.session import transaction
+from worker.devices import worker_name
+from worker.science.candidate import prepare
+from worker.science.errors import ScienceError
+from worker.science.evaluate import gather
+from worker.science.measures.registry import Score, evaluate, measures
+from worker.science.specs import CandidateSpec, Progress, Protocol
+from worker.tasks.device import device
+from worker.tasks.lease import carry_out
+from worker.tasks.specs import protocol_of, read_registered, spec_of
+from worker.version import science_version
+
+
+def score_candidate(evaluation_id: str) -> None:
+    """Claim, gather the evidence, record every measure's score."""
+    with transaction() as session:
+        work = rankings.claim_evaluation(session, evaluation_id, worker=worker_name())
+    if work is not None:
+        carry_out(work.held, lambda progress: _score(work, progress))
+
+
+def _score(work: EvaluationWork, progress: Progress) -> dict[str, Any]:
+    progress("loading", 0, 1)
+    spec = checked_spec(work)
+    data = read_registered(work.dataset)
+    protocol = protocol_of(Protocol, work.protocol)
+    key = content_key(work, spec, protocol)
+    with transaction() as session:
+        donor = rankings.copy_scores(session, work, key)
+    if donor is not None:
+        return {"content_key": key, "reused_from": donor.id, "facts": donor.facts}
+    gathered = gather(prepare(spec, data, protocol, device=device()), progress)
+    known = measures()
+    for name in work.measures:
+        progress("measures", 0, 0)
+        _record(work, name, evaluate(known[name], gathered.evidence))
+    return {"content_key": key, "facts": gathered.facts}
+
+
+def checked_spec(work: EvaluationWork) -> CandidateSpec:
+    """The candidate's spec; ScienceError when the file is not the one that passed preflight."""
+    spec = spec_of(work.checkpoint)
+    if not spec.path.is_file() or sha256(spec.path) != work.checkpoint.sha256:
+        raise ScienceError(
+            f"checkpoint: the file of {work.checkpoint.name} changed or vanished after registration; "
+            "register it again under a new name"
+        )
+    return spec
+
+
+def content_key(work: EvaluationWork, spec: CandidateSpec, protocol: Protocol) -> str:
+    """The address of the result: weights, how they are used, dataset content, protocol, code of the science."""
+    parts = {
+        "weights": work.checkpoint.sha256,
+        "candidate": {**asdict(spec), "path": None},
+        "dataset": asdict(work.dataset) | {"uri": None},
+        "protocol": asdict(protocol),
+        "science": science_version(),
+        "device": device().type,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _record(work: EvaluationWork, name: str, score: Score) -> None:
+    flags = list(score.flags)
+    value, reason = score.value, score.reason
+    if value is not None and not math.isfinite(value):
+        value, reason, flags = None, f"the measure gave {value}", [*flags, "failed"]
+    row = tables.Score(
+        measure=name, value=value, seconds=score.seconds, flags=flags, record=dict(score.record), reason=reason
+    )
+    with transaction() as session:
+        rankings.record_score(session, work.held, row)

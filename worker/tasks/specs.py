@@ -1,0 +1,79 @@
+"""From the store's frozen rows to what science takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from service.settings import local_path
+from service.store.waiting import CandidateCheckpoint, TargetDataset
+from worker.science.errors import ScienceError
+from worker.science.readers.registry import read
+from worker.science.specs import CandidateSpec, Protocol
+from worker.science.target import TargetData
+
+AnyProtocol = TypeVar("AnyProtocol", bound=Protocol)
+
+
+def checked_path(uri: str) -> Path:
+    """The file behind a URI; ScienceError when it lies outside the roots, as this worker sees them."""
+    try:
+        return local_path(uri)
+    except ValueError as error:
+        raise ScienceError(f"uri: {error}") from error
+
+
+def read_target(uri: str, *, task: str, spatial_dims: int) -> TargetData:
+    """Read a dataset; the last one read is kept, since a ranking reads the same one for every candidate."""
+    path = checked_path(uri)
+    if not path.is_file():
+        raise ScienceError(f"uri: there is no file {uri!r}; check the path, as the worker sees it")
+    status = path.stat()
+    return _read_version(path, task, spatial_dims, (status.st_mtime_ns, status.st_size, status.st_ino))
+
+
+@lru_cache(maxsize=1)
+def _read_version(path: Path, task: str, spatial_dims: int, _version: tuple[int, ...]) -> TargetData:
+    return read(path, task=task, spatial_dims=spatial_dims)
+
+
+def read_registered(dataset: TargetDataset) -> TargetData:
+    """Read a registered dataset; ScienceError when its content is not what was registered."""
+    data = read_target(dataset.uri, task=dataset.task, spatial_dims=dataset.spatial_dims)
+    if data.fingerprint != dataset.fingerprint:
+        raise ScienceError("dataset: its content changed after registration; register it again under a new name")
+    return data
+
+
+def candidate_spec(
+    uri: str, architecture: str, parameters: Mapping[str, Any], card: Mapping[str, Any]
+) -> CandidateSpec:
+    """What science needs to build and load a checkpoint; ScienceError names a missing parameter."""
+    own = dict(parameters)
+    try:
+        common = {name: int(own.pop(name)) for name in ("spatial_dims", "in_channels", "classes")}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ScienceError(f"parameters: {error} must be a whole number; register the checkpoint again") from error
+    normalisation = card.get("normalisation") or {}
+    return CandidateSpec(
+        path=checked_path(uri),
+        architecture=architecture,
+        parameters=own,
+        normalisation=normalisation,
+        **common,
+    )
+
+
+def spec_of(checkpoint: CandidateCheckpoint) -> CandidateSpec:
+    """The spec of a registered checkpoint."""
+    return candidate_spec(checkpoint.uri, checkpoint.architecture, checkpoint.parameters, checkpoint.card)
+
+
+def protocol_of(kind: type[AnyProtocol], stored: Mapping[str, Any]) -> AnyProtocol:
+    """The stored protocol as a dataclass (a JSON list becomes a tuple)."""
+    known = {field.name for field in fields(kind)}
+    values = {name: tuple(v) if isinstance(v, list) else v for name, v in stored.items() if name in known}
+    return kind(**values)
