@@ -71,43 +71,59 @@ def write_target(path: Path) -> None:
 
 
 def write_checkpoint(source: Source, path: Path, *, progress: Callable[[int, int], None]) -> None:
-    """Train a U-Net on its source and write its weights."""
+    """Train a U-Net on its source, if it is to be trained, and write its weights."""
     torch.set_num_threads(1)
     torch.manual_seed(source.seed)
     network = registry.build(ARCHITECTURE, **PARAMETERS)
+    protocol = Protocol(batch_size=BATCH, seed=source.seed, learning_rate=2e-3)
     if source.epochs:
-        _train(network, _source_data(source), source, progress)
+        train_source(network, _source_data(source), protocol, epochs=source.epochs, progress=progress)
+    write_weights(network, path)
+
+
+def train_source(
+    network: registry.Network,
+    data: TargetData,
+    protocol: Protocol,
+    *,
+    epochs: int,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Train a network from scratch on every training image of `data`, in place."""
+    feeder = Feeder(data, Normalisation(), network.divisor, protocol, torch.device("cpu"))
+    optimizer = make_optimizer(network.module, protocol)
+    for epoch in range(epochs):
+
+        def after_step(done: int, total: int, epoch: int = epoch) -> None:
+            progress(epoch * total + done, epochs * total)
+
+        train_epoch(network.module, optimizer, feeder, epoch=epoch, after_step=after_step)
+
+
+def write_weights(network: registry.Network, path: Path) -> None:
+    """Write beside, then rename: a file that is there is whole."""
     partial = path.with_suffix(".part")
     save_file({key: value.contiguous() for key, value in network.module.state_dict().items()}, partial)
     partial.rename(path)
 
 
-def _train(
-    network: registry.Network, data: TargetData, source: Source, progress: Callable[[int, int], None]
-) -> None:
-    protocol = Protocol(batch_size=BATCH, seed=source.seed, learning_rate=2e-3)
-    feeder = Feeder(data, Normalisation(), network.divisor, protocol, torch.device("cpu"))
-    optimizer = make_optimizer(network.module, protocol)
-    for epoch in range(source.epochs):
-
-        def after_step(done: int, total: int, epoch: int = epoch) -> None:
-            progress(epoch * total + done, source.epochs * total)
-
-        train_epoch(network.module, optimizer, feeder, epoch=epoch, after_step=after_step)
-
-
-def _source_data(source: Source) -> TargetData:
-    images, vessels, discs = photographs(source.domain, SOURCE_IMAGES, seed=source.seed)
+def source_data(images: NDArray[np.uint8], labels: NDArray[np.integer], *, task: str) -> TargetData:
+    """Images (N, C, [D,] H, W) and class indices as data to train a source on: all of it is training data."""
     return TargetData(
-        task="segmentation",
-        spatial_dims=2,
-        images=np.moveaxis(images, -1, 1),
-        labels=source.masks(vessels, discs).astype(np.int64),
-        classes=(0, 1),
-        split=np.full(SOURCE_IMAGES, "train"),
-        groups=np.arange(SOURCE_IMAGES),
+        task=task,
+        spatial_dims=images.ndim - 2,
+        images=images,
+        labels=labels.astype(np.int64),
+        classes=tuple(range(int(labels.max()) + 1)),
+        split=np.full(len(images), "train"),
+        groups=np.arange(len(images)),
         value_range=(0.0, 255.0),
         spacing=None,
         fingerprint="",
         warnings=(),
     )
+
+
+def _source_data(source: Source) -> TargetData:
+    images, vessels, discs = photographs(source.domain, SOURCE_IMAGES, seed=source.seed)
+    return source_data(np.moveaxis(images, -1, 1), source.masks(vessels, discs), task="segmentation")

@@ -15,7 +15,8 @@ from worker.science.errors import ScienceError
 SPLITS = ("train", "val", "test")
 VALIDATION_SHARE = 0.2
 TEST_SHARE = 0.2
-SMALLEST_SPLIT = 2
+SMALLEST = {"train": 2, "val": 1}  # images; BatchNorm needs two in a batch
+FEW_VALIDATION_IMAGES = 5
 
 
 @dataclass(frozen=True)
@@ -79,14 +80,16 @@ def complete_split(split: NDArray[np.str_] | None, ids: NDArray[np.str_]) -> NDA
 
 def check_splits(split: NDArray[np.str_], groups: NDArray[np.int64]) -> list[str]:
     """Warnings about the splits; ScienceError when one needed for a ranking is too small."""
-    for name in ("train", "val"):
+    for name, needed in SMALLEST.items():
         count = int((split == name).sum())
-        if count < SMALLEST_SPLIT:
+        if count < needed:
             raise ScienceError(
-                f"split: {count} images in {name!r}; a ranking needs at least {SMALLEST_SPLIT}: add images or "
+                f"split: {count} images in {name!r}; a ranking needs at least {needed}: add images or "
                 "give a split with more of them"
             )
     warnings = []
+    if (split == "val").sum() < FEW_VALIDATION_IMAGES:
+        warnings.append(f"fewer than {FEW_VALIDATION_IMAGES} validation images: outcomes will be noisy")
     if not (split == "test").any():
         warnings.append("no test images: finetune runs will report validation metrics only")
     shared = sum(len(set(split[groups == group].tolist())) > 1 for group in np.unique(groups))

@@ -118,9 +118,7 @@ def _take_over(new: _BatchNorm, old: _BatchNorm) -> nn.Module:
     return new.train(old.training)
 
 
-def _replace(
-    network: nn.Module, change: Callable[[str, nn.Module], nn.Module | None]
-) -> tuple[nn.Module, int]:
+def _replace(network: nn.Module, change: Callable[[str, nn.Module], nn.Module | None]) -> tuple[nn.Module, int]:
     """Apply `change` to every module; one used in several places is changed once and stays shared."""
     changed = {id(module): new for path, module in network.named_modules() if (new := change(path, module))}
     for path, module in list(network.named_modules(remove_duplicate=False)):
