@@ -361,7 +361,7 @@ def rank(http: httpx.Client, study: Study, shared: Path, folder: Path) -> dict[s
     body = {"dataset": study.name, "candidates": list(study.candidates), "protocol": study.protocol}
     location = f"/v1/rankings/{_post(http, '/v1/rankings', body)['id']}"
     while (answer := http.get(location).json())["state"] != "done":
-        finished = sum(row["state"] in ("done", "failed") for row in answer["candidates"])
+        finished = sum(row["state"] in ("done", "failed") for row in answer["ranked"])
         print(f"\r{study.name}: {finished}/{len(answer['candidates'])} candidates", end="", flush=True)
         time.sleep(1)
     print(f"\r{study.name}: done, {len(answer['candidates'])} candidates")
@@ -379,7 +379,7 @@ def table(study: Study, ranking: dict[str, Any]) -> str:
         "| | candidate | " + " | ".join(measures) + " | flags | seconds |",
         "|---|---|" + "---|" * len(measures) + "---|---|",
     ]
-    for row in ranking["candidates"]:
+    for row in ranking["ranked"]:
         cells = [_score(row["scores"].get(measure)) for measure in measures]
         flags = ", ".join(sorted({*row["flags"], *_score_flags(row)})) or row.get("reason") or ""
         name = row["candidate"]["name"]

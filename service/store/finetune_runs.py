@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from service import queue
@@ -60,6 +61,24 @@ def listed(
     if state:
         query = query.where(FinetuneRun.state == state)
     return page(session, query, FinetuneRun.id, after=after, limit=limit)
+
+
+def of_ranking(session: Session, ranking_id: str) -> list[FinetuneRun]:
+    """All runs that a ranking started, oldest first."""
+    query = select(FinetuneRun).where(FinetuneRun.ranking_id == ranking_id).order_by(FinetuneRun.id)
+    return list(session.scalars(query))
+
+
+def cancel(session: Session, run: FinetuneRun) -> bool:
+    """Cancel a run that is not over yet; its worker finds out at its next heartbeat."""
+    canceled = session.execute(
+        update(FinetuneRun)
+        .where(FinetuneRun.id == run.id, FinetuneRun.state.in_(OPEN_STATES))
+        .values(state="canceled", reason="the run was canceled", finished_at=time.time())
+        .returning(FinetuneRun.id)
+    ).scalar_one_or_none()
+    session.refresh(run)
+    return canceled is not None
 
 
 def claim_run(session: Session, run_id: str, *, worker: str) -> FinetuneWork | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.store.tables import IdempotentRequest
@@ -16,3 +17,20 @@ def keep(session: Session, request: IdempotentRequest) -> None:
     """Keep an answer; a second one under the same key breaks the primary key."""
     session.add(request)
     session.flush()
+
+
+def reserve(session: Session, *, key: str, route: str, body_hash: str) -> IdempotentRequest:
+    """The answer kept under this key; else a new row with status 0, to be filled in this transaction.
+
+    A second request under the key waits here until the first one's transaction is over.
+    """
+    row = IdempotentRequest(key=key, route=route, body_hash=body_hash, status=0, body={})
+    kept = find(session, key, route)
+    if kept is not None:
+        return kept
+    try:
+        with session.begin_nested():
+            keep(session, row)
+    except IntegrityError:
+        return session.get_one(IdempotentRequest, (key, route))
+    return row

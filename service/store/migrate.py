@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.orm import Session
 
 import migrations
 
@@ -20,3 +24,14 @@ def alembic_config() -> Config:
 def upgrade() -> None:
     """Apply every revision that the configured database lacks."""
     command.upgrade(alembic_config(), "head")
+
+
+@lru_cache
+def newest() -> str | None:
+    """The newest revision that this code knows."""
+    return ScriptDirectory.from_config(alembic_config()).get_current_head()
+
+
+def is_current(session: Session) -> bool:
+    """Whether the database has every revision that this code knows."""
+    return MigrationContext.configure(session.connection()).get_current_revision() == newest()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import ColumnElement, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from service import queue
@@ -54,11 +54,20 @@ def find(session: Session, ranking_id: str) -> Ranking | None:
     return session.get(Ranking, ranking_id)
 
 
-def listed(session: Session, *, after: str | None, limit: int, dataset_id: str | None = None) -> list[Ranking]:
+def listed(
+    session: Session,
+    *,
+    after: str | None,
+    limit: int,
+    dataset_id: str | None = None,
+    state: str | None = None,
+) -> list[Ranking]:
     """One page, newest first."""
     query = select(Ranking)
     if dataset_id:
         query = query.where(Ranking.dataset_id == dataset_id)
+    if state:
+        query = query.where(_in_state(state))
     return page(session, query, Ranking.id, after=after, limit=limit)
 
 
@@ -88,6 +97,26 @@ def states(session: Session, ranking_ids: Sequence[str]) -> dict[str, dict[str, 
     for ranking_id, state, count in session.execute(query):
         counts[ranking_id][state] = count
     return counts
+
+
+def state_of(counts: Mapping[str, int]) -> str:
+    """The state of a ranking whose evaluations are in these states."""
+    if not any(counts.get(state) for state in OPEN_STATES):
+        return "canceled" if counts.get("canceled") else "done"
+    return "queued" if set(counts) == {"queued"} else "running"
+
+
+def _in_state(state: str) -> ColumnElement[bool]:
+    def has(*states: str) -> ColumnElement[bool]:
+        return exists().where(Evaluation.ranking_id == Ranking.id, Evaluation.state.in_(states))
+
+    is_open, ended = has(*OPEN_STATES), has("done", "failed", "canceled")
+    return {
+        "done": ~is_open & ~has("canceled"),
+        "canceled": ~is_open & has("canceled"),
+        "queued": is_open & ~has("running") & ~ended,
+        "running": is_open & (has("running") | ended),
+    }[state]
 
 
 def cancel(session: Session, ranking: Ranking) -> None:

@@ -16,6 +16,8 @@ from sqlalchemy.sql.functions import FunctionElement
 from service import queue
 from service.settings import settings
 
+__all__ = ["Session", "database_now", "engine", "make_engine", "reading", "ring", "transaction"]
+
 
 class database_now(FunctionElement[float]):  # noqa: N801 - an SQL function
     """The database's own clock, in seconds since 1970: leases compare one clock, whoever asks."""

@@ -151,7 +151,7 @@ class Lab:
 
     def wait_for_stage(self, ranking_id: str, stage: str) -> None:
         """Until some candidate is at this stage."""
-        self.wait(lambda: any(row["stage"] == stage for row in self.ranking(ranking_id)["candidates"]))
+        self.wait(lambda: any(row["stage"] == stage for row in self.ranking(ranking_id)["ranked"]))
 
 
 def free_port() -> int:
@@ -180,5 +180,5 @@ def values(ranking: dict[str, Any]) -> dict[str, dict[str, float | None]]:
     """Candidate -> measure -> value."""
     return {
         row["candidate"]["name"]: {measure: score["value"] for measure, score in row["scores"].items()}
-        for row in ranking["candidates"]
+        for row in ranking["ranked"]
     }

@@ -36,12 +36,12 @@ def _prepare(lab: Lab) -> None:
 
 
 def _check_complete(ranking: dict[str, Any]) -> None:
-    assert [row["state"] for row in ranking["candidates"]] == ["done", "done"]
-    assert [row["position"] for row in ranking["candidates"]] == [1, 2]
-    attempts = sorted(row["attempts"] for row in ranking["candidates"])
+    assert [row["state"] for row in ranking["ranked"]] == ["done", "done"]
+    assert [row["position"] for row in ranking["ranked"]] == [1, 2]
+    attempts = sorted(row["attempts"] for row in ranking["ranked"])
     assert attempts[0] == 1  # the one that was not running
     assert attempts[1] >= 2  # the one that was killed
-    for row in ranking["candidates"]:
+    for row in ranking["ranked"]:
         assert set(row["scores"]) == set(ranking["measures"])
 
 

@@ -152,7 +152,7 @@ def _post_once(http: httpx.Client, path: str, body: dict[str, object]) -> None:
 
 def _leader(http: httpx.Client) -> str | None:
     newest = http.get("/v1/rankings", params={"limit": 1}).json()["items"][0]
-    ranked = http.get(f"/v1/rankings/{newest['id']}").json()["candidates"]
+    ranked = http.get(f"/v1/rankings/{newest['id']}").json()["ranked"]
     return next((row["candidate"]["name"] for row in ranked if row["position"] == 1), None)
 
 

@@ -1,0 +1,65 @@
+"""The application: every operation, every page, one form of error."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from fastapi.staticfiles import StaticFiles
+
+from service import capabilities, health, problem_handlers
+from service.checkpoints import endpoints as checkpoints
+from service.datasets import endpoints as datasets
+from service.edge import Edge
+from service.errors import Problem
+from service.finetune_runs import endpoints as finetune_runs
+from service.rankings import endpoints as rankings
+from service.web.render import STATIC
+
+_SUMMARY = "Which of our pretrained checkpoints will finetune best on this dataset, and how sure are we?"
+_DESCRIPTION = """Register a dataset and checkpoints, request a ranking, read the ranked list.
+
+Errors are `application/problem+json` documents (RFC 9457); their `errors` name the field and the remedy.
+Every POST takes an `Idempotency-Key`: a repeat gets the first answer again and makes nothing twice.
+"""
+
+
+def create_app() -> FastAPI:
+    """The application, for `uvicorn --factory service.app:create_app`."""
+    app = FastAPI(
+        title="ZooRank",
+        summary=_SUMMARY,
+        description=_DESCRIPTION,
+        version=version("zoorank"),
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=_operation_id,
+    )
+    for module in (datasets, checkpoints, rankings, finetune_runs, capabilities, health):
+        app.include_router(module.router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    problem_handlers.install(app)
+    app.add_middleware(Edge)
+    _add_problem_schema(app)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _add_problem_schema(app: FastAPI) -> None:
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        schemas = document["components"]["schemas"]
+        if "Problem" not in schemas:
+            own = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= own.pop("$defs")
+            schemas["Problem"] = own
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,139 @@
+"""One tree of errors, and the problem documents (RFC 9457) that they become.
+
+ServiceError             500  the request can't be answered
++- BrokenRequestError    400  it can't be read
++- NotFoundError         404  what it names is not there
++- ConflictError         409  the state of what it names forbids it
++- TooLargeError         413  its body is too large
++- InvalidError          422  a field is wrong
++- UnavailableError      503  the database or the workers are not ready
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, Field
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Fault(BaseModel):
+    """One thing that is wrong, and what to do about it."""
+
+    field: str | None = Field(description="The field of the body, query, path or header; null: none alone.")
+    message: str
+    remedy: str
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem document."""
+
+    type: str = Field(examples=["urn:zoorank:problem:invalid"])
+    title: str = Field(examples=["A field is wrong"])
+    status: int = Field(examples=[422])
+    detail: str = Field(examples=["there is no measure 'logm'"])
+    errors: list[Fault] = Field(description="Each field that is wrong, with the remedy.")
+
+
+class ServiceError(Exception):
+    """A request that can't be answered; `errors` name the fields and the remedies."""
+
+    status: ClassVar[int] = 500
+    kind: ClassVar[str] = "internal"
+    title: ClassVar[str] = "The service failed"
+
+    def __init__(
+        self, detail: str, *, field: str | None = None, remedy: str = "", errors: list[Fault] | None = None
+    ) -> None:
+        super().__init__(detail)
+        own = [Fault(field=field, message=detail, remedy=remedy)] if remedy else []
+        self.errors = own if errors is None else errors
+
+    def problem(self) -> Problem:
+        """The document that the client gets."""
+        return Problem(
+            type=f"urn:zoorank:problem:{self.kind}",
+            title=self.title,
+            status=self.status,
+            detail=str(self),
+            errors=self.errors,
+        )
+
+
+class BrokenRequestError(ServiceError):
+    """The request can't be read."""
+
+    status = 400
+    kind = "broken-request"
+    title = "The request can't be read"
+
+
+class NotFoundError(ServiceError):
+    """What the request names is not there."""
+
+    status = 404
+    kind = "not-found"
+    title = "There is no such thing"
+
+
+class ConflictError(ServiceError):
+    """The state of what the request names forbids it."""
+
+    status = 409
+    kind = "conflict"
+    title = "The present state forbids this"
+
+
+class TooLargeError(ServiceError):
+    """The body is too large."""
+
+    status = 413
+    kind = "too-large"
+    title = "The body is too large"
+
+
+class InvalidError(ServiceError):
+    """A field is wrong."""
+
+    status = 422
+    kind = "invalid"
+    title = "A field is wrong"
+
+
+class UnavailableError(ServiceError):
+    """The database or the workers are not ready."""
+
+    status = 503
+    kind = "unavailable"
+    title = "Not ready yet"
+
+
+_DOCUMENTED: tuple[type[ServiceError], ...] = (
+    BrokenRequestError,
+    NotFoundError,
+    ConflictError,
+    TooLargeError,
+    InvalidError,
+    UnavailableError,
+)
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses=` of an operation that can answer with these statuses."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    titles = {error.status: error.title for error in _DOCUMENTED}
+    return {
+        status: {
+            "description": titles.get(status, HTTPStatus(status).phrase),
+            "content": {MEDIA_TYPE: {"schema": schema}},
+        }
+        for status in statuses
+    }
+
+
+READ_PROBLEMS = problems(422, 503)
+FIND_PROBLEMS = problems(404, 422, 503)
+WRITE_PROBLEMS = problems(400, 409, 413, 422, 503)
+CHANGE_PROBLEMS = problems(404, 409, 413, 422, 503)

@@ -1,0 +1,1 @@
+"""Finetune runs: training one candidate on the target."""

@@ -1,0 +1,86 @@
+"""What the workers published that they can do, and the protocol that follows from it and the request."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.errors import InvalidError, UnavailableError
+from service.store import capabilities
+from service.store.session import Session
+from service.store.tables import Json
+
+Crop = Annotated[list[Annotated[int, Field(ge=8)]], Field(min_length=2, max_length=3)]
+
+
+class ProtocolOverrides(BaseModel):
+    """What shall differ from the default protocol (`GET /v1/protocols`); equal for all candidates."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    optimizer: Literal["adam", "sgd"] | None = None
+    learning_rate: float | None = Field(None, gt=0)
+    weight_decay: float | None = Field(None, ge=0)
+    batch_size: int | None = Field(None, ge=2)
+    crop: Crop | None = Field(None, description="Voxels an axis of the seeded crop; null: whole images.")
+    steps: int | None = Field(None, ge=1, description="Training steps; null: one whole epoch.")
+    seed: int | None = Field(None, ge=0, le=2**32 - 1)
+    voxels_per_class: int | None = Field(None, ge=1, description="Drawn per class and image.")
+    voxels_total: int | None = Field(None, ge=1)
+    stage: str | None = Field(None, max_length=200, description="Feature stage; null: the task's usual one.")
+    threads: int | None = Field(None, ge=1, le=1024, description="CPU threads; they change the numbers.")
+    temperature: float | None = Field(None, gt=0)
+    precision: Literal["float32", "mixed"] | None = None
+
+
+class FinetuneOverrides(ProtocolOverrides):
+    """What shall differ from the default finetune protocol."""
+
+    epochs: int | None = Field(None, ge=1)
+    patience: int | None = Field(None, ge=1, description="Epochs without a better validation metric.")
+
+
+_NULLABLE = {"crop", "steps", "stage"}
+
+
+def published(session: Session, kind: str) -> dict[str, Json]:
+    """Everything published of one kind; UnavailableError when no worker has published yet."""
+    found = capabilities.of_kind(session, kind)
+    if not found:
+        raise UnavailableError(
+            f"no worker has published any {kind} yet",
+            remedy="start a worker (`zoorank worker`, or `zoorank serve` which has one) and try again",
+        )
+    return found
+
+
+def protocol_of(
+    session: Session,
+    name: Literal["ranking", "finetune"],
+    overrides: ProtocolOverrides | None,
+    *,
+    dims: int,
+    field: str,
+) -> dict[str, Any]:
+    """The published defaults with the overrides, which `field` holds; `dims` are the dataset's."""
+    defaults = published(session, "protocol")[name]
+    asked = overrides.model_dump(exclude_unset=True) if overrides else {}
+    for key, value in asked.items():
+        if value is None and key not in _NULLABLE:
+            raise InvalidError(
+                f"{key} can't be null", field=f"{field}.{key}", remedy="leave it out to get the default"
+            )
+        if key not in defaults:
+            raise InvalidError(
+                f"the workers' {name} protocol has no {key}",
+                field=f"{field}.{key}",
+                remedy=f"use one of: {', '.join(sorted(defaults))}",
+            )
+    if asked.get("crop") and len(asked["crop"]) != dims:
+        raise InvalidError(
+            f"the crop has {len(asked['crop'])} axes, the dataset {dims}",
+            field=f"{field}.crop",
+            remedy=f"give {dims} integers",
+        )
+    return {**defaults, **asked}

@@ -1,0 +1,1 @@
+"""Rankings: the request, and the ranked list with its evidence."""

@@ -1,0 +1,71 @@
+"""The ranked list as it is shown, and what its reader should keep in mind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from service.rankings.schemas import CandidateOut, RankedOut, ScoreOut
+from service.store.ranked_list import Candidate
+
+MIXED_WIDTHS = "mixed_widths"
+
+_MEANINGS = {
+    MIXED_WIDTHS: "The candidates' layers have different widths: AC-Corr grows with the width, so its values "
+    "can't be compared between candidates of different widths.",
+    "few_steps": "The one epoch had few training steps: candidates had little time to differ.",
+}
+
+
+def candidate_in_list(row: Candidate) -> RankedOut:
+    """One row, from the store's."""
+    evaluation, facts = row.evaluation, row.evaluation.facts or {}
+    scores = {
+        name: ScoreOut(
+            value=score.value,
+            position=row.positions.get(name),
+            flags=score.flags,
+            seconds=score.seconds,
+            reason=score.reason,
+            record=score.record,
+        )
+        for name, score in sorted(row.scores.items())
+    }
+    return RankedOut(
+        position=row.position,
+        evaluation=evaluation.id,
+        candidate=CandidateOut.model_validate(row.checkpoint),
+        state=evaluation.state,
+        reason=evaluation.reason,
+        stage=evaluation.stage,
+        steps_done=evaluation.steps_done,
+        steps_total=evaluation.steps_total,
+        attempts=evaluation.attempts,
+        scores=scores,
+        flags=facts.get("flags", []),
+        width=facts.get("width"),
+        seconds=facts.get("seconds"),
+        finetune_seconds=facts.get("finetune_seconds"),
+        reused_from=evaluation.reused_from,
+        facts=facts,
+    )
+
+
+def flags_of(candidates: Sequence[RankedOut]) -> list[str]:
+    """Flags of the list as a whole: its candidates' own, and what only their comparison shows."""
+    widths = {row.width for row in candidates if row.state == "done" and row.width is not None}
+    own = {flag for row in candidates for flag in row.flags}
+    return sorted(own | ({MIXED_WIDTHS} if len(widths) > 1 else set()))
+
+
+def notes_of(candidates: Sequence[RankedOut], *, order_by: str) -> list[str]:
+    """The list's caveats in words."""
+    notes = [
+        f"No track record yet: no finetune outcomes have been compared with {order_by} on targets like this "
+        "one, so how far the order can be trusted is not known."
+    ]
+    notes += [_MEANINGS[flag] for flag in flags_of(candidates) if flag in _MEANINGS]
+    unplaced = [row for row in candidates if row.state == "done" and row.position is None]
+    if unplaced:
+        names = ", ".join(row.candidate.name for row in unplaced)
+        notes.append(f"Not placed, since their {order_by} is missing or flagged: {names}.")
+    return notes

@@ -1,0 +1,146 @@
+"""Requesting, reading, listing and canceling rankings."""
+
+from __future__ import annotations
+
+from service import requested
+from service.dependencies import Page
+from service.errors import ConflictError, InvalidError, NotFoundError
+from service.published import protocol_of, published
+from service.rankings.ranked_list import candidate_in_list, flags_of, notes_of
+from service.rankings.schemas import NamedOut, RankingOut, RankingRequest, RankingSummary
+from service.store import checkpoints, datasets, finetune_runs, rankings
+from service.store.claims import OPEN_STATES
+from service.store.session import Session
+from service.store.tables import Checkpoint, Dataset, Ranking
+
+
+def request_ranking(session: Session, request: RankingRequest) -> RankingOut:
+    """Insert a ranking with one queued evaluation per candidate."""
+    dataset = requested.target(session, request.dataset)
+    measures = _measures(session, request, dataset)
+    dims = dataset.spatial_dims
+    ranking = Ranking(
+        dataset_id=dataset.id,
+        measures=measures,
+        order_by=request.order_by,
+        protocol=protocol_of(session, "ranking", request.protocol, dims=dims, field="protocol"),
+        finetune_top=request.finetune_top,
+        finetune_protocol=protocol_of(session, "finetune", request.finetune, dims=dims, field="finetune"),
+    )
+    rankings.create(session, ranking, _candidates(session, request, dataset))
+    return ranked(session, ranking.id)
+
+
+def _measures(session: Session, request: RankingRequest, dataset: Dataset) -> list[str]:
+    known = published(session, "measure")
+    fitting = [name for name, body in known.items() if dataset.task in body["tasks"]]
+    asked = fitting if request.measures is None else list(dict.fromkeys(request.measures))
+    for number, name in enumerate(asked):
+        if name not in fitting:
+            why = f"does not apply to {dataset.task}" if name in known else "does not exist"
+            raise InvalidError(
+                f"measure {name!r} {why}",
+                field=f"measures.{number}",
+                remedy=f"use some of: {', '.join(fitting)}",
+            )
+    if request.order_by not in asked:
+        raise InvalidError(
+            f"the list can't be ordered by {request.order_by!r}, which is not among its measures",
+            field="order_by",
+            remedy=f"order by one of {', '.join(asked)}, or add it to the measures",
+        )
+    return asked
+
+
+def _candidates(session: Session, request: RankingRequest, dataset: Dataset) -> list[Checkpoint]:
+    found: dict[str, Checkpoint] = {}
+    for number, reference in enumerate(request.candidates):
+        row = requested.candidate(session, reference, field=f"candidates.{number}")
+        if row.id in found:
+            raise InvalidError(
+                f"candidate {row.name!r} is listed twice",
+                field=f"candidates.{number}",
+                remedy="list each candidate once, by id or by name",
+            )
+        found[row.id] = row
+    if request.filter is not None:
+        matching = checkpoints.matching(session, request.filter.model_dump(exclude_none=True))
+        fitting = [row for row in matching if row.parameters["spatial_dims"] == dataset.spatial_dims]
+        found |= {row.id: row for row in fitting}
+    if not found:
+        raise InvalidError(
+            "there is no candidate to rank",
+            field="candidates" if request.filter is None else "filter",
+            remedy="list checkpoints in `candidates`, or give a `filter` that usable ones match",
+        )
+    return list(found.values())
+
+
+def ranked(session: Session, ranking_id: str) -> RankingOut:
+    """A ranking with its list."""
+    ranking = _found(session, ranking_id)
+    candidates = [candidate_in_list(row) for row in rankings.candidates(session, ranking)]
+    first = next((row for row in candidates if row.position is not None), None)
+    return RankingOut(
+        **dict(_summary(session, ranking, rankings.states(session, [ranking.id])[ranking.id])),
+        protocol=ranking.protocol,
+        finetune_protocol=ranking.finetune_protocol,
+        flags=flags_of(candidates),
+        notes=notes_of(candidates, order_by=ranking.order_by),
+        finetune_seconds=first.finetune_seconds if first else None,
+        finetune_runs=[run.id for run in finetune_runs.of_ranking(session, ranking.id)],
+        ranked=candidates,
+    )
+
+
+def _found(session: Session, ranking_id: str) -> Ranking:
+    ranking = rankings.find(session, ranking_id)
+    if ranking is None:
+        raise NotFoundError(f"there is no ranking {ranking_id!r}", field="ranking", remedy="see GET /v1/rankings")
+    return ranking
+
+
+def _summary(session: Session, ranking: Ranking, counts: dict[str, int]) -> RankingSummary:
+    return RankingSummary(
+        id=ranking.id,
+        dataset=NamedOut.model_validate(datasets.find(session, ranking.dataset_id)),
+        state=rankings.state_of(counts),
+        counts=counts,
+        order_by=ranking.order_by,
+        measures=ranking.measures,
+        finetune_top=ranking.finetune_top,
+        created_at=ranking.created_at,
+    )
+
+
+def listed(
+    session: Session,
+    *,
+    after: str | None,
+    limit: int,
+    dataset: str | None = None,
+    state: str | None = None,
+) -> Page[RankingSummary]:
+    """One page of rankings; `dataset` is an id or a name."""
+    dataset_id = None
+    if dataset is not None:
+        row = datasets.find(session, dataset)
+        dataset_id = row.id if row else "none"
+    rows = rankings.listed(session, after=after, limit=limit + 1, dataset_id=dataset_id, state=state)
+    counts = rankings.states(session, [row.id for row in rows])
+    shown = [_summary(session, row, counts[row.id]) for row in rows[:limit]]
+    return Page(items=shown, next=shown[-1].id if len(rows) > limit else None)
+
+
+def cancel(session: Session, ranking_id: str) -> RankingOut:
+    """Cancel what is not over yet, its finetune runs too."""
+    ranking = _found(session, ranking_id)
+    counts = rankings.states(session, [ranking.id])[ranking.id]
+    runs = finetune_runs.of_ranking(session, ranking.id)
+    if not any(counts.get(state) for state in OPEN_STATES) and all(run.state not in OPEN_STATES for run in runs):
+        raise ConflictError(
+            f"ranking {ranking_id} is over", field="ranking", remedy="nothing is left to cancel; read it"
+        )
+    rankings.cancel(session, ranking)
+    session.expire_all()
+    return ranked(session, ranking_id)

@@ -1,0 +1,180 @@
+"""A service with published capabilities, and rows put there through the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from service.app import create_app
+from service.settings import Settings
+from service.store import capabilities, checkpoints, datasets, ending, rankings
+from service.store.claims import Claim, claim
+from service.store.session import Session, transaction
+from service.store.tables import Checkpoint, Dataset, Evaluation, FinetuneRun, Ranking, Score
+from tests.conftest import TestClient
+
+BOTH = ["classification", "segmentation"]
+PROTOCOL = {
+    "optimizer": "adam",
+    "learning_rate": 0.001,
+    "weight_decay": 0.0,
+    "batch_size": 8,
+    "crop": None,
+    "steps": None,
+    "seed": 0,
+    "voxels_per_class": 200,
+    "voxels_total": 20_000,
+    "stage": None,
+    "threads": 1,
+    "temperature": 1.0,
+    "precision": "float32",
+}
+CAPABILITIES: dict[str, dict[str, Any]] = {
+    "measure": {
+        "one_epoch_outcome": {"title": "One-epoch outcome", "source": "this project", "tasks": BOTH},
+        "logme": {"title": "LogME", "source": "You et al. 2021", "tasks": BOTH},
+        "ac_corr": {"title": "AC-Corr, raw sum", "source": "Eq. 10", "tasks": BOTH},
+        "leep": {"title": "LEEP", "source": "Nguyen et al. 2020", "tasks": ["classification"]},
+    },
+    "architecture": {
+        "unet": {
+            "summary": "a U-Net",
+            "tasks": ["segmentation"],
+            "spatial_dims": [2, 3],
+            "parameters": {"channels": [16, 32], "dropout": 0.0},
+        },
+        "wnet": {"summary": "two", "tasks": ["segmentation"], "spatial_dims": [2], "parameters": {}},
+    },
+    "card": {
+        "disc_card": {
+            "architecture": "wnet",
+            "parameters": {"spatial_dims": 2, "in_channels": 3, "classes": 3},
+            "source_task": "segmentation",
+            "source_data": "discs",
+            "modality": "fundus",
+        }
+    },
+    "method": {"ac_norm": {"summary": "AC-Norm"}, "vanilla": {"summary": "all weights"}},
+    "protocol": {"ranking": PROTOCOL, "finetune": {**PROTOCOL, "epochs": 100, "patience": 10}},
+    "reader": {"npz": {"summary": "NumPy"}},
+}
+
+
+@pytest.fixture
+def client(configured: Settings) -> Iterator[TestClient]:
+    """A client of the service on each kind of database, with capabilities published."""
+    with transaction() as session:
+        capabilities.publish(session, CAPABILITIES)
+    with TestClient(create_app(), raise_server_exceptions=False) as own:
+        yield own
+
+
+@pytest.fixture
+def sqlite_client(configure: Callable[..., Settings], sqlite_url: str) -> Iterator[TestClient]:
+    """The same on SQLite alone, for what no database decides."""
+    configure(database_url=sqlite_url)
+    with transaction() as session:
+        capabilities.publish(session, CAPABILITIES)
+    with TestClient(create_app(), raise_server_exceptions=False) as own:
+        yield own
+
+
+def dataset_body(settings: Settings, name: str = "discs", **more: object) -> dict[str, Any]:
+    """A request that registers a dataset."""
+    uri = str(settings.data_dir / f"{name}.npz")
+    return {"uri": uri, "name": name, "task": "segmentation", "spatial_dims": 2, **more}
+
+
+def checkpoint_body(settings: Settings, name: str = "vessels", **more: object) -> dict[str, Any]:
+    """A request that registers a checkpoint."""
+    return {
+        "uri": f"file://{settings.data_dir}/{name}.safetensors",
+        "name": name,
+        "architecture": "unet",
+        "spatial_dims": 2,
+        "parameters": {"in_channels": 3, "classes": 2},
+        "card": {"source_task": "segmentation", "source_data": "vessels", "modality": "fundus"},
+        **more,
+    }
+
+
+def add_dataset(session: Session, name: str = "discs", *, ready: bool = True, **more: Any) -> Dataset:
+    """A dataset's row, inspected unless told otherwise."""
+    row = Dataset(name=name, uri=f"/{name}.npz", task="segmentation", spatial_dims=2, **more)
+    return _inspected(session, datasets.create(session, row), ready, fingerprint="f")
+
+
+def add_checkpoint(session: Session, name: str, *, ready: bool = True, **more: Any) -> Checkpoint:
+    """A checkpoint's row, past its preflight unless told otherwise."""
+    values: dict[str, Any] = {
+        "uri": f"/{name}.pt",
+        "architecture": "unet",
+        "parameters": {"spatial_dims": 2, "in_channels": 3, "classes": 2},
+        "card": {"source_task": "segmentation", "source_data": name, "modality": "fundus"},
+        **more,
+    }
+    row = checkpoints.create(session, Checkpoint(name=name, **values))
+    return _inspected(session, row, ready, sha256="0" * 64)
+
+
+def _inspected(session: Session, row: Any, ready: bool, **values: Any) -> Any:
+    if ready:
+        held = claim(session, type(row), row.id, worker="test")
+        assert held is not None
+        ending.end(session, held, state="done", **values)
+        session.refresh(row)
+    return row
+
+
+def add_ranking(session: Session, names: list[str], **more: Any) -> Ranking:
+    """A ranking of these new checkpoints on a new dataset."""
+    values: dict[str, Any] = {
+        "dataset_id": add_dataset(session).id,
+        "measures": ["one_epoch_outcome", "logme"],
+        "order_by": "one_epoch_outcome",
+        "protocol": PROTOCOL,
+        "finetune_protocol": CAPABILITIES["protocol"]["finetune"],
+        **more,
+    }
+    found = [add_checkpoint(session, name) for name in names]
+    return rankings.create(session, Ranking(**values), found)
+
+
+def evaluations(session: Session, ranking: Ranking) -> dict[str, Evaluation]:
+    """The evaluations of a ranking by their candidate's name."""
+    return {row.checkpoint.name: row.evaluation for row in rankings.candidates(session, ranking)}
+
+
+def score_of(value: float | None, *flags: str, measure: str = "one_epoch_outcome") -> Score:
+    """A score to record."""
+    return Score(measure=measure, value=value, seconds=0.25, flags=list(flags), record={"N": 9}, reason=None)
+
+
+def evaluate(evaluation_id: str, *scores: Score, facts: dict[str, Any] | None = None) -> Claim:
+    """Do a worker's part for one evaluation."""
+    with transaction() as session:
+        work = rankings.claim_evaluation(session, evaluation_id, worker="test")
+    assert work is not None
+    with transaction() as session:
+        for score in scores:
+            rankings.record_score(session, work.held, score)
+        ending.end(session, work.held, state="done", facts=facts or {"flags": [], "width": 32, "seconds": 1.5})
+    return work.held
+
+
+def fail(evaluation_id: str, reason: str) -> None:
+    """End an evaluation with a reason."""
+    with transaction() as session:
+        work = rankings.claim_evaluation(session, evaluation_id, worker="test")
+        assert work is not None
+        ending.end(session, work.held, state="failed", reason=reason)
+
+
+def finish_run(run: FinetuneRun, result: dict[str, Any]) -> None:
+    """Do a worker's part for one finetune run."""
+    with transaction() as session:
+        held = claim(session, FinetuneRun, run.id, worker="test")
+        assert held is not None
+        ending.end(session, held, state="done", result=result)
