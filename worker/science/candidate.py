@@ -62,6 +62,6 @@ def prepare(spec: CandidateSpec, data: TargetData, protocol: Protocol, *, device
     replace_head(network, len(data.classes), seed=protocol.seed)
     network.module.to(device)
     if device.type == "cuda" and data.spatial_dims == 2:
-        network.module.to(memory_format=torch.channels_last)
+        network.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     feeder = Feeder(data, Normalisation(**spec.normalisation), network.divisor, protocol, device)
     return Candidate(network, report, feeder)

@@ -99,4 +99,4 @@ def _facts(candidate: Candidate, evidence: Evidence, features_seconds: float, se
 def _width(network: Network) -> int | None:
     if network.last_encoder_norm is None:
         return None
-    return int(network.module.get_submodule(network.last_encoder_norm).weight.numel())
+    return network.module.get_submodule(network.last_encoder_norm).get_parameter("weight").numel()

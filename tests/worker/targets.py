@@ -1,0 +1,75 @@
+"""Small targets and candidates for tests of the science."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from models_zoo import registry
+from models_zoo.card import Normalisation
+from worker.science.batches import Feeder
+from worker.science.candidate import Candidate, prepare
+from worker.science.specs import CandidateSpec, Protocol
+from worker.science.target import TargetData, complete_split
+
+
+def target(
+    *, task: str = "segmentation", size: tuple[int, ...] = (16, 16), count: int = 20, classes: int = 2, channels: int = 1
+) -> TargetData:
+    """Bright squares in noise, one brightness a class: something that a network can learn."""
+    random = np.random.default_rng(0)
+    images = random.normal(100, 8, (count, channels, *size))
+    labels = np.arange(count) % classes if task == "classification" else np.zeros((count, *size), int)
+    for index in range(count):
+        corner = [int(random.integers(side // 2)) for side in size]
+        square = tuple(slice(at, at + side // 2) for at, side in zip(corner, size, strict=True))
+        label = int(labels[index]) if task == "classification" else 1 + index % (classes - 1)
+        images[(index, slice(None), *square)] += 60 * label
+        if task == "segmentation":
+            labels[(index, *square)] = label
+    ids = np.arange(count).astype(np.str_)
+    return TargetData(
+        task=task,
+        spatial_dims=len(size),
+        images=np.clip(images, 0, 255).astype(np.uint8),
+        labels=labels.astype(np.int64),
+        classes=tuple(range(classes)),
+        split=complete_split(None, ids),
+        groups=np.arange(count),
+        value_range=(0.0, 255.0),
+        spacing=None,
+        fingerprint="",
+        warnings=(),
+    )
+
+
+def feeder(data: TargetData, *, divisor: int = 1, **protocol: Any) -> Feeder:
+    """Batches of a target on the CPU."""
+    return Feeder(data, Normalisation(), divisor, Protocol(**protocol), torch.device("cpu"))
+
+
+def unet_file(folder: Path, *, architecture: str = "unet", dims: int = 2, fresh: bool = False, seed: int = 0) -> CandidateSpec:
+    """A narrow U-Net's weights on disk; `fresh` leaves the affines as they are initialised (all z tied)."""
+    torch.manual_seed(seed)
+    network = registry.build(architecture, spatial_dims=dims, in_channels=1, classes=2, width=2)
+    for layer in network.module.modules():
+        if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm) and not fresh:
+            torch.nn.init.normal_(layer.weight, 1.0, 0.2)
+            torch.nn.init.normal_(layer.bias, 0.0, 0.3)
+    path = folder / f"{architecture}-{dims}-{seed}-{fresh}.safetensors"
+    save_file(network.module.state_dict(), path)
+    return CandidateSpec(path, architecture, dims, 1, 2, {"width": 2}, {"scale": "unit"})
+
+
+def candidate(spec: CandidateSpec, data: TargetData, protocol: Protocol | None = None, **changes: Any) -> Candidate:
+    """The candidate fitted to the target, on the CPU."""
+    return prepare(spec, data, replace(protocol or Protocol(), **changes), device=torch.device("cpu"))
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""

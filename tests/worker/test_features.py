@@ -1,0 +1,102 @@
+"""Frozen features: the same voxels for everybody, at label resolution, one scale, nothing left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.worker.targets import candidate, feeder, silent, target, unet_file
+from worker.science.errors import ScienceError
+from worker.science.features import frozen_features, sample_voxels
+
+
+def test_voxels_follow_the_sampling_rule() -> None:
+    data = target(size=(32, 32), classes=3)
+    train = data.indices("train")
+    drawn = sample_voxels(feeder(data, voxels_per_class=50), train)
+    for index, places in zip(train, drawn, strict=True):
+        mask = data.labels[index].ravel()
+        counts = np.bincount(mask[places], minlength=3)
+        present = np.bincount(mask, minlength=3)
+        assert (counts[1:] == np.minimum(present[1:], 50)).all()
+        assert counts[0] == min(50, present[0], present[1:].max())
+        assert len(set(places.tolist())) == len(places)
+
+
+def test_background_is_capped_at_the_largest_foreground_class() -> None:
+    data = target(size=(32, 32))
+    data.labels[:] = 0
+    data.labels[:, 0, :7] = 1
+    for places in sample_voxels(feeder(data), data.indices("train")):
+        assert len(places) == 14
+
+
+def test_the_total_is_kept_by_fewer_voxels_of_every_class() -> None:
+    data = target(size=(32, 32), count=40)
+    drawn = sample_voxels(feeder(data, voxels_total=300), data.indices("train"))
+    assert sum(map(len, drawn)) <= 300
+    assert {len(places) for places in drawn} == {12}  # 24 images, 2 classes, 6 each
+
+
+def test_voxels_depend_on_image_and_seed_only() -> None:
+    data = target(size=(32, 32))
+    train = data.indices("train")
+    one = sample_voxels(feeder(data), train)
+    again = sample_voxels(feeder(data, batch_size=7, learning_rate=1.0), train[::-1])
+    assert all((a == b).all() for a, b in zip(one, again[::-1], strict=True))
+    assert any((a != b).any() for a, b in zip(one, sample_voxels(feeder(data, seed=1), train), strict=True))
+
+
+@pytest.mark.parametrize("stage", ["encoder", "decoder_1", None])
+def test_features_of_coarse_stages_are_interpolated_to_the_same_voxels(tmp_path: Path, stage: str | None) -> None:
+    data = target(size=(20, 18))  # not a multiple of the divisor
+    made = candidate(unet_file(tmp_path), data, stage=stage)
+    features = frozen_features(made.network, made.feeder, silent)
+    drawn = sample_voxels(made.feeder, data.indices("train"))
+    assert len(features.values) == sum(map(len, drawn))
+    expected = np.concatenate(
+        [data.labels[index].ravel()[places] for index, places in zip(data.indices("train"), drawn, strict=True)]
+    )
+    assert (features.labels.numpy() == expected).all()
+    centred = features.values.double() - features.values.double().mean(0)
+    assert float(centred.square().mean().sqrt()) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_last_decoder_stage_is_read_where_the_voxels_are(tmp_path: Path) -> None:
+    data = target(size=(16, 16))
+    made = candidate(unet_file(tmp_path), data)
+    features = frozen_features(made.network, made.feeder, silent)
+    index = data.indices("train")[0]
+    places = sample_voxels(made.feeder, data.indices("train"))[0]
+    caught: list[torch.Tensor] = []
+    made.network.module.up_tr64.register_forward_hook(lambda *call: caught.append(call[2]))
+    with torch.no_grad():
+        made.network.module(made.feeder.batch([index])[0])
+    expected = caught[0][0].flatten(1)[:, torch.from_numpy(places)].T
+    assert torch.allclose(features.values[: len(places)] * features.scale, expected, atol=1e-4)
+
+
+def test_classification_features_are_pooled_one_row_an_image(tmp_path: Path) -> None:
+    data = target(task="classification")
+    made = candidate(unet_file(tmp_path, architecture="unet_classifier"), data)
+    features = frozen_features(made.network, made.feeder, silent)
+    assert features.values.shape == (len(data.indices("train")), 32)
+    assert features.stage == "encoder"
+
+
+def test_the_frozen_pass_changes_nothing(tmp_path: Path) -> None:
+    data = target()
+    made = candidate(unet_file(tmp_path), data)
+    before = {key: value.clone() for key, value in made.network.module.state_dict().items()}
+    frozen_features(made.network, made.feeder, silent)
+    assert all(torch.equal(before[key], value) for key, value in made.network.module.state_dict().items())
+    assert not any(module._forward_hooks for module in made.network.module.modules())
+
+
+def test_an_unknown_stage_is_named(tmp_path: Path) -> None:
+    made = candidate(unet_file(tmp_path), target(), stage="attic")
+    with pytest.raises(ScienceError, match="stage: the network has no 'attic'; it has encoder"):
+        frozen_features(made.network, made.feeder, silent)

@@ -1,0 +1,57 @@
+"""A finetune learns, keeps its best epoch, looks at test once, and delivers a plain network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from models_zoo import registry
+from tests.worker.targets import candidate, silent, target, unet_file
+from worker.science.finetune import run
+from worker.science.finetune.loop import validate
+from worker.science.finetune.registry import methods
+from worker.science.finetune.run import finetune
+from worker.science.specs import FinetuneProtocol
+
+PROTOCOL = FinetuneProtocol(epochs=6, learning_rate=5e-3)
+
+
+@pytest.mark.parametrize("method", ["ac_norm", "vanilla"])
+def test_it_learns_and_delivers_the_plain_architecture(tmp_path: Path, method: str) -> None:
+    data = target(count=40)
+    made = candidate(unet_file(tmp_path), data, PROTOCOL)
+    result = finetune(made, methods()[method], PROTOCOL, progress=silent)
+    assert result.metrics["test"]["dice"] > 0.8
+    plain = registry.build("unet", spatial_dims=2, in_channels=1, classes=2, width=2).module
+    plain.load_state_dict(result.network.state_dict())  # strict: exactly its keys
+    assert all(type(a) is type(b) for a, b in zip(plain.modules(), result.network.modules(), strict=True))
+    assert validate(plain, made.feeder, data.indices("test"))["dice"] == result.metrics["test"]["dice"]
+
+
+def test_the_best_epoch_is_kept_and_patience_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = target(count=20)
+    made = candidate(unet_file(tmp_path), data, PROTOCOL)
+    dice = iter([0.1, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def scripted(network: nn.Module, *_: object) -> dict[str, float]:
+        seen.append({key: value.clone() for key, value in network.state_dict().items()})
+        return {"dice": next(dice), "average_precision": 0.5, "loss": 1.0}
+
+    monkeypatch.setattr(run, "validate", scripted)
+    protocol = FinetuneProtocol(epochs=6, patience=2)
+    result = finetune(made, methods()["vanilla"], protocol, progress=silent)
+    assert result.best_epoch == 2
+    assert len(result.epochs) == 4
+    assert all(torch.equal(seen[1][key], value) for key, value in result.network.state_dict().items())
+
+
+def test_classification_with_more_classes_than_the_source(tmp_path: Path) -> None:
+    data = target(task="classification", count=30, classes=3)
+    made = candidate(unet_file(tmp_path, architecture="unet_classifier"), data, PROTOCOL)
+    result = finetune(made, methods()["ac_norm"], PROTOCOL, progress=silent)
+    assert result.network.get_submodule("fc").out_features == 3
+    assert 0 <= result.metrics["test"]["auc"] <= 1
