@@ -1,0 +1,287 @@
+"""Laws that every registered measure keeps, and those of the feature measures."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+
+from worker.science.errors import ScienceError
+from worker.science.evidence import Affines, Epoch, Evidence, Features
+from worker.science.measures.ac_corr import DEAD_WEIGHT, layer_correlation
+from worker.science.measures.logme import class_evidence, log_evidence
+from worker.science.measures.registry import DEGENERATE, NOT_APPLICABLE, SATURATED, Score, evaluate, measures
+from worker.science.measures.transrate import coding_rate_gain
+
+MEASURES = measures()
+FEATURE_MEASURES = ["logme", "transrate"]
+AC_CORR = ["ac_corr", "ac_corr_per_channel", "ac_corr_excess"]
+OUTCOMES = ["one_epoch_outcome", "one_epoch_threshold_free"]
+METRICS = {"dice": 0.7, "average_precision": 0.8, "accuracy": 0.6, "auc": 0.9}
+
+
+def draw(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def features(rows: int = 120, width: int = 12, classes: int = 3, *, spread: float = 1.0) -> Features:
+    labels = torch.arange(rows) % classes
+    values = draw(rows, width) + spread * draw(classes, width, seed=1)[labels]
+    return Features(values, labels, torch.arange(rows) // 4, scale=1.7, stage="bottleneck")
+
+
+def drifted(channels: int = 16, drift: float = 0.1) -> Affines:
+    weight, bias = 1 + 0.3 * draw(channels, seed=2), draw(channels, seed=3)
+    return Affines(weight, bias, weight.clone(), bias + drift * draw(channels, seed=4))
+
+
+def evidence(task: str = "segmentation", **changes) -> Evidence:
+    layers = {"encoder.0": drifted(8), "encoder.1": drifted(16)}
+    epoch = Epoch((1.0, 0.5), METRICS, seconds=3.0)
+    return replace(Evidence(task, features(), layers, "encoder.1", 1.0, epoch), **changes)
+
+
+def score(name: str, seen: Evidence) -> Score:
+    return evaluate(MEASURES[name], seen)
+
+
+def finite(found: Score) -> bool:
+    return found.value is not None and math.isfinite(found.value)
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+@pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
+def test_every_measure_scores_ordinary_evidence(measure, task):
+    if task not in measure.tasks:
+        pytest.skip(f"{measure.name} is not for {task}")
+    found = evaluate(measure, evidence(task))
+    assert finite(found), found.reason
+    assert measure.title
+    assert measure.source
+    json.dumps(dict(found.record), allow_nan=False)
+
+
+@pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
+def test_scores_repeat_and_leave_the_evidence_alone(measure):
+    seen = evidence()
+    before = seen.features.values.clone()
+    assert evaluate(measure, seen).value == evaluate(measure, seen).value
+    assert torch.equal(seen.features.values, before)
+
+
+@pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
+def test_sample_order_and_label_names_do_not_matter(measure):
+    seen = evidence()
+    order = torch.randperm(120, generator=torch.Generator().manual_seed(5))
+    f = seen.features
+    mixed = replace(f, values=f.values[order], labels=f.labels[order], groups=f.groups[order])
+    renamed = replace(f, labels=torch.tensor([40, -3, 7])[f.labels])
+    value = evaluate(measure, seen).value
+    for changed in (mixed, renamed):
+        assert evaluate(measure, replace(seen, features=changed)).value == pytest.approx(value, rel=1e-9)
+
+
+def constant_column(f: Features) -> Features:
+    values = f.values.clone()
+    values[:, 0], values[:, 1] = 0.0, 3.0
+    return replace(f, values=values)
+
+
+def duplicate_columns(f: Features) -> Features:
+    return replace(f, values=f.values.repeat(1, 2))
+
+
+def singleton_class(f: Features) -> Features:
+    labels = f.labels.clone()
+    labels[0] = 9
+    return replace(f, labels=labels)
+
+
+def fewer_rows(f: Features) -> Features:
+    return features(20, 60)
+
+
+def separable(f: Features) -> Features:
+    return replace(f, values=torch.nn.functional.one_hot(f.labels).float())
+
+
+DEGENERATE_INPUTS = [constant_column, duplicate_columns, singleton_class, fewer_rows, separable]
+
+
+@pytest.mark.parametrize("spoil", DEGENERATE_INPUTS, ids=lambda spoil: spoil.__name__)
+@pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
+def test_degenerate_features_give_finite_scores(measure, spoil):
+    assert finite(evaluate(measure, evidence(features=spoil(features()))))
+
+
+@pytest.mark.parametrize("name", FEATURE_MEASURES)
+def test_separated_classes_beat_shuffled_labels(name):
+    apart = features(spread=2.0)
+    shuffled = replace(apart, labels=apart.labels[torch.randperm(120)])
+    assert score(name, evidence(features=apart)).value > score(name, evidence(features=shuffled)).value
+
+
+@pytest.mark.parametrize("name", FEATURE_MEASURES)
+@pytest.mark.parametrize("spoiled", [float("nan"), float("inf")])
+def test_feature_measures_refuse_what_is_not_finite(name, spoiled):
+    f = features()
+    f.values[3, 2] = spoiled
+    found = score(name, evidence(features=f))
+    assert (found.value, found.flags) == (None, ("failed",))
+    assert "NaN" in found.reason
+
+
+@pytest.mark.parametrize("name", FEATURE_MEASURES)
+def test_feature_measures_refuse_one_class_and_one_sample(name):
+    f = features()
+    one_class = replace(f, labels=torch.zeros_like(f.labels))
+    one_sample = replace(f, values=f.values[:1], labels=f.labels[:1], groups=f.groups[:1])
+    assert "only one class" in score(name, evidence(features=one_class)).reason
+    assert "N >= 2" in score(name, evidence(features=one_sample)).reason
+
+
+@pytest.mark.parametrize("name", FEATURE_MEASURES)
+def test_records_say_what_was_seen(name):
+    found = score(name, evidence(features=singleton_class(fewer_rows(features()))))
+    expected = {"N": 20, "D": 60, "C": 4, "smallest_class": 1, "scale": 1.7, "stage": "bottleneck"}
+    assert expected.items() <= found.record.items()
+    assert "N<D" in found.flags
+    assert "N<D" not in score(name, evidence()).flags
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e-3, 1e3, 1e6])
+@pytest.mark.parametrize(("rows", "width"), [(120, 12), (20, 60)])
+def test_logme_ignores_the_scale_of_features(rows, width, factor):
+    f = features(rows, width)
+    expected = class_evidence(f.values.double(), f.labels).score
+    assert class_evidence(f.values.double() * factor, f.labels).score == pytest.approx(expected, rel=1e-9)
+
+
+def brute_force(F: np.ndarray, y: np.ndarray) -> float:
+    """max over alpha, beta of log N(y | 0, I/beta + F F^T/alpha) / N, from the covariance itself."""
+    rows = len(y)
+
+    def loss(logs: np.ndarray) -> float:
+        covariance = np.eye(rows) * np.exp(-logs[1]) + F @ F.T * np.exp(-logs[0])
+        return 0.5 * (
+            np.linalg.slogdet(covariance)[1] + y @ np.linalg.solve(covariance, y) + rows * np.log(2 * np.pi)
+        )
+
+    starts = [(a, b) for a in (-4.0, 0.0, 4.0) for b in (-2.0, 2.0)]
+    options = {"xatol": 1e-9, "fatol": 1e-11, "maxiter": 2000}
+    best = min(minimize(loss, s, method="Nelder-Mead", options=options).fun for s in starts)
+    return -best / rows
+
+
+@pytest.mark.parametrize(("rows", "width"), [(30, 5), (12, 12), (15, 25)])
+def test_logme_is_the_marginal_likelihood(rows, width):
+    F = draw(rows, width).double()
+    y = F @ draw(width, seed=6).double() * 0.5 + draw(rows, seed=7).double()
+    found = log_evidence(F, y)
+    assert found.score == pytest.approx(brute_force(F.numpy(), y.numpy()), rel=1e-7)
+    covariance = np.eye(rows) / found.beta[0] + (F @ F.T).numpy() / found.alpha[0]
+    quadratic = y.numpy() @ np.linalg.solve(covariance, y.numpy())
+    direct = -0.5 * (np.linalg.slogdet(covariance)[1] + quadratic + rows * np.log(2 * np.pi)) / rows
+    assert found.score == pytest.approx(direct, rel=1e-10)
+
+
+def test_logme_takes_columns_as_one_hot_and_streams():
+    f = features(2500, 12)  # more than two blocks of rows
+    columns = torch.nn.functional.one_hot(f.labels).float()
+    by_class = class_evidence(f.values, f.labels)
+    np.testing.assert_allclose(log_evidence(f.values, columns).per_target, by_class.per_target, rtol=1e-12)
+
+
+def test_logme_says_when_labels_are_interpolated():
+    assert SATURATED in score("logme", evidence(features=separable(features()))).flags
+    assert SATURATED not in score("logme", evidence()).flags
+
+
+def test_logme_does_not_prefer_wide_noise():
+    labels = torch.arange(100) % 4
+    informative = draw(100, 64) + 2 * draw(4, 64, seed=8)[labels]
+    noise = draw(100, 2048, seed=9)
+    assert class_evidence(informative, labels).score > class_evidence(noise, labels).score
+
+
+def test_logme_refuses_bad_targets():
+    F = draw(10, 3)
+    with pytest.raises(ScienceError, match="finite"):
+        log_evidence(F, torch.full((10,), float("nan")))
+    with pytest.raises(ScienceError, match="zero throughout"):
+        log_evidence(F, torch.zeros(10))
+    with pytest.raises(ScienceError, match="all features are zero"):
+        log_evidence(torch.zeros(10, 3), torch.ones(10))
+    with pytest.raises(ScienceError, match="one a sample"):
+        class_evidence(F, torch.zeros(9, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(("rows", "width", "classes"), [(90, 8, 3), (40, 25, 3), (20, 60, 3)])
+def test_transrate_is_its_definition(rows, width, classes):
+    f = features(rows, width, classes)
+    Z = f.values.double() - f.values.double().mean(0)
+
+    def rate(z: torch.Tensor) -> float:
+        return 0.5 * float(torch.logdet(torch.eye(width) + z.T @ z / (len(z) * 1e-4)))
+
+    expected = rate(Z) - sum(rate(Z[f.labels == c]) for c in range(classes)) / classes
+    assert coding_rate_gain(f.values, f.labels) == pytest.approx(expected, rel=1e-9)
+
+
+def test_ac_corr_of_a_tied_source_is_degenerate():
+    tied = Affines(torch.ones(8), torch.zeros(8), torch.ones(8), draw(8))
+    seen = evidence(affines={"norm": tied}, last_encoder_norm="norm")
+    assert [score(name, seen).value for name in AC_CORR] == pytest.approx([8.0, 1.0, 0.0])
+    assert all(DEGENERATE in score(name, seen).flags for name in AC_CORR)
+    assert score("ac_corr", seen).record["tied_share"] == 1.0
+
+
+def test_ac_corr_flags_one_channel_and_low_spread():
+    assert DEGENERATE in layer_correlation(drifted(1)).flags
+    assert layer_correlation(drifted(16, drift=0.001)).flags == ()
+    assert layer_correlation(drifted(16, drift=1.0)).flags == ("low_spread",)
+
+
+def test_ac_corr_grows_with_drift_from_its_zero_drift_value():
+    still, near, far = (layer_correlation(drifted(64, drift)) for drift in (0.0, 0.01, 1.0))
+    assert still.ac_corr_excess == 0.0
+    assert still.ac_corr < near.ac_corr < far.ac_corr <= 64
+    assert far.ac_corr_excess == pytest.approx((far.ac_corr - far.zero_drift) / 64)
+
+
+def test_ac_corr_records_every_layer_and_dead_channels():
+    affines = drifted(10)
+    affines.source_weight[:3] = DEAD_WEIGHT / 2
+    found = score("ac_corr_excess", evidence(affines={"a": drifted(8), "b": affines}, last_encoder_norm="b"))
+    assert found.record["layer"] == "b"
+    assert found.record["dead_share"] == pytest.approx(0.3)
+    assert found.value == found.record["layers"]["b"]["ac_corr_excess"]
+    assert found.record["layers"]["a"]["channels"] == 8
+
+
+@pytest.mark.parametrize("name", AC_CORR)
+def test_ac_corr_is_not_applicable_without_a_last_norm(name):
+    for missing in (None, "encoder.9"):
+        found = score(name, evidence(last_encoder_norm=missing))
+        assert (found.value, found.flags) == (None, (NOT_APPLICABLE,))
+        assert "norm" in found.reason.lower()
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_outcomes_need_a_defined_metric(name):
+    for metrics in ({}, dict.fromkeys(METRICS, float("nan"))):
+        found = score(name, evidence(epoch=Epoch((), metrics, 1.0)))
+        assert found.flags == (NOT_APPLICABLE,)
+        assert found.reason
+
+
+def test_outcomes_read_the_metric_of_the_task():
+    values = [
+        score(name, evidence(task)).value for task in ("segmentation", "classification") for name in OUTCOMES
+    ]
+    assert values == [METRICS["dice"], METRICS["average_precision"], METRICS["accuracy"], METRICS["auc"]]

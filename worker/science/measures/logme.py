@@ -1,0 +1,257 @@
+"""LogME: the largest log evidence of a Bayesian linear model on frozen features, per sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.linalg.blas import dsyrk
+from torch import Tensor
+
+from worker.science.errors import ScienceError
+from worker.science.evidence import Evidence, Features
+from worker.science.measures.registry import SATURATED, Score, register
+
+SATURATED_RESIDUAL = 1e-6  # below this share of unexplained target, epsilon and not the data sets the value
+RELATIVE_EPSILON = 1e-12  # least residual outside the features' span, as a share of the target
+ROWS = 1024  # rows (or columns) taken to float64 at a time
+GRID_PER_UNIT = 2.0  # grid points a unit of log t; the evidence turns over no faster than that
+BELOW, ABOVE = 32.0, 23.0  # how far in log t the grid reaches beyond the eigenvalues
+STEPS = 60  # bisection alone would reach 1e-12 of the bracket in 40
+NARROW = 1e-8  # a step in log t that changes the evidence by less than rounding
+FEWER_ROWS = "N<D"
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class LogEvidence:
+    """The largest log evidence a sample of each target column, (C,), and where it lies."""
+
+    per_target: Array  # (C,)
+    alpha: Array  # (C,) precision of the weights' prior
+    beta: Array  # (C,) precision of the noise
+    residual_share: Array  # (C,) unexplained share of the target at the maximum
+    rank: int
+
+    @property
+    def score(self) -> float:
+        """LogME: the mean over target columns; higher is better."""
+        return float(self.per_target.mean())
+
+    @property
+    def saturated(self) -> bool:
+        """Whether some column is interpolated, so that its evidence is set by epsilon."""
+        return bool((self.residual_share < SATURATED_RESIDUAL).any())
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """What the evidence needs of features and targets: k eigenvalues and the targets along them."""
+
+    eigenvalues: Array  # (k,) of the Gram matrix, those that are not rounding
+    projected: Array  # (k, C) squared component of each target along each left singular vector
+    outside: Array  # (C,) squared length of each target outside the features' span
+    length: Array  # (C,) squared length of each target
+    rows: int
+
+
+@register(title="LogME", source="You et al., JMLR 2022, with the full (D - k) log alpha term")
+def logme(evidence: Evidence) -> Score:
+    """LogME of the candidate's features with one column for each class present."""
+    features = evidence.features
+    found = class_evidence(features.values, features.labels)
+    record = describe(features) | {"rank": found.rank, "residual_share": float(found.residual_share.min())}
+    fewer = record["N"] < record["D"]
+    return Score(found.score, (SATURATED,) * found.saturated + (FEWER_ROWS,) * fewer, record)
+
+
+def class_evidence(features: Tensor, labels: Tensor) -> LogEvidence:
+    """`log_evidence` of one-hot columns for the labels present; features (N, D), labels (N,) of any integers.
+
+    Raises ScienceError for fewer than two classes and for what `log_evidence` refuses.
+    """
+    values = checked_features(features)
+    return _largest(decompose(values, present_classes(features, labels)))
+
+
+def log_evidence(features: Tensor, targets: Tensor) -> LogEvidence:
+    """Maximise each target column's evidence over alpha and beta (You et al., ICML 2021).
+
+    features: (N, D); targets: (N, C) or (N,) real numbers (regression, multi-label or one-hot).
+    With t = alpha / beta, eigenvalues s_i and targets x_i along them the maximum over beta is closed:
+    beta = N / Q(t), Q = sum_i t x_i^2 / (s_i + t) + ||y - its part in the span||^2, which leaves
+    L(t) = 1/2 sum_i log(t / (t + s_i)) + N/2 (log(N / Q) - 1 - log 2 pi) to be maximised over t > 0.
+    Unchanged by the features' scale, and global: a grid finds the highest of several stationary points.
+    Raises ScienceError for NaN or infinity, N < 2, all-zero features or an all-zero target column.
+    """
+    values = checked_features(features)
+    columns = targets.detach().cpu().reshape(len(targets), -1).double()
+    if len(columns) != len(values) or not columns.isfinite().all():
+        raise ScienceError("targets must be finite, one row a sample; drop samples without a target")
+    return _largest(decompose(values, columns))
+
+
+def decompose(features: Rows, targets: Tensor) -> Spectrum:
+    """Eigenvalues of the smaller Gram matrix in float64 and the targets along its vectors.
+
+    targets: (N, C) float64, or (N,) int64 class numbers, whose one-hot columns are built for N <= D only.
+    """
+    rows, width = features.shape
+    length = squared_lengths(targets)
+    if not length.all():
+        raise ScienceError("a target column is zero throughout; drop it")
+    if rows > width:
+        s, V = _kept(gram(features), rows)
+        x = V.T @ cross(features, targets) / np.sqrt(s)[:, None]
+    else:
+        s, U = _kept(gram(features.T), width)
+        x = U.T @ _columns(targets).numpy()
+    projected = x**2
+    outside = np.maximum(length - projected.sum(0), RELATIVE_EPSILON * length)
+    return Spectrum(s, projected, outside, length, rows)
+
+
+def gram(features: Rows) -> Array:
+    """F^T F in float64, (D, D), from ROWS rows of F (N, D) at a time.
+
+    BLAS's symmetric update does half the work of a product; measured three times as fast as torch's.
+    """
+    width = features.shape[1]
+    total = np.zeros((width, width), order="F")
+    for block in _blocks(features):
+        total = dsyrk(1.0, block.T, beta=1.0, c=total, overwrite_c=1)  # upper triangle
+    upper = np.triu(total, 1)
+    return upper + upper.T + np.diag(total.diagonal())
+
+
+def cross(features: Rows, targets: Tensor) -> Array:
+    """F^T Y in float64, (D, C), from ROWS rows at a time; targets as in `decompose` (sums by class)."""
+    if targets.ndim == 1:
+        sums = torch.zeros(int(targets.max()) + 1, features.shape[1], dtype=torch.float64)
+        for block, classes in zip(_blocks(features), targets.split(ROWS), strict=True):
+            sums.index_add_(0, classes, torch.from_numpy(block))
+        return sums.T.numpy()
+    total = np.zeros((features.shape[1], targets.shape[1]))
+    for block, columns in zip(_blocks(features), targets.split(ROWS), strict=True):
+        total += block.T @ columns.numpy()
+    return total
+
+
+def squared_lengths(targets: Tensor) -> Array:
+    """||y_c||^2 of each column, (C,); targets as in `decompose`."""
+    lengths: Tensor = targets.bincount().double() if targets.ndim == 1 else targets.square().sum(0)
+    return lengths.numpy()
+
+
+def describe(features: Features) -> dict[str, Any]:
+    """What a score's record says of the features it saw."""
+    rows, width = features.values.shape
+    _, counts = features.labels.unique(return_counts=True)
+    smallest = int(counts.min())
+    counted = {"N": rows, "D": width, "C": len(counts), "smallest_class": smallest}
+    return counted | {"scale": features.scale, "stage": features.stage}
+
+
+def checked_features(features: Tensor) -> Rows:
+    """Features as an array, once they are a finite (N >= 2, D >= 1) matrix (ScienceError otherwise)."""
+    if features.ndim != 2 or features.shape[0] < 2 or features.shape[1] < 1:
+        shape = tuple(features.shape)
+        raise ScienceError(f"features must be (N, D) with N >= 2; got {shape}: add labelled samples")
+    values: Rows = features.detach().cpu().numpy()
+    if not np.isfinite(values).all():
+        raise ScienceError("features hold NaN or infinity; check the checkpoint and the input's intensities")
+    return values
+
+
+def present_classes(features: Tensor, labels: Tensor) -> Tensor:
+    """Labels (N,) renumbered 0..C-1 over those present; ScienceError unless two or more are."""
+    if labels.shape != features.shape[:1]:
+        raise ScienceError(f"labels must be one a sample, ({len(features)},); got {tuple(labels.shape)}")
+    present, classes = labels.cpu().unique(return_inverse=True)
+    if len(present) < 2:
+        raise ScienceError("only one class is present; add samples of another class")
+    return classes
+
+
+def _blocks(features: Rows) -> Iterator[Array]:
+    """ROWS rows at a time in float64; each block is overwritten by the next."""
+    buffer = np.empty((min(ROWS, len(features)), features.shape[1]))
+    for start in range(0, len(features), ROWS):
+        rows = features[start : start + ROWS]
+        block = buffer[: len(rows)]
+        np.copyto(block, rows)
+        yield block
+
+
+def _columns(targets: Tensor) -> Tensor:
+    return torch.nn.functional.one_hot(targets).double() if targets.ndim == 1 else targets
+
+
+def _kept(matrix: Array, other: int) -> tuple[Array, Array]:
+    """Eigenvalues above rounding and their vectors, (k,) and (n, k), of the Gram matrix (n, n)."""
+    values, vectors = np.linalg.eigh(matrix)
+    keep = values > values[-1] * max(len(matrix), other) * np.finfo(np.float64).eps
+    if values[-1] <= 0.0:
+        raise ScienceError("all features are zero; the checkpoint doesn't respond to this input")
+    return values[keep], vectors[:, keep]
+
+
+def _largest(spectrum: Spectrum) -> LogEvidence:
+    return _at(spectrum, _maximise(spectrum))
+
+
+def _maximise(spectrum: Spectrum) -> Array:
+    """log t of each target's largest evidence, (C,): the best grid point, then guarded Newton steps."""
+    s = spectrum.eigenvalues
+    low, high = np.log(s[0]) - BELOW, np.log(s[-1]) + ABOVE
+    grid = np.linspace(low, high, int((high - low) * GRID_PER_UNIT) + 2)  # (G,)
+    best = _profile(spectrum, grid).argmax(0)  # (C,)
+    lower, upper = grid[np.maximum(best - 1, 0)], grid[np.minimum(best + 1, len(grid) - 1)]
+    u = grid[best]
+    for _ in range(STEPS):
+        slope, curvature = _derivatives(spectrum, u)
+        lower, upper = np.where(slope > 0, u, lower), np.where(slope > 0, upper, u)
+        step = np.divide(-slope, curvature, out=np.full_like(u, np.inf), where=curvature < 0)
+        inside = (lower < u + step) & (u + step < upper)
+        previous, u = u, np.where(inside, u + step, (lower + upper) / 2)
+        if np.abs(u - previous).max() < NARROW:
+            break
+    return u
+
+
+def _profile(spectrum: Spectrum, grid: Array) -> Array:
+    """L(t) of every target at every grid point, (G, C), up to what doesn't depend on t."""
+    share = 1.0 / (1.0 + spectrum.eigenvalues / np.exp(grid)[:, None])  # (G, k): t / (s + t)
+    residual = share @ spectrum.projected + spectrum.outside  # (G, C)
+    volume: Array = np.log(share).sum(1, keepdims=True)  # (G, 1)
+    return 0.5 * volume - 0.5 * spectrum.rows * np.log(residual)
+
+
+def _derivatives(spectrum: Spectrum, u: Array) -> tuple[Array, Array]:
+    """First and second derivative of L by u = log t at one u a target: two of (C,)."""
+    share = 1.0 / (1.0 + spectrum.eigenvalues[:, None] / np.exp(u))  # (k, C)
+    turn = share * (1.0 - share)  # d share / du
+    part = spectrum.projected
+    q = (share * part).sum(0) + spectrum.outside
+    q1 = (turn * part).sum(0) / q
+    q2 = (turn * (1.0 - 2.0 * share) * part).sum(0) / q
+    slope = 0.5 * (1.0 - share).sum(0) - 0.5 * spectrum.rows * q1
+    return slope, -0.5 * turn.sum(0) - 0.5 * spectrum.rows * (q2 - q1**2)
+
+
+def _at(spectrum: Spectrum, u: Array) -> LogEvidence:
+    """The evidence and its parameters at one log t a target."""
+    t, rows = np.exp(u), spectrum.rows
+    share = 1.0 / (1.0 + spectrum.eigenvalues[:, None] / t)  # (k, C)
+    q = (share * spectrum.projected).sum(0) + spectrum.outside
+    beta = rows / q
+    value = 0.5 * np.log(share).sum(0) + 0.5 * rows * (np.log(beta) - 1.0 - np.log(2.0 * np.pi))
+    residual = (share**2 * spectrum.projected).sum(0) + spectrum.outside
+    rank = len(spectrum.eigenvalues)
+    return LogEvidence(value / rows, t * beta, beta, residual / spectrum.length, rank)

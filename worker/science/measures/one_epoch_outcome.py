@@ -1,0 +1,39 @@
+"""What the network already reaches after the one AC-Norm epoch, as a measure of its own."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+from worker.science.errors import NotApplicableError
+from worker.science.evidence import Evidence
+from worker.science.measures.registry import Score, register
+
+METRICS = {"segmentation": "dice", "classification": "accuracy"}
+THRESHOLD_FREE_METRICS = {"segmentation": "average_precision", "classification": "auc"}
+
+
+@register(title="Outcome after one epoch", source="validation Dice or accuracy after one AC-Norm epoch")
+def one_epoch_outcome(evidence: Evidence) -> Score:
+    """Validation Dice (segmentation) or accuracy (classification) after the epoch."""
+    return _score(evidence, METRICS)
+
+
+@register(
+    title="Threshold-free outcome after one epoch",
+    source="validation average precision or AUC after one AC-Norm epoch",
+)
+def one_epoch_threshold_free(evidence: Evidence) -> Score:
+    """Validation average precision (segmentation) or AUC (classification) after the epoch."""
+    return _score(evidence, THRESHOLD_FREE_METRICS)
+
+
+def _score(evidence: Evidence, metrics: dict[str, str]) -> Score:
+    if evidence.task not in metrics:
+        raise NotApplicableError(f"no metric is named for the task {evidence.task}")
+    metric = metrics[evidence.task]
+    value = evidence.epoch.metrics.get(metric)
+    if value is None:
+        raise NotApplicableError(f"the epoch's validation did not report {metric}")
+    if not isfinite(value):
+        raise NotApplicableError(f"{metric} is undefined on the validation split (one class only?)")
+    return Score(float(value), record={"metric": metric, "epoch_seconds": evidence.epoch.seconds})
