@@ -19,7 +19,12 @@ from worker.science.target import TargetData, complete_split
 
 
 def target(
-    *, task: str = "segmentation", size: tuple[int, ...] = (16, 16), count: int = 20, classes: int = 2, channels: int = 1
+    *,
+    task: str = "segmentation",
+    size: tuple[int, ...] = (16, 16),
+    count: int = 20,
+    classes: int = 2,
+    channels: int = 1,
 ) -> TargetData:
     """Bright squares in noise, one brightness a class: something that a network can learn."""
     random = np.random.default_rng(0)
@@ -53,7 +58,9 @@ def feeder(data: TargetData, *, divisor: int = 1, **protocol: Any) -> Feeder:
     return Feeder(data, Normalisation(), divisor, Protocol(**protocol), torch.device("cpu"))
 
 
-def unet_file(folder: Path, *, architecture: str = "unet", dims: int = 2, fresh: bool = False, seed: int = 0) -> CandidateSpec:
+def unet_file(
+    folder: Path, *, architecture: str = "unet", dims: int = 2, fresh: bool = False, seed: int = 0
+) -> CandidateSpec:
     """A narrow U-Net's weights on disk; `fresh` leaves the affines as they are initialised (all z tied)."""
     torch.manual_seed(seed)
     network = registry.build(architecture, spatial_dims=dims, in_channels=1, classes=2, width=2)
@@ -66,7 +73,9 @@ def unet_file(folder: Path, *, architecture: str = "unet", dims: int = 2, fresh:
     return CandidateSpec(path, architecture, dims, 1, 2, {"width": 2}, {"scale": "unit"})
 
 
-def candidate(spec: CandidateSpec, data: TargetData, protocol: Protocol | None = None, **changes: Any) -> Candidate:
+def candidate(
+    spec: CandidateSpec, data: TargetData, protocol: Protocol | None = None, **changes: Any
+) -> Candidate:
     """The candidate fitted to the target, on the CPU."""
     return prepare(spec, data, replace(protocol or Protocol(), **changes), device=torch.device("cpu"))
 

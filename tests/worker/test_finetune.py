@@ -16,7 +16,7 @@ from worker.science.finetune.registry import methods
 from worker.science.finetune.run import finetune
 from worker.science.specs import FinetuneProtocol
 
-PROTOCOL = FinetuneProtocol(epochs=6, learning_rate=5e-3)
+PROTOCOL = FinetuneProtocol(epochs=12, learning_rate=5e-3)
 
 
 @pytest.mark.parametrize("method", ["ac_norm", "vanilla"])

@@ -21,7 +21,7 @@ from worker.science.target import TargetData
 
 ARCHITECTURE = "unet"
 PARAMETERS = {"spatial_dims": 2, "in_channels": 3, "classes": 2, "width": 8}
-TARGET_IMAGES = 140  # 84 for training: an epoch of 21 steps
+TARGET_IMAGES = 240  # 144 for training: an epoch of 36 steps
 SOURCE_IMAGES = 160
 EPOCHS = 6
 BATCH = 8

@@ -75,5 +75,7 @@ def spec_of(checkpoint: CandidateCheckpoint) -> CandidateSpec:
 def protocol_of(kind: type[AnyProtocol], stored: Mapping[str, Any]) -> AnyProtocol:
     """The stored protocol as a dataclass (a JSON list becomes a tuple)."""
     known = {field.name for field in fields(kind)}
-    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in stored.items() if name in known}
+    values: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in stored.items() if name in known
+    }
     return kind(**values)

@@ -1,0 +1,42 @@
+"""What the worker publishes fits what the service lets a request override."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+
+from service.published import FinetuneOverrides, ProtocolOverrides
+from service.store.ranked_list import UNSOUND
+from worker.main import TASKS, deferred
+from worker.publish import what_it_can
+from worker.science.measures import registry
+from worker.science.specs import FinetuneProtocol, Protocol
+
+
+def test_a_request_can_override_every_field_of_the_protocol_and_no_other() -> None:
+    assert set(ProtocolOverrides.model_fields) == {field.name for field in fields(Protocol)}
+    assert set(FinetuneOverrides.model_fields) == {field.name for field in fields(FinetuneProtocol)}
+
+
+def test_the_defaults_are_valid_overrides() -> None:
+    published = what_it_can()["protocol"]
+    ProtocolOverrides.model_validate(published["ranking"])
+    FinetuneOverrides.model_validate(published["finetune"])
+
+
+def test_everything_published_is_json() -> None:
+    published = what_it_can()
+    assert {"measure", "architecture", "card", "method", "reader", "protocol"} == set(published)
+    json.dumps(published, allow_nan=False)
+
+
+def test_the_default_order_is_published_and_the_flags_mean_the_same() -> None:
+    assert "one_epoch_outcome" in what_it_can()["measure"]
+    assert {registry.NOT_APPLICABLE, registry.SATURATED, registry.DEGENERATE} <= UNSOUND
+
+
+def test_every_task_can_be_imported() -> None:
+    for target in TASKS.values():
+        assert callable(deferred(target))
+        module, function = target.split(":")
+        assert callable(getattr(__import__(module, fromlist=[function]), function))
