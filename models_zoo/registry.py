@@ -11,6 +11,8 @@ from typing import Any
 
 from torch import nn
 
+from models_zoo.parameters import count
+
 
 class ZooError(Exception):
     """Anything wrong with an architecture, its parameters or a checkpoint; the message names the remedy."""
@@ -34,7 +36,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A registered build function: `build(spatial_dims=, in_channels=, classes=, **parameters) -> Network`."""
+    """A registered function: `build(spatial_dims=, in_channels=, classes=, **parameters) -> Network`."""
 
     name: str
     summary: str
@@ -89,6 +91,8 @@ def build(name: str, *, spatial_dims: int, in_channels: int, classes: int, **par
     if spatial_dims not in architecture.spatial_dims:
         raise ZooError(f"spatial_dims: {name} is built for {architecture.spatial_dims}, not {spatial_dims}")
     try:
+        count("in_channels", in_channels)
+        count("classes", classes)
         return architecture.build(
             spatial_dims=spatial_dims, in_channels=in_channels, classes=classes, **parameters
         )

@@ -1,1 +1,1 @@
-"""One architecture a file; each registers its build function."""
+"""One file an architecture; importing the file registers it."""

@@ -1,0 +1,36 @@
+"""MONAI's BasicUNet with BatchNorm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from monai.networks.nets import BasicUNet
+
+from models_zoo.parameters import counts
+from models_zoo.registry import Network, register
+
+
+@register(summary="MONAI BasicUNet with BatchNorm", tasks=("segmentation",), spatial_dims=(2, 3))
+def basic_unet(
+    *,
+    spatial_dims: int,
+    in_channels: int,
+    classes: int,
+    features: Sequence[int] = (32, 32, 64, 128, 256, 32),
+) -> Network:
+    """`features`: the channels of the five encoder levels, then of the last decoder stage, as in MONAI."""
+    module = BasicUNet(
+        spatial_dims=spatial_dims,
+        in_channels=in_channels,
+        out_channels=classes,
+        features=counts("features", features, least=6, most=6),
+        act=("LeakyReLU", {"negative_slope": 0.1, "inplace": False}),  # a hooked map stays as it was
+        norm=("batch", {"affine": True}),
+    )
+    return Network(
+        module=module,
+        last_encoder_norm="down_4.convs.conv_1.adn.N",
+        stages={"encoder": "down_4", **{f"decoder_{5 - level}": f"upcat_{level}" for level in (4, 3, 2, 1)}},
+        head="final_conv",
+        divisor=16,
+    )

@@ -1,0 +1,41 @@
+"""MONAI's DenseNet with BatchNorm; the defaults are DenseNet-121."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from monai.networks.nets import DenseNet
+
+from models_zoo.parameters import count, counts
+from models_zoo.registry import Network, register
+
+
+@register(summary="MONAI DenseNet, 121 by default", tasks=("classification",), spatial_dims=(2, 3))
+def densenet(
+    *,
+    spatial_dims: int,
+    in_channels: int,
+    classes: int,
+    init_features: int = 64,
+    growth_rate: int = 32,
+    block_config: Sequence[int] = (6, 12, 24, 16),
+) -> Network:
+    """`block_config`: layers in each dense block; the encoder's map is taken before the last ReLU."""
+    blocks = counts("block_config", block_config, least=2)
+    module = DenseNet(
+        spatial_dims=spatial_dims,
+        in_channels=in_channels,
+        out_channels=classes,
+        init_features=count("init_features", init_features),
+        growth_rate=count("growth_rate", growth_rate),
+        block_config=blocks,
+        act=("relu", {"inplace": False}),  # a hooked map stays as it was
+        norm="batch",
+    )
+    return Network(
+        module=module,
+        last_encoder_norm="features.norm5",
+        stages={"encoder": "features"},
+        head="class_layers.out",
+        divisor=2 ** (len(blocks) + 1),  # halved twice at the stem and once between blocks: 1 px must remain
+    )
