@@ -127,9 +127,7 @@ def _report(network: Network, state: Mapping[str, Tensor], misfits: Mapping[str,
     )
 
 
-def _unused(
-    network: Network, state: Mapping[str, Tensor], misfits: Mapping[str, str | None]
-) -> tuple[Left, ...]:
+def _unused(network: Network, state: Mapping[str, Tensor], misfits: Mapping[str, str | None]) -> tuple[Left, ...]:
     reasons = {key: misfits.get(key, _foreign(network, key)) for key in state if not key.endswith(COUNTER)}
     return tuple(Left(key, why) for key, why in reasons.items() if why is not None)
 

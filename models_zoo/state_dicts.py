@@ -124,9 +124,7 @@ def _is_scalar(value: Any) -> bool:
 def _checked(file: Path, state: dict[str, Tensor]) -> dict[str, Tensor]:
     odd = [key for key, tensor in state.items() if not _is_plain(tensor)]
     if odd:
-        raise CheckpointError(
-            f"uri: {file} holds tensors that aren't dense and real ({listed(odd)}); {CONVERT}"
-        )
+        raise CheckpointError(f"uri: {file} holds tensors that aren't dense and real ({listed(odd)}); {CONVERT}")
     broken = [key for key, tensor in state.items() if not _is_finite(tensor)]
     if broken:
         raise CheckpointError(

@@ -9,13 +9,17 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
-from service import capabilities, health, problem_handlers
+from service import capabilities, health, overview, problem_handlers
 from service.checkpoints import endpoints as checkpoints
+from service.checkpoints import pages as checkpoint_pages
 from service.datasets import endpoints as datasets
+from service.datasets import pages as dataset_pages
 from service.edge import Edge
 from service.errors import Problem
 from service.finetune_runs import endpoints as finetune_runs
+from service.finetune_runs import pages as finetune_run_pages
 from service.rankings import endpoints as rankings
+from service.rankings import pages as ranking_pages
 from service.web.render import STATIC
 
 _SUMMARY = "Which of our pretrained checkpoints will finetune best on this dataset, and how sure are we?"
@@ -24,6 +28,9 @@ _DESCRIPTION = """Register a dataset and checkpoints, request a ranking, read th
 Errors are `application/problem+json` documents (RFC 9457); their `errors` name the field and the remedy.
 Every POST takes an `Idempotency-Key`: a repeat gets the first answer again and makes nothing twice.
 """
+
+_OPERATIONS = (datasets, checkpoints, rankings, finetune_runs, capabilities, health)
+_PAGES = (overview, dataset_pages, checkpoint_pages, ranking_pages, finetune_run_pages)
 
 
 def create_app() -> FastAPI:
@@ -37,7 +44,7 @@ def create_app() -> FastAPI:
         redoc_url=None,
         generate_unique_id_function=_operation_id,
     )
-    for module in (datasets, checkpoints, rankings, finetune_runs, capabilities, health):
+    for module in (*_OPERATIONS, *_PAGES):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     problem_handlers.install(app)

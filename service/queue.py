@@ -50,7 +50,8 @@ def make_app(config: Settings) -> Celery:
 
 def _transport_options(config: Settings) -> dict[str, object]:
     if not config.broker.startswith("filesystem"):
-        return {"socket_connect_timeout": 2, "socket_timeout": 30}
+        # A sender gives up at once when the broker is away: the sweep rings again.
+        return {"socket_connect_timeout": 2, "socket_timeout": 30, "max_retries": 1, "interval_start": 0}
     messages, control = config.broker_dir / "messages", config.broker_dir / "control"
     for folder in (messages, control):
         folder.mkdir(parents=True, exist_ok=True)
@@ -72,9 +73,11 @@ def app() -> Celery:
     return _apps["app"]
 
 
-def send(task: str, row_id: str) -> None:
-    """Ring for one row; a lost ring only costs a delay, since the sweep rings again."""
+def send(task: str, row_id: str) -> bool:
+    """Ring for one row; False when the broker is away, which only costs a delay: the sweep rings again."""
     try:
         app().send_task(task, args=[row_id], retry=False)
+        return True
     except (OperationalError, OSError) as error:
         _log.warning("%s for %s was not sent and waits for the sweep: %s", task, row_id, type(error).__name__)
+        return False

@@ -136,9 +136,7 @@ def _network(module: nn.Module, part: str, *, levels: int, unused: Mapping[str, 
 
 
 @register(summary="W-Net: two small U-Nets in a row", tasks=("segmentation",), spatial_dims=(2,))
-def wnet(
-    *, spatial_dims: int, in_channels: int, classes: int, layers: Sequence[int] = (8, 16, 32)
-) -> Network:
+def wnet(*, spatial_dims: int, in_channels: int, classes: int, layers: Sequence[int] = (8, 16, 32)) -> Network:
     """`layers` are the channels of each level; build with the source's classes, then replace the head.
 
     The second U-Net takes the first one's logits, so only `unet2.final` depends on the target's classes.

@@ -78,8 +78,8 @@ def transaction() -> Iterator[Session]:
     with Session(engine().execution_options(writing=True), expire_on_commit=False) as session:
         with session.begin():
             yield session
-        for task, row_id in session.info.get("doorbells", ()):
-            queue.send(task, row_id)
+        doorbells = session.info.get("doorbells", ())
+        all(queue.send(task, row_id) for task, row_id in doorbells)  # up to the first that is lost
 
 
 def ring(session: Session, task: str, row_id: str) -> None:

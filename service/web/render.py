@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 from fastapi import Request, Response
@@ -12,6 +14,31 @@ from service.errors import Problem
 _HERE = Path(__file__).parent
 STATIC = _HERE / "static"
 _templates = Jinja2Templates(directory=_HERE / "templates")
+
+
+def _number(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "" if value is None else str(value)
+
+
+def _when(value: datetime | None) -> str:
+    return "" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _pretty(value: object) -> str:
+    return json.dumps(value, indent=2)
+
+
+_templates.env.filters |= {"number": _number, "when": _when, "duration": _duration, "pretty": _pretty}
 
 
 def page(request: Request, template: str, **context: object) -> Response:

@@ -131,13 +131,14 @@ def _inspected(session: Session, row: Any, ready: bool, **values: Any) -> Any:
 def add_ranking(session: Session, names: list[str], **more: Any) -> Ranking:
     """A ranking of these new checkpoints on a new dataset."""
     values: dict[str, Any] = {
-        "dataset_id": add_dataset(session).id,
         "measures": ["one_epoch_outcome", "logme"],
         "order_by": "one_epoch_outcome",
         "protocol": PROTOCOL,
         "finetune_protocol": CAPABILITIES["protocol"]["finetune"],
         **more,
     }
+    if "dataset_id" not in values:
+        values["dataset_id"] = add_dataset(session).id
     found = [add_checkpoint(session, name) for name in names]
     return rankings.create(session, Ranking(**values), found)
 

@@ -1,0 +1,105 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from service import console, serve
+from service.client import ClientError, ZooRank
+from service.settings import settings
+from service.store import migrate
+
+app = typer.Typer(help="Rank pretrained checkpoints for a dataset.", no_args_is_help=True)
+database = typer.Typer(help="The database.", no_args_is_help=True)
+app.add_typer(database, name="db")
+
+Data = Annotated[Path | None, typer.Option("--data", help="Data folder (ZOORANK_DATA_DIR).")]
+
+
+def _set(name: str, value: object | None) -> None:
+    if value is not None:
+        os.environ[f"ZOORANK_{name}"] = str(value)
+
+
+def _become(module: str) -> None:
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", module])
+
+
+@app.command("serve")
+def serve_command(
+    port: Annotated[int | None, typer.Option("--port", help="0: any free one.")] = None,
+    host: Annotated[str | None, typer.Option("--host")] = None,
+    data: Data = None,
+) -> None:
+    """Serve the API and the pages, with a worker that is restarted if it dies."""
+    for name, value in (("PORT", port), ("HOST", host), ("DATA_DIR", data and data.resolve())):
+        _set(name, value)
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=settings().log_level)
+    raise typer.Exit(serve.run(settings()))
+
+
+@app.command("worker")
+def worker_command(data: Data = None) -> None:
+    """Work: inspect, score, finetune."""
+    _set("DATA_DIR", data and data.resolve())
+    _become("worker.main")
+
+
+@app.command("demo")
+def demo_command() -> None:
+    """Build a small zoo, rank it, and print the list."""
+    _become("worker.demo")
+
+
+@database.command("upgrade")
+def upgrade_command() -> None:
+    """Apply the migrations that the database lacks."""
+    migrate.upgrade()
+
+
+@app.command("rank")
+def rank_command(
+    dataset: Annotated[str, typer.Argument(help="A dataset's id or name.")],
+    checkpoints: Annotated[list[str], typer.Argument(help="Candidates, by id or name.")],
+    url: Annotated[str, typer.Option("--url", envvar="ZOORANK_URL")] = "http://127.0.0.1:8000",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the ranking as JSON, nothing else.")] = False,
+    measure: Annotated[list[str] | None, typer.Option("--measure", help="Again for each.")] = None,
+    order_by: Annotated[str | None, typer.Option("--order-by", help="The measure that orders.")] = None,
+    finetune_top: Annotated[int, typer.Option("--finetune-top", min=0, max=5)] = 0,
+) -> None:
+    """Rank checkpoints for a dataset, watch it, and print the ranked list."""
+    more: dict[str, Any] = {"finetune_top": finetune_top}
+    more |= {"measures": measure} if measure else {}
+    more |= {"order_by": order_by} if order_by else {}
+    try:
+        with ZooRank(url) as zoo:
+            _rank(zoo, dataset, checkpoints, more, as_json=as_json)
+    except ClientError as error:
+        Console(stderr=True).print(str(error), style="red", markup=False, highlight=False)
+        raise typer.Exit(1) from None
+
+
+def _rank(zoo: ZooRank, dataset: str, checkpoints: list[str], more: dict[str, Any], *, as_json: bool) -> None:
+    ranking = zoo.rank(dataset, checkpoints, **more)
+    if as_json:
+        print(json.dumps(zoo.wait(ranking), indent=2))
+        return
+    screen = Console()
+    with Live(console.progress(ranking), console=screen, transient=True) as live:
+        ranking = zoo.wait(ranking, each=lambda state: live.update(console.progress(state)))
+    screen.print(console.ranked_list(ranking, url=zoo.url))
+
+
+def main() -> None:
+    """The entry point."""
+    app()

@@ -1,0 +1,128 @@
+"""A client for scripts.
+
+    zoo = ZooRank("http://127.0.0.1:8000")
+    ranking = zoo.rank("discs", ["vessels", "lesions"])
+    for row in zoo.wait(ranking)["ranked"]:
+        print(row["position"], row["candidate"]["name"])
+
+Errors:
+
+    ClientError               what this module raises
+    +- UnreachableError       no service answered at this address
+    +- ProblemError           it answered with a problem document: status, title, detail, errors
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+Json = dict[str, Any]
+
+
+class ClientError(Exception):
+    """What this module raises."""
+
+
+class UnreachableError(ClientError):
+    """No service answered at this address."""
+
+
+class ProblemError(ClientError):
+    """The service answered with a problem document."""
+
+    def __init__(self, status: int, problem: Json) -> None:
+        self.status = status
+        self.title: str = problem.get("title", "")
+        self.detail: str = problem.get("detail", "")
+        self.errors: list[Json] = problem.get("errors", [])
+        lines = [f"{one['field'] or 'request'}: {one['message']} -> {one['remedy']}" for one in self.errors]
+        super().__init__("\n".join(lines) or self.detail or f"status {status}")
+
+
+class ZooRank:
+    """One service. Every request that makes something carries an Idempotency-Key, so it can be repeated."""
+
+    def __init__(self, url: str, *, timeout: float = 30) -> None:
+        self.url = url.rstrip("/")
+        self._http = httpx.Client(base_url=self.url, timeout=timeout)
+
+    def __enter__(self) -> ZooRank:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._http.close()
+
+    def get(self, path: str, **params: Any) -> Json:
+        """The JSON document at a path."""
+        return self._json("GET", path, params={k: v for k, v in params.items() if v is not None})
+
+    def post(self, path: str, body: Json | None = None, *, key: str | None = None) -> Json:
+        """The answer to a body, once under a key (default: a new one)."""
+        headers = {"Idempotency-Key": key or str(uuid.uuid4())}
+        return self._json("POST", path, json=body, headers=headers)
+
+    def register_dataset(self, **body: Any) -> Json:
+        """Register a dataset."""
+        return self.post("/v1/datasets", body)
+
+    def register_checkpoint(self, **body: Any) -> Json:
+        """Register a checkpoint."""
+        return self.post("/v1/checkpoints", body)
+
+    def rank(self, dataset: str, candidates: Sequence[str], **more: Any) -> Json:
+        """Request a ranking; `more` are further fields of the request."""
+        return self.post("/v1/rankings", {"dataset": dataset, "candidates": list(candidates), **more})
+
+    def ranking(self, ranking_id: str) -> Json:
+        """A ranking with its list."""
+        return self.get(f"/v1/rankings/{ranking_id}")
+
+    def finetune(self, dataset: str, checkpoint: str, **more: Any) -> Json:
+        """Request a finetune run."""
+        return self.post("/v1/finetune-runs", {"dataset": dataset, "checkpoint": checkpoint, **more})
+
+    def network(self, run_id: str) -> bytes:
+        """The finetuned network of a run, as safetensors."""
+        return self._send("GET", f"/v1/finetune-runs/{run_id}/network").content
+
+    def wait(self, ranking: Json, *, each: Callable[[Json], None] = lambda _: None, seconds: float = 0.5) -> Json:
+        """The ranking once it is over; `each` is given every state on the way."""
+        while True:
+            each(ranking)
+            if ranking["state"] in ("done", "canceled"):
+                return ranking
+            time.sleep(seconds)
+            ranking = self.ranking(ranking["id"])
+
+    def _json(self, method: str, path: str, **more: Any) -> Json:
+        document: Json = self._send(method, path, **more).json()
+        return document
+
+    def _send(self, method: str, path: str, **more: Any) -> httpx.Response:
+        try:
+            answer = self._http.request(method, path, **more)
+        except httpx.TransportError as error:
+            raise UnreachableError(f"no service answered at {self.url} ({error})") from error
+        if answer.is_error:
+            raise ProblemError(answer.status_code, _problem(answer))
+        return answer
+
+
+def _problem(answer: httpx.Response) -> Json:
+    try:
+        document = answer.json()
+    except ValueError:
+        return {"detail": answer.text[:500]}
+    return document if isinstance(document, dict) else {"detail": str(document)}

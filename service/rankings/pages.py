@@ -1,0 +1,33 @@
+"""/rankings/{id} for people."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from service.dependencies import PathReference
+from service.rankings import picture, service
+from service.store.session import reading
+from service.web.render import page
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/rankings/{ranking_id}")
+def show_ranking(request: Request, ranking_id: PathReference) -> Response:
+    """Live progress, the ranked list, every score."""
+    with reading() as session:
+        ranking = service.ranked(session, ranking_id)
+    return page(
+        request,
+        "ranking.html",
+        ranking=ranking,
+        running=ranking.state in ("queued", "running"),
+        measures=[ranking.order_by, *(name for name in ranking.measures if name != ranking.order_by)],
+        placed=[row for row in ranking.ranked if row.position is not None],
+        unplaced=[row for row in ranking.ranked if row.position is None and row.state == "done"],
+        unfinished=[row for row in ranking.ranked if row.state in ("queued", "running")],
+        failed=[row for row in ranking.ranked if row.state in ("failed", "canceled")],
+        bars=picture.bars_of(ranking),
+        curves=picture.curves_of(ranking),
+        sizes=picture,
+    )

@@ -1,0 +1,286 @@
+"""Rankings over HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from service.store import capabilities, ending, rankings
+from service.store.claims import claim, renew
+from service.store.session import transaction
+from service.store.tables import Dataset, Evaluation
+from tests.conftest import TestClient
+from tests.service.conftest import (
+    CAPABILITIES,
+    PROTOCOL,
+    add_checkpoint,
+    add_dataset,
+    add_ranking,
+    evaluate,
+    evaluations,
+    fail,
+    score_of,
+)
+
+
+def _zoo() -> None:
+    with transaction() as session:
+        add_dataset(session)
+        for name in ("a", "b", "c"):
+            add_checkpoint(session, name)
+
+
+def _post(client: TestClient, **more: Any) -> Any:
+    return client.post("/v1/rankings", json={"dataset": "discs", "candidates": ["a", "b"], **more})
+
+
+def test_a_request_is_accepted_with_defaults(client: TestClient) -> None:
+    _zoo()
+    made = _post(client)
+    assert made.status_code == 202
+    shown = client.get(made.headers["Location"]).json()
+    assert shown == made.json()
+    assert shown["state"] == "queued"
+    assert shown["counts"] == {"queued": 2}
+    assert shown["protocol"] == PROTOCOL
+    assert shown["measures"] == ["ac_corr", "logme", "one_epoch_outcome"]  # leep is for classification
+    assert shown["order_by"] == "one_epoch_outcome"
+    assert [row["candidate"]["name"] for row in shown["ranked"]] == ["a", "b"]
+    assert shown["notes"][0].startswith("No track record yet")
+
+
+def test_overrides_are_laid_over_the_published_protocol(client: TestClient) -> None:
+    _zoo()
+    made = _post(
+        client,
+        protocol={"batch_size": 4, "crop": [64, 64], "steps": None},
+        finetune={"epochs": 3},
+        finetune_top=2,
+        measures=["logme", "logme"],
+        order_by="logme",
+    ).json()
+    assert made["protocol"] == {**PROTOCOL, "batch_size": 4, "crop": [64, 64]}
+    assert made["finetune_protocol"] == {**CAPABILITIES["protocol"]["finetune"], "epochs": 3}
+    assert (made["measures"], made["finetune_top"]) == (["logme"], 2)
+
+
+def test_a_filter_adds_what_matches_and_fits(client: TestClient) -> None:
+    _zoo()
+    with transaction() as session:
+        add_checkpoint(session, "volume", parameters={"spatial_dims": 3, "in_channels": 1, "classes": 2})
+        add_checkpoint(session, "ct", card={"modality": "ct"})
+        row = add_checkpoint(session, "broken", ready=False)
+        held = claim(session, type(row), row.id, worker="w")
+        assert held is not None
+        ending.end(session, held, state="failed", reason="truncated")
+    made = _post(client, filter={"modality": "fundus"}).json()
+    assert [row["candidate"]["name"] for row in made["ranked"]] == ["a", "b", "c"]
+    whole = _post(client, candidates=[], filter={}).json()
+    assert sorted(row["candidate"]["name"] for row in whole["ranked"]) == ["a", "b", "c", "ct"]
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "word"),
+    [
+        ({"dataset": "none"}, "dataset", "POST /v1/datasets"),
+        ({"candidates": ["a", "none"]}, "candidates.1", "POST /v1/checkpoints"),
+        ({"candidates": ["a", "b", "a"]}, "candidates.2", "once"),
+        ({"candidates": []}, "candidates", "candidates"),
+        ({"candidates": [], "filter": {"modality": "ct"}}, "filter", "usable"),
+        ({"filter": {"colour": "red"}}, "filter.colour", "remove"),
+        ({"measures": ["logm"]}, "measures.0", "logme"),
+        ({"measures": ["one_epoch_outcome", "leep"]}, "measures.1", "logme"),
+        ({"measures": []}, "measures", ""),
+        ({"measures": ["logme"]}, "order_by", "logme"),
+        ({"order_by": "leep"}, "order_by", "one_epoch_outcome"),
+        ({"finetune_top": 6}, "finetune_top", ""),
+        ({"protocol": {"batch_size": 1}}, "protocol.batch_size", ""),
+        ({"protocol": {"learning_rate": 0}}, "protocol.learning_rate", ""),
+        ({"protocol": {"optimizer": "lion"}}, "protocol.optimizer", "'adam' or 'sgd'"),
+        ({"protocol": {"crop": [64]}}, "protocol.crop", ""),
+        ({"protocol": {"crop": [64, 64, 64]}}, "protocol.crop", "2 integers"),
+        ({"protocol": {"epochs": 3}}, "protocol.epochs", "remove"),
+        ({"protocol": {"seed": None}}, "protocol.seed", "leave it out"),
+        ({"finetune": {"epochs": 0}}, "finetune.epochs", ""),
+        ({"finetune": {"crop": [8, 8, 8]}}, "finetune.crop", "2 integers"),
+    ],
+)
+def test_a_bad_field_is_named_with_its_remedy(
+    sqlite_client: TestClient, change: dict[str, Any], field: str, word: str
+) -> None:
+    _zoo()
+    answer = _post(sqlite_client, **change)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert [fault["field"] for fault in answer.json()["errors"]] == [field]
+    assert answer.json()["errors"][0]["remedy"]
+    assert word in answer.json()["errors"][0]["remedy"]
+    assert sqlite_client.get("/v1/rankings").json()["items"] == []
+
+
+def test_a_candidate_listed_by_id_and_by_name_is_listed_twice(client: TestClient) -> None:
+    _zoo()
+    own = client.get("/v1/checkpoints/a").json()["id"]
+    answer = _post(client, candidates=["a", own])
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "candidates.1"
+
+
+def test_without_a_worker_the_remedy_is_to_start_one(client: TestClient) -> None:
+    _zoo()
+    with transaction() as session:
+        capabilities.publish(session, {kind: {} for kind in CAPABILITIES})
+    answer = _post(client)
+    assert answer.status_code == 503
+    assert "worker" in answer.json()["errors"][0]["remedy"]
+
+
+def test_a_failed_dataset_is_refused_with_its_reason(client: TestClient) -> None:
+    _zoo()
+    with transaction() as session:
+        row = add_dataset(session, "bad", ready=False)
+        held = claim(session, Dataset, row.id, worker="w")
+        assert held is not None
+        ending.end(session, held, state="failed", reason="images hold NaN")
+    answer = _post(client, dataset="bad")
+    assert answer.status_code == 409
+    assert "images hold NaN" in answer.json()["detail"]
+
+
+def test_what_is_still_inspected_may_be_ranked(client: TestClient) -> None:
+    with transaction() as session:
+        add_dataset(session, ready=False)
+        add_checkpoint(session, "a", ready=False)
+        add_checkpoint(session, "b", ready=False)
+    assert _post(client).status_code == 202
+
+
+def test_a_failed_checkpoint_fails_alone(client: TestClient) -> None:
+    _zoo()
+    with transaction() as session:
+        row = add_checkpoint(session, "broken", ready=False)
+        held = claim(session, type(row), row.id, worker="w")
+        assert held is not None
+        ending.end(session, held, state="failed", reason="a pickle that would run code")
+    made = _post(client, candidates=["a", "broken"]).json()
+    by_name = {row["candidate"]["name"]: row["evaluation"] for row in made["ranked"]}
+    with transaction() as session:
+        assert rankings.claim_evaluation(session, by_name["broken"], worker="w") is None
+    evaluate(by_name["a"], score_of(0.5))
+    shown = client.get(f"/v1/rankings/{made['id']}").json()
+    assert shown["state"] == "done"
+    assert [(row["candidate"]["name"], row["state"]) for row in shown["ranked"]] == [
+        ("a", "done"),
+        ("broken", "failed"),
+    ]
+    assert "a pickle that would run code" in shown["ranked"][1]["reason"]
+
+
+def test_the_list_is_ordered_and_says_what_it_knows(client: TestClient) -> None:
+    with transaction() as session:
+        ranking = add_ranking(session, ["a", "b", "c", "d", "e", "f"])
+        rows = {name: row.id for name, row in evaluations(session, ranking).items()}
+    evaluate(rows["a"], score_of(0.5), score_of(9.0, measure="logme"))
+    wide = {"flags": ["few_steps"], "width": 64, "seconds": 3.0, "finetune_seconds": 80.0}
+    evaluate(rows["b"], score_of(0.8), score_of(1.0, measure="logme"), facts=wide)
+    evaluate(rows["c"], score_of(0.9, "degenerate"), score_of(5.0, measure="logme"))
+    evaluate(rows["d"], score_of(0.5), score_of(None, "not_applicable", measure="logme"))
+    fail(rows["e"], "not a state dict")
+    shown = client.get(f"/v1/rankings/{ranking.id}").json()
+    assert shown["state"] == "running"
+    order = [(row["position"], row["candidate"]["name"]) for row in shown["ranked"]]
+    assert order == [(1, "b"), (2, "a"), (2, "d"), (None, "c"), (None, "f"), (None, "e")]
+    assert shown["flags"] == ["few_steps", "mixed_widths"]
+    assert any("different widths" in note for note in shown["notes"])
+    assert any("Not placed" in note and note.endswith(": c.") for note in shown["notes"])
+    assert shown["finetune_seconds"] == 80.0
+    first = shown["ranked"][0]
+    assert first["scores"]["logme"] == {
+        "value": 1.0,
+        "position": 3,
+        "flags": [],
+        "seconds": 0.25,
+        "reason": None,
+        "record": {"N": 9},
+    }
+    assert (first["width"], first["seconds"], first["flags"]) == (64, 3.0, ["few_steps"])
+    assert shown["ranked"][-1]["reason"] == "not a state dict"
+    evaluate(rows["f"], score_of(0.1))
+    assert client.get(f"/v1/rankings/{ranking.id}").json()["state"] == "done"
+
+
+def test_equal_widths_are_not_flagged(sqlite_client: TestClient) -> None:
+    with transaction() as session:
+        ranking = add_ranking(session, ["a", "b"])
+        rows = evaluations(session, ranking)
+    for row in rows.values():
+        evaluate(row.id, score_of(0.5))
+    assert sqlite_client.get(f"/v1/rankings/{ranking.id}").json()["flags"] == []
+
+
+def test_progress_is_shown(client: TestClient) -> None:
+    with transaction() as session:
+        ranking = add_ranking(session, ["a"])
+        row = evaluations(session, ranking)["a"]
+        held = claim(session, Evaluation, row.id, worker="w")
+        assert held is not None
+        renew(session, held, stage="one epoch", done=3, total=12)
+    own = client.get(f"/v1/rankings/{ranking.id}").json()["ranked"][0]
+    shown = (own["state"], own["stage"], own["steps_done"], own["steps_total"], own["attempts"])
+    assert shown == ("running", "one epoch", 3, 12, 1)
+
+
+def test_lists_filter_by_dataset_and_by_state(client: TestClient) -> None:
+    _zoo()
+    with transaction() as session:
+        add_dataset(session, "other")
+    queued = _post(client).json()["id"]
+    done = _post(client, dataset="other").json()
+    for row in done["ranked"]:
+        evaluate(row["evaluation"], score_of(0.1))
+    canceled = _post(client).json()["id"]
+    assert client.post(f"/v1/rankings/{canceled}/cancel").json()["state"] == "canceled"
+    running = _post(client).json()
+    evaluate(running["ranked"][0]["evaluation"], score_of(0.1))
+
+    def ids(**params: Any) -> list[str]:
+        return [row["id"] for row in client.get("/v1/rankings", params=params).json()["items"]]
+
+    assert ids() == [running["id"], canceled, done["id"], queued]
+    assert ids(dataset="other") == [done["id"]]
+    assert ids(dataset="nobody") == []
+    states = {"queued": queued, "done": done["id"], "canceled": canceled, "running": running["id"]}
+    for state, own in states.items():
+        assert ids(state=state) == [own], state
+        assert client.get(f"/v1/rankings/{own}").json()["state"] == state
+    assert ids(limit=2) == [running["id"], canceled]
+    assert ids(limit=2, after=canceled) == [done["id"], queued]
+
+
+def test_cancel_keeps_what_is_done(client: TestClient) -> None:
+    _zoo()
+    made = _post(client).json()
+    evaluate(made["ranked"][0]["evaluation"], score_of(0.4))
+    canceled = client.post(f"/v1/rankings/{made['id']}/cancel")
+    assert canceled.status_code == 200
+    assert (canceled.json()["state"], canceled.json()["counts"]) == ("canceled", {"canceled": 1, "done": 1})
+    assert canceled.json()["ranked"][0]["position"] == 1
+    again = client.post(f"/v1/rankings/{made['id']}/cancel")
+    assert again.status_code == 409
+    assert client.post("/v1/rankings/none/cancel").status_code == 404
+
+
+def test_asked_finetune_runs_are_named(client: TestClient) -> None:
+    _zoo()
+    made = _post(client, finetune_top=1).json()
+    evaluate(made["ranked"][0]["evaluation"], score_of(0.4))
+    evaluate(made["ranked"][1]["evaluation"], score_of(0.6))
+    runs = client.get(f"/v1/rankings/{made['id']}").json()["finetune_runs"]
+    assert len(runs) == 1
+    run = client.get(f"/v1/finetune-runs/{runs[0]}").json()
+    assert (run["checkpoint"]["name"], run["ranking"]) == ("b", made["id"])
+
+
+def test_a_missing_ranking_is_a_404(client: TestClient) -> None:
+    assert client.get("/v1/rankings/none").status_code == 404
