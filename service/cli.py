@@ -103,3 +103,7 @@ def _rank(zoo: ZooRank, dataset: str, checkpoints: list[str], more: dict[str, An
 def main() -> None:
     """The entry point."""
     app()
+
+
+if __name__ == "__main__":
+    main()

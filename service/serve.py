@@ -34,9 +34,7 @@ class _Child:
 
     def start(self) -> None:
         self.started = time.monotonic()
-        self.process = subprocess.Popen(
-            self.command, env=self.environment, start_new_session=True
-        )
+        self.process = subprocess.Popen(self.command, env=self.environment, start_new_session=True)
 
     @property
     def died(self) -> int | None:

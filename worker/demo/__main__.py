@@ -7,14 +7,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
 import httpx
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
 
 from service.settings import settings
 from worker.demo.zoo import (
@@ -23,7 +24,7 @@ from worker.demo.zoo import (
     PARAMETERS,
     SOURCES,
     Source,
-    write_checkpoint,
+    build_checkpoint,
     write_target,
 )
 
@@ -39,10 +40,10 @@ def main() -> int:
     start = time.monotonic()
     folder = settings().data_dir / "demo"
     folder.mkdir(parents=True, exist_ok=True)
-    with _service() as url:
+    with _service() as (url, process):
         _make_files(folder)
         with httpx.Client(base_url=url, timeout=30) as http:
-            _wait_until_ready(http)
+            _wait_until_ready(http, process)
             _register(http, folder)
             names = [PREFIX + source.name for source in SOURCES]
             command = [sys.executable, "-m", "service.cli", "rank", DATASET, *names, "--url", url]
@@ -57,7 +58,7 @@ def main() -> int:
 
 
 @contextmanager
-def _service() -> Iterator[str]:
+def _service() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """The service on a free port, stopped at the end; its output goes to a log beside the database."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -77,7 +78,7 @@ def _service() -> Iterator[str]:
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:
-            yield f"http://127.0.0.1:{port}"
+            yield f"http://127.0.0.1:{port}", process
         finally:
             process.send_signal(signal.SIGTERM)
             try:
@@ -96,32 +97,40 @@ def _make_files(folder: Path) -> None:
         console.print("The zoo is there already.")
         return
     console.print(f"Training {len(missing)} checkpoints on generated images.")
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        jobs = {pool.submit(_make_checkpoint, source, _file(folder, source)): source for source in missing}
-        for done, job in enumerate(as_completed(jobs), start=1):
-            job.result()
-            source = jobs[job]
-            console.print(f"  {done}/{len(missing)}  {source.name}: {source.task}, {source.data}")
+    context = get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(2, mp_context=context) as pool:
+        steps = manager.dict()
+        jobs = [pool.submit(build_checkpoint, source, _file(folder, source), steps) for source in missing]
+        _watch(missing, steps, jobs)
 
 
-def _make_checkpoint(source: Source, path: Path) -> None:
-    write_checkpoint(source, path, progress=lambda done, total: None)
+def _watch(sources: list[Source], steps: Mapping[str, tuple[int, int]], jobs: list[Future[None]]) -> None:
+    """A bar a checkpoint, until all are written."""
+    columns = (TextColumn("  {task.description:<14}"), BarColumn(), TextColumn("{task.fields[what]}"))
+    with Progress(*columns, console=console) as bars:
+        shown = {one.name: bars.add_task(one.name, what=f"{one.task}; {one.data}") for one in sources}
+        while not all(job.done() for job in jobs):
+            time.sleep(0.2)
+            for name, (done, total) in dict(steps).items():
+                bars.update(shown[name], completed=done, total=total)
+    for job in jobs:
+        job.result()
 
 
 def _file(folder: Path, source: Source) -> Path:
     return folder / f"{source.name}.safetensors"
 
 
-def _wait_until_ready(http: httpx.Client) -> None:
+def _wait_until_ready(http: httpx.Client, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and process.poll() is None:
         try:
             if http.get("/readyz").is_success:
                 return
         except httpx.TransportError:
             pass
         time.sleep(0.2)
-    raise SystemExit(f"the service was not ready after {READY_SECONDS} s; see {settings().data_dir / 'serve.log'}")
+    raise SystemExit(f"the service did not get ready; {settings().data_dir / 'serve.log'} says why")
 
 
 def _register(http: httpx.Client, folder: Path) -> None:

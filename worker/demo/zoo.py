@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,8 +70,15 @@ def write_target(path: Path) -> None:
     np.savez_compressed(path, images=images, masks=vessels)
 
 
-def write_checkpoint(source: Source, path: Path, *, progress: Callable[[int, int], None]) -> None:
-    """Train a U-Net on its source, if it is to be trained, and write its weights."""
+def build_checkpoint(source: Source, path: Path, steps: MutableMapping[str, tuple[int, int]]) -> None:
+    """Train a U-Net on its source, if it is to be trained, and write its weights.
+
+    `steps` is told how far it is, under the source's name: steps done and in all.
+    """
+
+    def progress(done: int, total: int) -> None:
+        steps[source.name] = (done, total)
+
     torch.set_num_threads(1)
     torch.manual_seed(source.seed)
     network = registry.build(ARCHITECTURE, **PARAMETERS)
@@ -79,6 +86,7 @@ def write_checkpoint(source: Source, path: Path, *, progress: Callable[[int, int
     if source.epochs:
         train_source(network, _source_data(source), protocol, epochs=source.epochs, progress=progress)
     write_weights(network, path)
+    steps[source.name] = (1, 1)
 
 
 def train_source(
