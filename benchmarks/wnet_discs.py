@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models_zoo.checkpoints import load, read_state_dict
+from models_zoo.checkpoints import load, read_state_dict, submodule
 from models_zoo.registry import build
 
 DISC_CLASSES = (1, 2)  # the disc's rim and the cup inside it
@@ -42,11 +42,12 @@ def dice_at_both_outputs(path: Path, images: Tensor, masks: Tensor) -> tuple[flo
     """Dice of the first and the second U-Net's output of the checkpoint at `path`."""
     network = build("wnet", spatial_dims=2, in_channels=3, classes=3)
     load(network, read_state_dict(path))
-    whole = network.module.eval()
-    first = whole.get_submodule("unet1")
+    first: list[Tensor] = []
+    submodule(network, "unet1").register_forward_hook(lambda *call: first.append(call[-1]))
+    network.module.eval()
     with torch.inference_mode():
-        outputs = [torch.cat([net(batch) for batch in images.split(BATCH)]) for net in (first, whole)]
-    return dice_of_disc(outputs[0], masks), dice_of_disc(outputs[1], masks)
+        second = [network.module(batch) for batch in images.split(BATCH)]
+    return dice_of_disc(torch.cat(first), masks), dice_of_disc(torch.cat(second), masks)
 
 
 def main() -> None:

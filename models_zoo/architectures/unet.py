@@ -116,7 +116,11 @@ class UNet(Encoder):
 
 @register(summary="U-Net of AC-Norm and Models Genesis", tasks=("segmentation",), spatial_dims=(2, 3))
 def unet(*, spatial_dims: int, in_channels: int, classes: int, width: int = 32) -> Network:
-    """`width` is the channel count of the first convolution; 32 is the published size."""
+    """`width` is the channel count of the first convolution; 32 is the published size.
+
+    Differs from the published Models Genesis code in two ways that no tensor shows: the output is raw logits,
+    not a sigmoid, and BatchNorm uses its running statistics in evaluation, where that code never does.
+    """
     return Network(
         module=UNet(spatial_dims, in_channels, classes=classes, width=count("width", width)),
         last_encoder_norm=LAST_ENCODER_NORM,
