@@ -225,16 +225,19 @@ def evidence_curve(F: np.ndarray, y: np.ndarray, log_t: np.ndarray) -> np.ndarra
     return np.array(values)
 
 
-@pytest.mark.parametrize("weak_share", [0.2, 0.9])
-def test_logme_takes_the_highest_of_several_maxima(weak_share):
+@pytest.mark.parametrize(("weak", "higher"), [(0.2, "large"), (1.2, "small")])
+def test_logme_takes_the_highest_of_several_maxima(weak, higher):
+    """A target along columns of two scales: one maximum trusts the weak ones, the other doesn't."""
     F = np.linalg.qr(draw(60, 16).double().numpy())[0] * np.repeat([1e2, 1e-2], 8)
-    y = F @ np.repeat([1e-2, 1e2 * weak_share], 8) + 0.05 * draw(60, seed=3).double().numpy()
-    log_t = np.linspace(-25, 25, 2001)
+    y = F @ np.repeat([0.5 / 1e2, weak / 1e-2], 8) + 0.05 * draw(60, seed=3).double().numpy()
+    log_t = np.linspace(-25, 25, 1001)
     curve = evidence_curve(F, y, log_t)
-    assert ((curve[1:-1] > curve[:-2]) & (curve[1:-1] > curve[2:])).sum() == 2
+    rises = np.diff(curve) > 1e-9
+    assert (rises[:-1] & (np.diff(curve)[1:] < -1e-9)).sum() == 2
+    assert (log_t[curve.argmax()] > 0) == (higher == "large")
     found = log_evidence(torch.from_numpy(F), torch.from_numpy(y))
-    assert found.score == pytest.approx(curve.max(), abs=1e-5)
-    assert found.score >= curve.max()
+    assert found.score == pytest.approx(curve.max(), abs=1e-4)
+    assert found.score >= curve.max() - 1e-12
 
 
 def test_logme_does_not_prefer_wide_noise():
