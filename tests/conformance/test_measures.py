@@ -199,7 +199,45 @@ def test_logme_takes_columns_as_one_hot_and_streams():
 
 def test_logme_says_when_labels_are_interpolated():
     assert SATURATED in score("logme", evidence(features=separable(features()))).flags
-    assert SATURATED not in score("logme", evidence()).flags
+    assert score("logme", evidence()).flags == ()
+
+
+def test_logme_of_interpolated_labels_is_finite_while_rank_is_n():
+    """20 samples in 60 dimensions fit any labels; with samples repeated the evidence has no bound."""
+    wide = features(20, 60, spread=2.0)
+    assert score("logme", evidence(features=wide)).flags == ("interpolated", "N<D")
+    values, labels = wide.values.repeat(2, 1), wide.labels.repeat(2)
+    twice = replace(wide, values=values, labels=labels, groups=torch.arange(40))
+    assert score("logme", evidence(features=twice)).flags == (SATURATED, "N<D")
+
+
+def test_logme_counts_rank_without_rounding():
+    assert score("logme", evidence(features=duplicate_columns(features()))).record["rank"] == 12
+
+
+def evidence_curve(F: np.ndarray, y: np.ndarray, log_t: np.ndarray) -> np.ndarray:
+    """Evidence a sample at each log t with the best beta, from K = I + F F^T / t itself."""
+    values = []
+    for t in np.exp(log_t):
+        K = np.eye(len(y)) + F @ F.T / t
+        beta = len(y) / (y @ np.linalg.solve(K, y))
+        values.append(0.5 * (np.log(beta / (2 * np.pi)) - 1) - 0.5 * np.linalg.slogdet(K)[1] / len(y))
+    return np.array(values)
+
+
+@pytest.mark.parametrize(("weak", "higher"), [(0.2, "large"), (1.2, "small")])
+def test_logme_takes_the_highest_of_several_maxima(weak, higher):
+    """A target along columns of two scales: one maximum trusts the weak ones, the other doesn't."""
+    F = np.linalg.qr(draw(60, 16).double().numpy())[0] * np.repeat([1e2, 1e-2], 8)
+    y = F @ np.repeat([0.5 / 1e2, weak / 1e-2], 8) + 0.05 * draw(60, seed=3).double().numpy()
+    log_t = np.linspace(-25, 25, 1001)
+    curve = evidence_curve(F, y, log_t)
+    rises = np.diff(curve) > 1e-9
+    assert (rises[:-1] & (np.diff(curve)[1:] < -1e-9)).sum() == 2
+    assert (log_t[curve.argmax()] > 0) == (higher == "large")
+    found = log_evidence(torch.from_numpy(F), torch.from_numpy(y))
+    assert found.score == pytest.approx(curve.max(), abs=1e-4)
+    assert found.score >= curve.max() - 1e-12
 
 
 def test_logme_does_not_prefer_wide_noise():

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from worker.science.acnorm.convert import affines, convert, fold
+from worker.science.acnorm.equations import calibrated_affines
 from worker.science.acnorm.layer import ACNorm, ACNorm1d, ACNorm2d, ACNorm3d
 from worker.science.errors import NotApplicableError, ScienceError
 
@@ -179,12 +180,21 @@ def test_evaluation_passes_gradients_to_the_affines():
     assert layer.bias.grad.abs().sum() > 0
 
 
-def test_mixed_precision_calibrates_in_float32():
+def test_mixed_precision_calibrates_in_float32(monkeypatch):
+    """CUDA's autocast would halve Eq. 9; the CPU's doesn't, so look at the switch itself."""
+    autocast = []
+
+    def spy(*arguments):
+        autocast.append(torch.is_autocast_enabled("cpu"))
+        return calibrated_affines(*arguments)
+
+    monkeypatch.setattr("worker.science.acnorm.layer.calibrated_affines", spy)
     layer, x = drifted(2, dtype=torch.float32), torch.randn(KINDS[2][1])
     expected = layer.affines()[0]
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(layer.affines()[0], expected)
         assert layer(x.bfloat16()).dtype == torch.bfloat16
+    assert not any(autocast)
 
 
 def test_channels_last_stays_channels_last():

@@ -16,7 +16,7 @@ from worker.science.errors import ScienceError
 from worker.science.evidence import Evidence, Features
 from worker.science.measures.registry import SATURATED, Score, register
 
-SATURATED_RESIDUAL = 1e-6  # below this share of unexplained target, epsilon and not the data sets the value
+NO_RESIDUAL = 1e-6  # below this share of unexplained target the features interpolate it
 RELATIVE_EPSILON = 1e-12  # least residual outside the features' span, as a share of the target
 ROWS = 1024  # rows (or columns) taken to float64 at a time
 GRID_PER_UNIT = 2.0  # grid points a unit of log t; the evidence turns over no faster than that
@@ -24,6 +24,7 @@ BELOW, ABOVE = 32.0, 23.0  # how far in log t the grid reaches beyond the eigenv
 STEPS = 60  # bisection alone would reach 1e-12 of the bracket in 40
 NARROW = 1e-8  # a step in log t that changes the evidence by less than rounding
 FEWER_ROWS = "N<D"
+INTERPOLATED = "interpolated"  # some column without residual; the value is still the data's when rank = N
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.floating]
@@ -38,6 +39,7 @@ class LogEvidence:
     beta: Array  # (C,) precision of the noise
     residual_share: Array  # (C,) unexplained share of the target at the maximum
     rank: int
+    rows: int
 
     @property
     def score(self) -> float:
@@ -45,9 +47,17 @@ class LogEvidence:
         return float(self.per_target.mean())
 
     @property
+    def interpolated(self) -> bool:
+        """Whether the best model of some column leaves no residual."""
+        return bool((self.residual_share < NO_RESIDUAL).any())
+
+    @property
     def saturated(self) -> bool:
-        """Whether some column is interpolated, so that its evidence is set by epsilon."""
-        return bool((self.residual_share < SATURATED_RESIDUAL).any())
+        """Whether the evidence has no bound: interpolated in fewer than N dimensions, epsilon sets the value.
+
+        With rank N the features fit any target, and the evidence of doing so is finite.
+        """
+        return self.interpolated and self.rank < self.rows
 
 
 @dataclass(frozen=True)
@@ -67,8 +77,12 @@ def logme(evidence: Evidence) -> Score:
     features = evidence.features
     found = class_evidence(features.values, features.labels)
     record = describe(features) | {"rank": found.rank, "residual_share": float(found.residual_share.min())}
-    fewer = record["N"] < record["D"]
-    return Score(found.score, (SATURATED,) * found.saturated + (FEWER_ROWS,) * fewer, record)
+    flags = {
+        SATURATED: found.saturated,
+        INTERPOLATED: found.interpolated and not found.saturated,
+        FEWER_ROWS: record["N"] < record["D"],
+    }
+    return Score(found.score, tuple(flag for flag, holds in flags.items() if holds), record)
 
 
 def class_evidence(features: Tensor, labels: Tensor) -> LogEvidence:
@@ -113,7 +127,8 @@ def decompose(features: Rows, targets: Tensor) -> Spectrum:
         s, U = _kept(gram(features.T), width)
         x = U.T @ _columns(targets).numpy()
     projected = x**2
-    outside = np.maximum(length - projected.sum(0), RELATIVE_EPSILON * length)
+    least = RELATIVE_EPSILON * length
+    outside = np.maximum(length - projected.sum(0), least) if len(s) < rows else np.zeros_like(length)
     return Spectrum(s, projected, outside, length, rows)
 
 
@@ -254,4 +269,4 @@ def _at(spectrum: Spectrum, u: Array) -> LogEvidence:
     value = 0.5 * np.log(share).sum(0) + 0.5 * rows * (np.log(beta) - 1.0 - np.log(2.0 * np.pi))
     residual = (share**2 * spectrum.projected).sum(0) + spectrum.outside
     rank = len(spectrum.eigenvalues)
-    return LogEvidence(value / rows, t * beta, beta, residual / spectrum.length, rank)
+    return LogEvidence(value / rows, t * beta, beta, residual / spectrum.length, rank, rows)
