@@ -16,7 +16,6 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
-from service.settings import settings
 from service.store import capabilities, ending, finetune_runs
 from service.store.claims import claim, renew
 from service.store.session import transaction
@@ -260,4 +259,3 @@ def test_a_visitor_watches_a_ranking_end(address: str, tab: tuple[Page, list[str
     expect(page.locator("h1 .state")).to_have_text("done")
     expect(page.get_by_text("out of memory")).to_be_visible()
     assert wrong == []
-    assert settings().data_dir.exists()
