@@ -183,7 +183,9 @@ def _copy(score: Score) -> Score:
 
 def settle(session: Session, ranking_id: str) -> None:
     """When no evaluation is open any more, start the finetune runs that the request asked for, once."""
-    ranking = session.get_one(Ranking, ranking_id, with_for_update=True)
+    # NO KEY UPDATE: writing an evaluation twice takes a key lock on its ranking, which a plain FOR UPDATE
+    # of two workers ending together would wait for crosswise.
+    ranking = session.get_one(Ranking, ranking_id, with_for_update={"key_share": True})
     session.flush()
     still_open = exists().where(Evaluation.ranking_id == ranking_id, Evaluation.state.in_(OPEN_STATES))
     started = exists().where(FinetuneRun.ranking_id == ranking_id)

@@ -1,0 +1,88 @@
+"""The OpenAPI document is stable and complete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from service.app import create_app
+
+OPERATIONS = {
+    "cancel_finetune_run": "POST /v1/finetune-runs/{run_id}/cancel",
+    "cancel_ranking": "POST /v1/rankings/{ranking_id}/cancel",
+    "check_health": "GET /healthz",
+    "check_readiness": "GET /readyz",
+    "list_architectures": "GET /v1/architectures",
+    "list_catalogue": "GET /v1/catalogue",
+    "list_checkpoints": "GET /v1/checkpoints",
+    "list_datasets": "GET /v1/datasets",
+    "list_finetune_runs": "GET /v1/finetune-runs",
+    "list_measures": "GET /v1/measures",
+    "list_methods": "GET /v1/methods",
+    "list_protocols": "GET /v1/protocols",
+    "list_rankings": "GET /v1/rankings",
+    "list_readers": "GET /v1/readers",
+    "read_checkpoint": "GET /v1/checkpoints/{reference}",
+    "read_dataset": "GET /v1/datasets/{reference}",
+    "read_finetune_run": "GET /v1/finetune-runs/{run_id}",
+    "read_network": "GET /v1/finetune-runs/{run_id}/network",
+    "read_ranking": "GET /v1/rankings/{ranking_id}",
+    "register_checkpoint": "POST /v1/checkpoints",
+    "register_dataset": "POST /v1/datasets",
+    "request_finetune_run": "POST /v1/finetune-runs",
+    "request_ranking": "POST /v1/rankings",
+}
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return create_app().openapi()
+
+
+def _operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    return [
+        (method.upper(), path, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def test_operation_ids_are_stable(document: dict[str, Any]) -> None:
+    found = [(one["operationId"], f"{method} {path}") for method, path, one in _operations(document)]
+    assert len(found) == len(OPERATIONS)
+    assert dict(found) == OPERATIONS
+
+
+def test_every_operation_is_described_and_tagged(document: dict[str, Any]) -> None:
+    for method, path, one in _operations(document):
+        assert one["description"], (method, path)
+        assert one["tags"], (method, path)
+
+
+def test_every_post_documents_the_key_and_the_problems(document: dict[str, Any]) -> None:
+    posts = [(path, one) for method, path, one in _operations(document) if method == "POST"]
+    assert len(posts) == 6
+    for path, one in posts:
+        headers = {entry["name"].lower(): entry for entry in one["parameters"] if entry["in"] == "header"}
+        assert headers["idempotency-key"]["description"], path
+        assert {"409", "413", "422", "503"} <= set(one["responses"]), path
+        assert ("requestBody" not in one) or "400" in one["responses"], path
+
+
+def test_every_error_is_documented_as_a_problem(document: dict[str, Any]) -> None:
+    reference = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    for method, path, one in _operations(document):
+        for status, answer in one["responses"].items():
+            if int(status) >= 400:
+                assert answer["content"] == {"application/problem+json": reference}, (method, path, status)
+    assert {"Problem", "Fault"} <= set(document["components"]["schemas"])
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+def test_every_body_has_an_example(document: dict[str, Any]) -> None:
+    for _, path, one in _operations(document):
+        if "requestBody" in one:
+            schema = one["requestBody"]["content"]["application/json"]["schema"]
+            name = schema["$ref"].rsplit("/", 1)[1]
+            assert document["components"]["schemas"][name]["examples"], path

@@ -1,0 +1,238 @@
+"""The processes as they run: the API alone, the supervisor, the command line against a served API."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service.client import ProblemError, UnreachableError, ZooRank
+from service.settings import Settings
+from service.store import capabilities, rankings
+from service.store.session import reading, transaction
+from tests.service.conftest import CAPABILITIES, add_checkpoint, add_dataset, evaluate, fail, score_of
+
+ZOORANK = [sys.executable, "-c", "from service.cli import main; main()"]
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _await(url: str, process: subprocess.Popen[Any], seconds: float = 30) -> float:
+    start = time.monotonic()
+    while time.monotonic() - start < seconds:
+        assert process.poll() is None, "the process ended"
+        try:
+            if httpx.get(f"{url}/healthz").status_code == 200:
+                return time.monotonic() - start
+        except httpx.TransportError:
+            time.sleep(0.05)
+    raise AssertionError("the API did not start")
+
+
+@pytest.fixture
+def api(configure: Callable[..., Settings], sqlite_url: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The API in a process of its own, as the supervisor starts it; its address and the process."""
+    configure(database_url=sqlite_url)
+    with transaction() as session:
+        capabilities.publish(session, CAPABILITIES)
+    port = _free_port()
+    command = [sys.executable, "-m", "uvicorn", "service.app:create_app", "--factory", "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield f"http://127.0.0.1:{port}", process
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _megabytes(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert found is not None
+    return int(found[1]) / 1000
+
+
+def test_the_api_is_up_soon_and_small(api: tuple[str, subprocess.Popen[bytes]]) -> None:
+    url, process = api
+    took = _await(url, process)
+    assert took < 8  # 2 s on an idle machine; the machine that tests may be busy
+    for path in ("/", "/docs", "/openapi.json", "/readyz", "/v1/rankings"):
+        assert httpx.get(f"{url}{path}").status_code == 200
+    assert _megabytes(process.pid) < 150
+
+
+def test_the_api_imports_no_science() -> None:
+    probe = (
+        "import sys; from service.app import create_app; create_app().openapi(); import service.cli;"
+        "print(sorted({'torch', 'monai', 'numpy', 'scipy', 'worker', 'models_zoo'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def _worker(names: list[str], broken: str) -> None:
+    """Score all candidates of the one ranking as soon as it is there."""
+    for _ in range(200):
+        with reading() as session:
+            found = rankings.listed(session, after=None, limit=1)
+            rows = rankings.candidates(session, found[0]) if found else []
+        if rows:
+            break
+        time.sleep(0.05)
+    for row in rows:
+        if row.checkpoint.name == broken:
+            fail(row.evaluation.id, "a truncated file")
+        else:
+            value = float(names.index(row.checkpoint.name))
+            facts = {"flags": ["few_steps"], "width": 8, "seconds": 1.25, "finetune_seconds": 300.0}
+            evaluate(row.evaluation.id, score_of(value), facts=facts)
+
+
+def test_rank_prints_the_list(api: tuple[str, subprocess.Popen[bytes]]) -> None:
+    url, process = api
+    _await(url, process)
+    with transaction() as session:
+        add_dataset(session)
+        for name in ("low", "high", "broken"):
+            add_checkpoint(session, name)
+    command = [*ZOORANK, "rank", "discs", "low", "high", "broken", "--url", url]
+    environment = {**os.environ, "COLUMNS": "160"}
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    _worker(["low", "high"], "broken")
+    printed, _ = run.communicate(timeout=30)
+    assert run.returncode == 0
+    assert printed.index("high") < printed.index("low") < printed.index("broken")
+    assert "a truncated file" in printed
+    assert "No track record yet" in printed
+    assert "about 5 minutes" in printed
+    assert f"{url}/rankings/rk_" in printed
+
+
+def test_rank_prints_json_alone(api: tuple[str, subprocess.Popen[bytes]]) -> None:
+    url, process = api
+    _await(url, process)
+    with transaction() as session:
+        add_dataset(session)
+        add_checkpoint(session, "only")
+    options = ["--json", "--measure", "logme", "--order-by", "logme", "--finetune-top", "1"]
+    command = [*ZOORANK, "rank", "discs", "only", "--url", url, *options]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    _worker(["only"], "")
+    ranking = json.loads(run.communicate(timeout=30)[0])
+    assert (ranking["state"], ranking["measures"], ranking["finetune_top"]) == ("done", ["logme"], 1)
+
+
+def test_rank_fails_with_field_and_remedy(api: tuple[str, subprocess.Popen[bytes]]) -> None:
+    url, process = api
+    _await(url, process)
+    run = subprocess.run([*ZOORANK, "rank", "discs", "x", "--url", url], capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "dataset: there is no dataset 'discs'" in run.stderr
+    assert "POST /v1/datasets" in run.stderr.replace("\n", " ")
+    assert run.stdout == ""
+    with ZooRank(url) as zoo, pytest.raises(ProblemError) as caught:
+        zoo.rank("discs", ["x"])
+    assert caught.value.errors[0]["field"] == "dataset"
+    assert caught.value.status == 422
+
+
+def test_rank_says_when_nobody_answers() -> None:
+    url = f"http://127.0.0.1:{_free_port()}"
+    run = subprocess.run([*ZOORANK, "rank", "d", "c", "--url", url], capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "no service answered" in run.stderr
+    with ZooRank(url) as zoo, pytest.raises(UnreachableError):
+        zoo.ranking("x")
+
+
+def _worker_stand_in(folder: Path) -> None:
+    package = folder / "worker"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "main.py").write_text(
+        "import os, signal, subprocess, sys, time\n"
+        f"log = open({str(folder / 'started')!r}, 'a')\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "print(os.getpid(), child.pid, file=log, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+
+
+def _started(folder: Path, count: int) -> list[list[int]]:
+    file = folder / "started"
+    for _ in range(300):
+        lines = file.read_text().splitlines() if file.exists() else []
+        if len(lines) >= count:
+            return [[int(pid) for pid in line.split()] for line in lines]
+        time.sleep(0.05)
+    raise AssertionError(f"fewer than {count} workers started")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes], Path]]:
+    """`zoorank serve` on an empty data folder; a process that only sleeps stands in for the worker."""
+    _worker_stand_in(tmp_path)
+    port = _free_port()
+    path = os.pathsep.join([str(tmp_path), str(Path.cwd())])
+    own = {key: value for key, value in os.environ.items() if not key.startswith("ZOORANK_")}
+    environment = {**own, "PYTHONPATH": path, "ZOORANK_SETTINGS": str(tmp_path / "none.toml")}
+    command = [*ZOORANK, "serve", "--port", str(port), "--data", str(tmp_path / "data")]
+    process = subprocess.Popen(command, env=environment, cwd=tmp_path)
+    try:
+        yield f"http://127.0.0.1:{port}", process, tmp_path
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_serve_restarts_its_worker_and_leaves_nothing_behind(
+    served: tuple[str, subprocess.Popen[bytes], Path],
+) -> None:
+    url, process, folder = served
+    _await(url, process)
+    [first] = _started(folder, 1)
+    os.kill(first[0], signal.SIGKILL)
+    second = _started(folder, 2)[1]
+    assert not any(map(_alive, first))
+    assert httpx.get(f"{url}/v1/rankings").json() == {"items": [], "next": None}
+    process.terminate()
+    assert process.wait(20) == 0
+    assert not any(map(_alive, second))
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"{url}/healthz")
+
+
+def test_serve_ends_with_an_error_when_the_api_dies(
+    served: tuple[str, subprocess.Popen[bytes], Path],
+) -> None:
+    url, process, folder = served
+    _await(url, process)
+    [worker] = _started(folder, 1)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    api = next(int(pid) for pid in children if b"uvicorn" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    os.kill(api, signal.SIGKILL)
+    assert process.wait(20) != 0
+    assert not any(map(_alive, worker))

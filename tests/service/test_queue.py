@@ -1,0 +1,39 @@
+"""The doorbell carries a task's name and an id, on both brokers, after the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from kombu.simple import SimpleQueue
+
+from service import queue
+from service.settings import Settings
+from service.store.session import transaction
+from tests.service.conftest import add_dataset
+
+
+def _silent(bell: SimpleQueue) -> bool:
+    try:
+        bell.get(block=False)
+    except bell.Empty:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("broker", ["embedded", "redis"])
+def test_a_message_is_a_name_and_an_id(
+    broker: str, configure: Callable[..., Settings], sqlite_url: str, request: pytest.FixtureRequest
+) -> None:
+    own = {"broker_url": request.getfixturevalue("redis_url")} if broker == "redis" else {}
+    configure(database_url=sqlite_url, **own)
+    with queue.app().connection_for_read() as connection, connection.SimpleQueue(queue.QUEUE) as bell:
+        bell.clear()
+        with transaction() as session:
+            row = add_dataset(session, ready=False)
+            assert _silent(bell)
+        message = bell.get(timeout=5)
+        message.ack()
+        assert message.headers["task"] == queue.INSPECT_DATASET
+        assert message.payload[0] == [row.id]
+        assert _silent(bell)
