@@ -223,9 +223,7 @@ def table(rows: list[Row], threads: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reference", type=Path, help="folder with checkouts of the reference code")
     parser.add_argument("--output", type=Path, help="write the table there as well")
     parser.add_argument("--threads", type=int, default=1)

@@ -92,9 +92,7 @@ def _filled(kind: type[Any], content: dict[str, Any], *, under: str) -> Any:
     for name, field in known.items():
         if name not in content and field.default is MISSING:
             raise ZooError(f"{under}{name}: is missing")
-    return kind(
-        **{name: _typed(known[name].type, value, f"{under}{name}") for name, value in content.items()}
-    )
+    return kind(**{name: _typed(known[name].type, value, f"{under}{name}") for name, value in content.items()})
 
 
 def _typed(annotation: Any, value: Any, name: str) -> Any:

@@ -25,20 +25,37 @@ def progress(ranking: Json) -> RenderableType:
 
 
 def ranked_list(ranking: Json, *, url: str) -> RenderableType:
-    """The list, best first, with all scores, flags, seconds and notes."""
-    table = Table(title=f"{ranking['dataset']['name']}: candidates by {ranking['order_by']}", title_justify="left")
-    measures = [ranking["order_by"], *(name for name in ranking["measures"] if name != ranking["order_by"])]
+    """The list, best first; below it every measure with its own order; then the notes."""
+    title = f"{ranking['dataset']['name']}: candidates by {ranking['order_by']}"
+    table = Table(title=title, title_justify="left")
     table.add_column("#", justify="right")
-    table.add_column("candidate", no_wrap=True)
+    table.add_column("candidate", overflow="fold")
     table.add_column("state")
-    for measure in measures:
-        table.add_column(measure, justify="right")
+    table.add_column(ranking["order_by"], justify="right")
     table.add_column("flags")
     table.add_column("seconds", justify="right")
     for row in ranking["ranked"]:
-        cells = [score(row["scores"].get(measure)) for measure in measures]
-        table.add_row(_number(row), row["candidate"]["name"], _state(row), *cells, _flags(row), _seconds(row))
-    return Group(table, *(Text(line) for line in _below(ranking, url)))
+        own = score(row["scores"].get(ranking["order_by"]))
+        flags = ", ".join(_flags(row, ranking["order_by"]))
+        table.add_row(_number(row), row["candidate"]["name"], _state(row), own, flags, _seconds(row))
+    return Group(table, _measures(ranking), *(Text(line) for line in _below(ranking, url)))
+
+
+def _measures(ranking: Json) -> Table:
+    """Every measure, the candidates in its own order with their scores."""
+    table = Table(title="every measure's own order", title_justify="left", show_lines=True)
+    table.add_column("measure")
+    table.add_column("candidates (score; * not placed, with its flags)")
+    for measure in ranking["measures"]:
+        found = [(row["candidate"]["name"], row["scores"].get(measure)) for row in ranking["ranked"]]
+        ordered = sorted(found, key=lambda pair: (pair[1] or {}).get("position") or len(found) + 1)
+        table.add_row(measure, ", ".join(_in_order(name, own) for name, own in ordered if own))
+    return table
+
+
+def _in_order(name: str, own: Json) -> str:
+    value = "n/a" if own["value"] is None else f"{own['value']:.4g}"
+    return f"{name} {value}" if own["position"] else f"{name} {value} * {' '.join(own['flags'])}"
 
 
 def score(found: Json | None) -> str:
@@ -59,9 +76,9 @@ def _state(row: Json) -> Text:
     return Text(row["state"], style=_STYLES.get(row["state"], ""))
 
 
-def _flags(row: Json) -> str:
-    scores = {f"{name}: {flag}" for name, found in row["scores"].items() for flag in found["flags"]}
-    return ", ".join([*row["flags"], *sorted(scores)])
+def _flags(row: Json, order_by: str) -> list[str]:
+    """The candidate's own flags, and those of the score that orders the list."""
+    return [*row["flags"], *row["scores"].get(order_by, {}).get("flags", [])]
 
 
 def _seconds(row: Json) -> str:

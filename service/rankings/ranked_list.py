@@ -16,9 +16,10 @@ _MEANINGS = {
 }
 
 
-def candidate_in_list(row: Candidate) -> RankedOut:
-    """One row, from the store's."""
+def candidate_in_list(row: Candidate, *, finetune_epochs: int) -> RankedOut:
+    """One row, from the store's; a finetune is estimated to use all its epochs."""
     evaluation, facts = row.evaluation, row.evaluation.facts or {}
+    epoch_seconds = facts.get("finetune_epoch_seconds")
     scores = {
         name: ScoreOut(
             value=score.value,
@@ -44,7 +45,7 @@ def candidate_in_list(row: Candidate) -> RankedOut:
         flags=facts.get("flags", []),
         width=facts.get("width"),
         seconds=facts.get("seconds"),
-        finetune_seconds=facts.get("finetune_seconds"),
+        finetune_seconds=None if epoch_seconds is None else finetune_epochs * epoch_seconds,
         reused_from=evaluation.reused_from,
         facts=facts,
     )

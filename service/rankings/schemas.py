@@ -99,7 +99,7 @@ class RankedOut(BaseModel):
     flags: list[str]
     width: int | None = Field(description="Channels of the layer that AC-Corr is taken at.")
     seconds: float | None
-    finetune_seconds: float | None = Field(description="Estimate of a full finetune.")
+    finetune_seconds: float | None = Field(description="Estimate of a full finetune, all its epochs.")
     reused_from: str | None = Field(description="The equal evaluation that these scores were taken from.")
     facts: dict[str, Any]
 

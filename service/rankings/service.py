@@ -79,7 +79,9 @@ def _candidates(session: Session, request: RankingRequest, dataset: Dataset) -> 
 def ranked(session: Session, ranking_id: str) -> RankingOut:
     """A ranking with its list."""
     ranking = _found(session, ranking_id)
-    candidates = [candidate_in_list(row) for row in rankings.candidates(session, ranking)]
+    epochs = ranking.finetune_protocol["epochs"]
+    rows = rankings.candidates(session, ranking)
+    candidates = [candidate_in_list(row, finetune_epochs=epochs) for row in rows]
     first = next((row for row in candidates if row.position is not None), None)
     return RankingOut(
         **dict(_summary(session, ranking, rankings.states(session, [ranking.id])[ranking.id])),

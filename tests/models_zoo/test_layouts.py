@@ -41,9 +41,7 @@ def test_the_unet_has_the_names_and_shapes_of_models_genesis() -> None:
 def test_the_last_norm_of_every_resnet(depth: int, norm: str, channels: int) -> None:
     with torch.device("meta"):
         network = build("resnet", spatial_dims=2, in_channels=1, classes=2, depth=depth)
-    paths = [
-        p for p, m in network.module.named_modules() if isinstance(m, _BatchNorm) and "downsample" not in p
-    ]
+    paths = [p for p, m in network.module.named_modules() if isinstance(m, _BatchNorm) and "downsample" not in p]
     assert network.last_encoder_norm == f"layer4.{norm}" == paths[-1]
     assert submodule(network, paths[-1]).num_features == channels
 
@@ -57,9 +55,7 @@ def test_the_last_norm_of_every_resnet(depth: int, norm: str, channels: int) -> 
         ("wnet_first", {"layers": (2, 2, 2, 2, 2)}),
     ],
 )
-def test_the_divisor_follows_the_depth_and_is_the_least_size(
-    name: str, parameters: dict[str, object]
-) -> None:
+def test_the_divisor_follows_the_depth_and_is_the_least_size(name: str, parameters: dict[str, object]) -> None:
     network = build(name, spatial_dims=2, in_channels=1, classes=2, **parameters)
     module = network.module.eval()
     assert module(torch.rand(1, 1, network.divisor, 2 * network.divisor)).shape[:2] == (1, 2)

@@ -54,9 +54,7 @@ def test_mean_and_std_follow_the_scale_per_channel() -> None:
     rule = Normalisation("unit", mean=(0.5, 0.25), std=(0.5, 0.25))
     assert normalise(images, rule, value_range=EIGHT_BIT).flatten().tolist() == pytest.approx([-1, 3])
     only_mean = Normalisation("unit", mean=(0.5, 0.25))
-    assert normalise(images, only_mean, value_range=EIGHT_BIT).flatten().tolist() == pytest.approx(
-        [-0.5, 0.75]
-    )
+    assert normalise(images, only_mean, value_range=EIGHT_BIT).flatten().tolist() == pytest.approx([-0.5, 0.75])
 
 
 @pytest.mark.parametrize("field", ["mean", "std"])

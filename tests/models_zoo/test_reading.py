@@ -44,18 +44,14 @@ def assert_same(read: dict[str, Tensor], state: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "weights.bin", "weights.pth"])
-def test_safetensors_are_read_whatever_the_suffix(
-    state: dict[str, Tensor], tmp_path: Path, name: str
-) -> None:
+def test_safetensors_are_read_whatever_the_suffix(state: dict[str, Tensor], tmp_path: Path, name: str) -> None:
     safetensors.torch.save_file(state, tmp_path / name)
     assert read_state_dict(tmp_path / name).keys() == state.keys()
     assert torch.equal(read_state_dict(tmp_path / name)["conv.weight"], state["conv.weight"])
 
 
 @pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
-def test_torch_files_are_read_whatever_the_suffix(
-    state: dict[str, Tensor], tmp_path: Path, name: str
-) -> None:
+def test_torch_files_are_read_whatever_the_suffix(state: dict[str, Tensor], tmp_path: Path, name: str) -> None:
     assert_same(read_state_dict(saved(OrderedDict(state), tmp_path / name)), state)
 
 
@@ -70,9 +66,7 @@ def test_nested_state_dicts_are_unwrapped(state: dict[str, Tensor], tmp_path: Pa
     assert_same(read_state_dict(file), state)
 
 
-def test_two_levels_and_the_data_parallel_prefix_are_unwrapped(
-    state: dict[str, Tensor], tmp_path: Path
-) -> None:
+def test_two_levels_and_the_data_parallel_prefix_are_unwrapped(state: dict[str, Tensor], tmp_path: Path) -> None:
     parallel = {f"module.{key}": tensor for key, tensor in state.items()}
     assert_same(read_state_dict(saved({"model": {"state_dict": parallel}}, tmp_path / "run.pth")), state)
 
@@ -131,9 +125,7 @@ def test_a_script_archive_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.95])
 @pytest.mark.parametrize("kind", ["zip", "old", "safetensors"])
-def test_a_truncated_file_is_refused(
-    state: dict[str, Tensor], tmp_path: Path, kind: str, share: float
-) -> None:
+def test_a_truncated_file_is_refused(state: dict[str, Tensor], tmp_path: Path, kind: str, share: float) -> None:
     file = tmp_path / "cut"
     if kind == "safetensors":
         safetensors.torch.save_file(state, file)

@@ -99,7 +99,7 @@ def _worker(names: list[str], broken: str) -> None:
             fail(row.evaluation.id, "a truncated file")
         else:
             value = float(names.index(row.checkpoint.name))
-            facts = {"flags": ["few_steps"], "width": 8, "seconds": 1.25, "finetune_seconds": 300.0}
+            facts = {"flags": ["few_steps"], "width": 8, "seconds": 1.25, "finetune_epoch_seconds": 3.0}
             evaluate(row.evaluation.id, score_of(value), facts=facts)
 
 

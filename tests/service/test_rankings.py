@@ -182,7 +182,7 @@ def test_the_list_is_ordered_and_says_what_it_knows(client: TestClient) -> None:
         ranking = add_ranking(session, ["a", "b", "c", "d", "e", "f"])
         rows = {name: row.id for name, row in evaluations(session, ranking).items()}
     evaluate(rows["a"], score_of(0.5), score_of(9.0, measure="logme"))
-    wide = {"flags": ["few_steps"], "width": 64, "seconds": 3.0, "finetune_seconds": 80.0}
+    wide = {"flags": ["few_steps"], "width": 64, "seconds": 3.0, "finetune_epoch_seconds": 0.8}
     evaluate(rows["b"], score_of(0.8), score_of(1.0, measure="logme"), facts=wide)
     evaluate(rows["c"], score_of(0.9, "degenerate"), score_of(5.0, measure="logme"))
     evaluate(rows["d"], score_of(0.5), score_of(None, "not_applicable", measure="logme"))

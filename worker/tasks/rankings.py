@@ -6,10 +6,10 @@ import hashlib
 import json
 import math
 from dataclasses import asdict
+from time import perf_counter
 from typing import Any
 
 from models_zoo.checkpoints import sha256
-
 from service.store import rankings, tables
 from service.store.rankings import EvaluationWork
 from service.store.session import transaction
@@ -43,12 +43,13 @@ def _score(work: EvaluationWork, progress: Progress) -> dict[str, Any]:
         donor = rankings.copy_scores(session, work, key)
     if donor is not None:
         return {"content_key": key, "reused_from": donor.id, "facts": donor.facts}
+    start = perf_counter()
     gathered = gather(prepare(spec, data, protocol, device=device()), progress)
     known = measures()
     for name in work.measures:
         progress("measures", 0, 0)
         _record(work, name, evaluate(known[name], gathered.evidence))
-    return {"content_key": key, "facts": gathered.facts}
+    return {"content_key": key, "facts": {**gathered.facts, "seconds": perf_counter() - start}}
 
 
 def checked_spec(work: EvaluationWork) -> CandidateSpec:
