@@ -34,8 +34,8 @@ class Card(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     title: Text | None = None
-    source_task: Text = Field(description="What it was trained for.")
-    source_data: Text = Field(description="What it was trained on.")
+    source_task: Text | None = Field(None, description="What it was trained for.")
+    source_data: Text | None = Field(None, description="What it was trained on.")
     modality: Text | None = None
     licence: Text | None = None
     normalisation: Normalisation = Field(default_factory=Normalisation)
@@ -78,15 +78,15 @@ class CheckpointRequest(BaseModel):
         default_factory=dict,
         description="`in_channels`, `classes` (the source's class count) and the architecture's own.",
     )
-    card: Card | None = None
+    card: Card = Field(default_factory=Card)
 
     @model_validator(mode="after")
     def _whole(self) -> CheckpointRequest:
         given = {"architecture", "spatial_dims", "parameters", "card"} & self.model_fields_set
         if self.catalogue and given:
             raise ValueError(f"the catalogue's card decides {', '.join(sorted(given))}; leave that out")
-        if not self.catalogue and not (self.architecture and self.spatial_dims and self.card):
-            raise ValueError("give architecture, spatial_dims, parameters and card, or a catalogue name")
+        if not self.catalogue and not (self.architecture and self.spatial_dims):
+            raise ValueError("give architecture, spatial_dims and parameters, or a catalogue name")
         return self
 
 

@@ -52,7 +52,6 @@ def _described(session: Session, request: CheckpointRequest) -> tuple[str, Json,
     if request.catalogue is not None:
         return _from_catalogue(session, request.catalogue)
     assert request.architecture is not None  # noqa: S101 - the schema saw to it
-    assert request.card is not None  # noqa: S101
     parameters = {**request.parameters, "spatial_dims": request.spatial_dims}
     _check(session, request.architecture, parameters)
     return request.architecture, parameters, request.card.model_dump(mode="json")

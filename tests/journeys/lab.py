@@ -22,7 +22,7 @@ from models_zoo import registry
 from worker.demo.images import TARGET, photographs
 
 PATIENCE = 150.0
-UNET = {"spatial_dims": 2, "in_channels": 3, "classes": 2, "width": 8}
+UNET = {"spatial_dims": 2, "in_channels": 3, "classes": 2, "width": 16}
 
 
 class Lab:

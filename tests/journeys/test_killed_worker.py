@@ -11,7 +11,6 @@ import pytest
 from tests.journeys.lab import Lab, kill_tree, values, worker_below
 
 CANDIDATES = ["first", "second"]
-SLOW = {"batch_size": 2}  # 36 images: 18 steps
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def distributed(tmp_path: Path, postgres_url: str, redis_url: str) -> Iterator[L
 
 def _prepare(lab: Lab) -> None:
     lab.wait_until_ready()
-    lab.add_target("target")
+    lab.add_target("target", images=300)
     for seed, name in enumerate(CANDIDATES):
         lab.add_unet(name, seed=seed)
 
@@ -49,7 +48,7 @@ def _check_complete(ranking: dict[str, Any]) -> None:
 def test_embedded_and_distributed_survive_sigkill_and_agree(embedded: Lab, distributed: Lab) -> None:
     server = embedded.serve()
     _prepare(embedded)
-    ranking_id = embedded.rank("target", CANDIDATES, protocol=SLOW)
+    ranking_id = embedded.rank("target", CANDIDATES)
     embedded.wait_for_stage(ranking_id, "epoch")
     kill_tree(worker_below(server.pid))
     one = embedded.wait_for_ranking(ranking_id)
@@ -60,7 +59,7 @@ def test_embedded_and_distributed_survive_sigkill_and_agree(embedded: Lab, distr
     distributed.serve_api()
     first = distributed.serve_worker()
     _prepare(distributed)
-    ranking_id = distributed.rank("target", CANDIDATES, protocol=SLOW)
+    ranking_id = distributed.rank("target", CANDIDATES)
     distributed.wait_for_stage(ranking_id, "epoch")
     kill_tree(first.pid)
     distributed.serve_worker()

@@ -59,9 +59,9 @@ def test_a_catalogue_name_stands_for_architecture_parameters_and_card(client: Te
             "parameters.channels",
             "[16, 32]",
         ),
-        ({"card": {"source_task": "x"}}, "card.source_data", "add"),
+        ({"card": {"source_task": ""}}, "card.source_task", ""),
         ({"catalogue": "disc_card"}, None, ""),
-        ({"card": None}, None, ""),
+        ({"architecture": None}, None, ""),
     ],
 )
 def test_a_bad_field_is_named_with_its_remedy(
