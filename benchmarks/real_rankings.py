@@ -362,9 +362,9 @@ def rank(http: httpx.Client, study: Study, shared: Path, folder: Path) -> dict[s
     location = f"/v1/rankings/{_post(http, '/v1/rankings', body)['id']}"
     while (answer := http.get(location).json())["state"] != "done":
         finished = sum(row["state"] in ("done", "failed") for row in answer["ranked"])
-        print(f"\r{study.name}: {finished}/{len(answer['candidates'])} candidates", end="", flush=True)
+        print(f"\r{study.name}: {finished}/{len(answer['ranked'])} candidates", end="", flush=True)
         time.sleep(1)
-    print(f"\r{study.name}: done, {len(answer['candidates'])} candidates")
+    print(f"\r{study.name}: done, {len(answer['ranked'])} candidates")
     return answer
 
 

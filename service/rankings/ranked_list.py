@@ -12,7 +12,15 @@ MIXED_WIDTHS = "mixed_widths"
 _MEANINGS = {
     MIXED_WIDTHS: "The candidates' layers have different widths: AC-Corr grows with the width, so its values "
     "can't be compared between candidates of different widths.",
-    "few_steps": "The one epoch had few training steps: candidates had little time to differ.",
+    "few_steps": "few_steps: the one epoch had fewer than 20 training steps, so candidates had little time to "
+    "differ.",
+    "degenerate": "degenerate: the source's affine parameters carry no information (most channels are tied), so "
+    "AC-Corr is large for no reason; a network that was never trained looks like this.",
+    "low_spread": "low_spread: the affine parameters moved far in comparison with how far apart the channels "
+    "are, where AC-Corr mostly tells how far.",
+    "saturated": "saturated: the features separate the labels exactly, so the number is set by rounding.",
+    "interpolated": "interpolated: the features reproduce the labels of these few samples exactly; the number is "
+    "finite, but says little of new samples.",
 }
 
 
@@ -64,7 +72,9 @@ def notes_of(candidates: Sequence[RankedOut], *, order_by: str) -> list[str]:
         f"No track record yet: no finetune outcomes have been compared with {order_by} on targets like this "
         "one, so how far the order can be trusted is not known."
     ]
-    notes += [_MEANINGS[flag] for flag in flags_of(candidates) if flag in _MEANINGS]
+    of_scores = {flag for row in candidates for score in row.scores.values() for flag in score.flags}
+    shown = of_scores.union(flags_of(candidates))
+    notes += [meaning for flag, meaning in _MEANINGS.items() if flag in shown]
     unplaced = [row for row in candidates if row.state == "done" and row.position is None]
     if unplaced:
         names = ", ".join(row.candidate.name for row in unplaced)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fastapi import Request, Response
 from fastapi.templating import Jinja2Templates
+from markupsafe import Markup, escape
 
 from service.errors import Problem
 
@@ -34,11 +35,22 @@ def _duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
+def _breakable(name: str) -> Markup:
+    """A name that may break after each underscore."""
+    return Markup("_<wbr>").join(escape(part) for part in name.split("_"))
+
+
 def _pretty(value: object) -> str:
     return json.dumps(value, indent=2)
 
 
-_templates.env.filters |= {"number": _number, "when": _when, "duration": _duration, "pretty": _pretty}
+_templates.env.filters |= {
+    "number": _number,
+    "when": _when,
+    "duration": _duration,
+    "pretty": _pretty,
+    "breakable": _breakable,
+}
 
 
 def page(request: Request, template: str, **context: object) -> Response:
