@@ -22,10 +22,10 @@ from time import perf_counter
 from types import ModuleType
 
 import torch
-from monai.networks.nets import BasicUNet
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
+from models_zoo import registry
 from worker.science.acnorm.convert import convert, fold
 from worker.science.measures.logme import class_evidence
 
@@ -128,7 +128,7 @@ def layer_pairs(reference: Path | None) -> Iterator[Pair]:
 
 def unet() -> nn.Module:
     """A 2D U-Net with BatchNorm whose affines differ."""
-    network = BasicUNet(2, 1, 2, features=(16, 32, 64, 128, 256, 16), norm="batch", dropout=0.0)
+    network = registry.build("unet", spatial_dims=2, in_channels=1, classes=2, width=16).module
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0, 0.3)
