@@ -15,10 +15,18 @@ def device_names() -> list[str]:
     """One device a worker process: the setting, else each GPU that the system shows, else CPUs."""
     if settings().devices != "auto":
         return [name.strip() for name in settings().devices.split(",") if name.strip()]
-    gpus = sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))
-    if gpus:
-        return [f"cuda:{index}" for index in range(len(gpus))]
+    if gpus := visible_gpus():
+        return [f"cuda:{index}" for index in range(gpus)]
     return ["cpu"] * min(MOST_CPU_PROCESSES, os.cpu_count() or 1)
+
+
+def visible_gpus() -> int:
+    """How many GPUs CUDA will show a process: those of CUDA_VISIBLE_DEVICES where it is set."""
+    there = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None:
+        return there
+    return min(there, len([name for name in chosen.split(",") if name.strip() not in ("", "-1")]))
 
 
 _taken = 0

@@ -8,10 +8,11 @@ from importlib import import_module
 
 from billiard import current_process
 from celery import Celery
-from celery.signals import worker_process_init
+from celery.signals import worker_process_init, worker_shutting_down
 
 from service import queue
 from service.settings import settings
+from worker import stopping
 from worker.devices import device_names, take
 
 # Imported in the child, on the first call: the parent forks, and what it imported could not be used after.
@@ -47,12 +48,16 @@ def start_child(**_: object) -> None:
     take(getattr(current_process(), "index", 0))
     for target in TASKS.values():
         import_module(target.split(":")[0])
-    import_module("worker.publish").publish()
+    try:
+        import_module("worker.publish").publish()
+    except Exception:  # a child that raises here is never used; the sweep publishes later
+        logging.getLogger(__name__).exception("could not publish what this worker can do; the sweep tries again")
 
 
 def main() -> None:
     """Run until stopped."""
     worker_process_init.connect(start_child)
+    worker_shutting_down.connect(stopping.request)
     app = register_tasks(queue.app())
     app.worker_main(
         [

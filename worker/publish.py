@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 from models_zoo.card import cards
-
 from models_zoo.registry import architectures
 from service.store import capabilities
 from service.store.session import transaction
@@ -39,7 +39,8 @@ def what_it_can() -> dict[str, dict[str, dict[str, Any]]]:
     }
 
 
+@lru_cache
 def publish() -> None:
-    """Write it to the database."""
+    """Write it to the database, once a process: what fails is tried again by the next call."""
     with transaction() as session:
         capabilities.publish(session, what_it_can())

@@ -45,7 +45,11 @@ def claim(session: Session, kind: type[Worked], row_id: str, *, worker: str) -> 
     expired = and_(kind.state == "running", kind.lease_until < database_now())
     token = session.execute(
         update(kind)
-        .where(kind.id == row_id, or_(kind.state == "queued", expired), kind.attempts < config.attempts)
+        .where(
+            kind.id == row_id,
+            or_(kind.state == "queued", expired),
+            kind.attempts - kind.releases < config.attempts,
+        )
         .values(
             state="running",
             attempts=kind.attempts + 1,
@@ -74,6 +78,12 @@ def finish(session: Session, held: Claim, *, state: str, reason: str | None = No
     _write(session, held, state=state, reason=reason, **ended, **values)
 
 
+def release(session: Session, held: Claim) -> None:
+    """Give the row back unfinished, and ring for it; LeaseLostError when it is no longer ours."""
+    _write(session, held, state="queued", lease_until=None, stage=None, releases=held.kind.releases + 1)
+    ring(session, TASKS[held.kind], held.id)
+
+
 def hold(session: Session, held: Claim) -> None:
     """Lock the row for this transaction; LeaseLostError when it is no longer ours."""
     _write(session, held, attempts=held.token)
@@ -99,11 +109,11 @@ def release_expired(session: Session) -> Iterator[Worked]:
         lost = select(kind).where(kind.state == "running", kind.lease_until < database_now())
         for row in session.scalars(lost.with_for_update(skip_locked=True)):
             row.lease_until, row.stage = None, None
-            if row.attempts >= config.attempts:
+            if row.attempts - row.releases >= config.attempts:
                 row.state, row.finished_at = "failed", time.time()
                 row.reason = (
-                    f"its worker died {row.attempts} times (out of memory, or killed); "
-                    "use a smaller batch or crop, or a larger machine"
+                    f"its worker died {row.attempts - row.releases} times (out of memory, killed, or longer than "
+                    "ZOORANK_TASK_SECONDS); use a smaller batch or crop, or a larger machine"
                 )
                 yield row
             else:

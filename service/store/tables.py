@@ -36,7 +36,8 @@ class Worked(Base):
     """A row that is worked on by exactly one worker at a time.
 
     state: queued, running, done, failed or canceled. `attempts` is also the fencing token: it grows with
-    every claim, and a write that carries an older one changes nothing.
+    every claim, and a write that carries an older one changes nothing. `releases` counts the attempts that a
+    worker gave back because it was told to stop: those are not held against the work.
     """
 
     __abstract__ = True
@@ -45,6 +46,7 @@ class Worked(Base):
     state: Mapped[str] = mapped_column(default="queued", index=True)
     reason: Mapped[str | None]
     attempts: Mapped[int] = mapped_column(default=0)
+    releases: Mapped[int] = mapped_column(default=0)
     lease_until: Mapped[float | None]
     sent_at: Mapped[float] = mapped_column(default=time.time)
     worker: Mapped[str | None]

@@ -91,3 +91,8 @@ def test_a_learning_rate_that_breaks_training_is_named(tmp_path: Path) -> None:
 def test_an_unknown_optimiser_is_named(tmp_path: Path) -> None:
     with pytest.raises(ScienceError, match="optimizer: 'lion' is not known"):
         gather(candidate(unet_file(tmp_path), target(), optimizer="lion"), silent)
+
+
+def test_a_network_that_breaks_at_its_last_step_is_named_too(tmp_path: Path) -> None:
+    with pytest.raises(ScienceError, match="learning_rate: the trained network gives NaN"):
+        gather(candidate(unet_file(tmp_path), target(), optimizer="sgd", learning_rate=1e4, steps=1), silent)

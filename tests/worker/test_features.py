@@ -100,3 +100,9 @@ def test_an_unknown_stage_is_named(tmp_path: Path) -> None:
     made = candidate(unet_file(tmp_path), target(), stage="attic")
     with pytest.raises(ScienceError, match="stage: the network has no 'attic'; it has encoder"):
         frozen_features(made.network, made.feeder, silent)
+
+
+def test_whole_images_are_left_out_where_one_voxel_each_is_too_much() -> None:
+    drawn = sample_voxels(feeder(target(size=(8, 8), count=100), voxels_total=50), np.arange(60))
+    assert sum(map(len, drawn)) == 50
+    assert {len(places) for places in drawn} == {0, 2}

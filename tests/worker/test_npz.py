@@ -132,7 +132,7 @@ def _nan_images() -> Any:
         ("classification", {"split": np.array(["somewhere"] * 20)}, "split: .*unknown values"),
         ("classification", {"split": np.array(["test"] * 20)}, "split: 0 images in 'train'"),
         ("classification", {"groups": np.arange(3)}, "groups: shape"),
-        ("classification", {"labels": np.array([{}] * 20, dtype=object)}, "store no objects"),
+        ("classification", {"labels": np.array([{}] * 20, dtype=object)}, "Python objects"),
     ],
 )
 def test_bad_content_is_refused_with_the_field_and_the_remedy(
@@ -151,3 +151,26 @@ def test_missing_truncated_and_foreign_files(tmp_path: Path) -> None:
         read(path, task="segmentation", spatial_dims=2)
     with pytest.raises(ScienceError, match="no reader"):
         read(tmp_path / "image.tiff", task="segmentation", spatial_dims=2)
+
+
+def test_range_and_classes_are_not_learnt_from_the_test_images(tmp_path: Path) -> None:
+    split = np.array(["train"] * 12 + ["val"] * 4 + ["test"] * 4)
+    images = np.linspace(0, 1, 20 * 64).reshape(20, 8, 8)
+    one = read(_file(tmp_path, images=images, split=split), task="classification", spatial_dims=2)
+    images[16:] *= 20
+    other = read(_file(tmp_path, images=images, split=split), task="classification", spatial_dims=2)
+    assert one.value_range == other.value_range
+    masks = _arrays()["masks"]
+    masks[18, 0, 0] = 7
+    with pytest.raises(ScienceError, match=r"masks: \[7\] occur in test images only"):
+        read(_file(tmp_path, masks=masks, split=split), task="segmentation", spatial_dims=2)
+
+
+def test_masks_keep_a_small_type(tmp_path: Path) -> None:
+    masks = _arrays()["masks"].astype(np.int64) * 5
+    assert read(_file(tmp_path, masks=masks), task="segmentation", spatial_dims=2).labels.dtype == np.uint8
+
+
+def test_channels_first_is_recognised(tmp_path: Path) -> None:
+    with pytest.raises(ScienceError, match="channels first"):
+        read(_file(tmp_path, images=np.zeros((20, 3, 8, 8))), task="classification", spatial_dims=2)

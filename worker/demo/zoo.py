@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from models_zoo.card import Normalisation
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from models_zoo import registry
+from models_zoo.card import Normalisation
 from worker.demo.images import FAR, NEAR, TARGET, Domain, photographs
 from worker.science.batches import Feeder
 from worker.science.finetune.loop import make_optimizer, train_epoch
@@ -67,7 +67,9 @@ MUST_NOT_LEAD = ("random-labels", "never-trained")
 def write_target(path: Path) -> None:
     """The target dataset, in the documented npz layout, without a split."""
     images, vessels, _ = photographs(TARGET, TARGET_IMAGES, seed=100)
-    np.savez_compressed(path, images=images, masks=vessels)
+    partial = path.with_suffix(".part.npz")
+    np.savez_compressed(partial, images=images, masks=vessels)
+    partial.rename(path)
 
 
 def build_checkpoint(source: Source, path: Path, steps: MutableMapping[str, tuple[int, int]]) -> None:

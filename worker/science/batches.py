@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from models_zoo.card import Normalisation, normalise
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from models_zoo.card import Normalisation, normalise
 from worker.science.specs import Protocol
 from worker.science.target import TargetData
 
@@ -55,7 +55,7 @@ class Feeder:
             labels = np.stack([self.data.labels[(index, *crop)] for index, crop in pairs])
         else:
             labels = self.data.labels[np.asarray(indices)]
-        return self._to_device(images), torch.from_numpy(labels)
+        return self._to_device(images), torch.from_numpy(labels.astype(np.int64))
 
     def _to_device(self, images: Tensor) -> Tensor:
         if self.device.type != "cuda":
@@ -82,8 +82,12 @@ class Feeder:
 
     def training_order(self, *, epoch: int) -> list[Indices]:
         """Image indices, batch by batch; at most the protocol's `steps` batches."""
+        return self.whole_order(epoch=epoch)[: self.protocol.steps]
+
+    def whole_order(self, *, epoch: int) -> list[Indices]:
+        """Image indices of the whole epoch, batch by batch; a last batch of one image is dropped."""
         train = self.data.indices("train")
         order = np.random.default_rng((self.protocol.seed, epoch)).permutation(train)
         size = self.protocol.batch_size
         batches = [order[start : start + size] for start in range(0, len(order), size)]
-        return [batch for batch in batches if len(batch) > 1][: self.protocol.steps]
+        return [batch for batch in batches if len(batch) > 1]

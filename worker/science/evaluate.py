@@ -78,16 +78,18 @@ def _adapt(candidate: Candidate, progress: Progress) -> Epoch:
 def _facts(candidate: Candidate, evidence: Evidence, features_seconds: float, seconds: float) -> dict[str, Any]:
     network, feeder, epoch = candidate.network, candidate.feeder, evidence.epoch
     steps = len(epoch.losses)
+    flags = {"few_steps": steps < FEW_STEPS, "no_batch_norm": not evidence.affines}
     return {
-        "flags": ["few_steps"] if steps < FEW_STEPS else [],
+        "flags": [flag for flag, holds in flags.items() if holds],
         "steps": steps,
+        "epoch_steps": len(feeder.whole_order(epoch=0)),
         "crop": list(feeder.crop),
         "stage": evidence.features.stage,
         "feature_scale": evidence.features.scale,
         "last_encoder_norm": network.last_encoder_norm,
         "width": _width(network),
         "losses": list(epoch.losses),
-        "metrics": {name: None if math.isnan(value) else value for name, value in epoch.metrics.items()},
+        "metrics": {name: value if math.isfinite(value) else None for name, value in epoch.metrics.items()},
         "features_seconds": features_seconds,
         "epoch_seconds": epoch.seconds,
         "evidence_seconds": seconds,

@@ -15,7 +15,7 @@ from models_zoo.registry import Network
 from worker.science.batches import Feeder, Indices
 from worker.science.errors import ScienceError
 from worker.science.evidence import Features
-from worker.science.specs import Progress
+from worker.science.specs import Progress, Protocol
 
 FROZEN_EPOCH = 0  # the frozen pass sees the crops of the first epoch
 INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
@@ -94,7 +94,8 @@ def sample_voxels(feeder: Feeder, indices: Indices) -> list[Indices]:
     """Flat voxel positions in each image's crop, sorted; they depend on data and protocol only.
 
     Per image as many voxels of every present class (at most `voxels_per_class`), background at most as many as
-    the largest foreground class has; the number per class shrinks until `voxels_total` is kept.
+    the largest foreground class has; the number per class shrinks until `voxels_total` is kept. Where one voxel
+    per class and image is still too much, whole images are left out, in seeded order.
     """
     masks = [
         feeder.data.labels[(index, *feeder.crop_of(int(index), epoch=FROZEN_EPOCH))].ravel() for index in indices
@@ -111,7 +112,16 @@ def sample_voxels(feeder: Feeder, indices: Indices) -> list[Indices]:
             if count
         ]
         drawn.append(np.sort(np.concatenate(places)) if places else np.empty(0, dtype=np.int64))
-    return drawn
+    kept = _within(np.array([len(places) for places in drawn]), feeder.protocol)
+    return [places if keep else places[:0] for places, keep in zip(drawn, kept, strict=True)]
+
+
+def _within(sizes: NDArray[np.int64], protocol: Protocol) -> NDArray[np.bool_]:
+    """Which images fit into `voxels_total`, taken in seeded order."""
+    order = np.random.default_rng(protocol.seed).permutation(len(sizes))
+    kept = np.empty(len(sizes), dtype=bool)
+    kept[order] = np.cumsum(sizes[order]) <= protocol.voxels_total
+    return kept
 
 
 def _fitting(counts: NDArray[np.int64], per_class: int, total: int) -> int:

@@ -5,29 +5,50 @@ from __future__ import annotations
 import numpy as np
 import torch
 from monai.metrics import compute_dice
-from sklearn.metrics import accuracy_score, average_precision_score, recall_score, roc_auc_score
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, recall_score, roc_auc_score
 from torch import Tensor
 from torch.nn.functional import one_hot
+
+HALVES = 0x3C01  # half-precision numbers from 0 to 1
+Counts = NDArray[np.int64]
 
 # The metric a validation epoch is judged by, and its threshold-free companion.
 PRIMARY = {"segmentation": "dice", "classification": "accuracy"}
 THRESHOLD_FREE = {"segmentation": "average_precision", "classification": "auc"}
 
 
-def segmentation_metrics(probabilities: list[Tensor], masks: list[Tensor]) -> dict[str, float]:
-    """Mean Dice over images and foreground classes, and average precision over their voxels.
+class SegmentationTally:
+    """Mean Dice over images and foreground classes, and average precision over their voxels, image by image.
 
-    probabilities: one (C, [D,] H, W) an image; masks: one ([D,] H, W) of class indices an image. Dice leaves
-    out a class that an image does not have (MONAI, ignore_empty); average precision one that no image has.
-    NaN: no image has any foreground.
+    Dice leaves out a class that an image does not have (MONAI, ignore_empty); average precision one that no
+    image has. NaN: no image has any foreground. Probabilities are counted by their value in half precision
+    (a relative step of 2^-11), so that no voxel has to be kept.
     """
-    dice = [_image_dice(probability, mask) for probability, mask in zip(probabilities, masks, strict=True)]
-    known = torch.cat(dice)
-    known = known[~known.isnan()]
-    return {
-        "dice": float(known.mean()) if len(known) else float("nan"),
-        "average_precision": _average_precision(probabilities, masks),
-    }
+
+    def __init__(self, classes: int) -> None:
+        self._dice: list[Tensor] = []
+        self._counts = np.zeros((classes, 2, HALVES), dtype=np.int64)  # class, is it true, value
+
+    def add(self, probability: Tensor, mask: Tensor) -> None:
+        """Count one image: probability (C, [D,] H, W) and its class indices ([D,] H, W)."""
+        self._dice.append(_image_dice(probability, mask))
+        places = probability.flatten(1).half().view(torch.int16).long().numpy()  # the bits of x >= 0 order like x
+        true = mask.flatten().numpy()
+        for index in range(1, len(self._counts)):
+            for side in (0, 1):
+                chosen = places[index][(true == index) == bool(side)]
+                self._counts[index, side] += np.bincount(chosen, minlength=HALVES)
+
+    def metrics(self) -> dict[str, float]:
+        """What was counted so far."""
+        dice = torch.cat(self._dice)
+        known = dice[~dice.isnan()]
+        found = [_average_precision(*counts) for counts in self._counts[1:] if counts[1].any()]
+        return {
+            "dice": float(known.mean()) if len(known) else float("nan"),
+            "average_precision": float(np.mean(found)) if found else float("nan"),
+        }
 
 
 def _image_dice(probability: Tensor, mask: Tensor) -> Tensor:
@@ -38,14 +59,11 @@ def _image_dice(probability: Tensor, mask: Tensor) -> Tensor:
     return compute_dice(predicted, true, include_background=False).flatten()
 
 
-def _average_precision(probabilities: list[Tensor], masks: list[Tensor]) -> float:
-    true = torch.cat([mask.flatten() for mask in masks]).numpy()
-    found = [
-        average_precision_score(true == index, torch.cat([one[index].flatten() for one in probabilities]).numpy())
-        for index in range(1, probabilities[0].shape[0])
-        if (true == index).any()
-    ]
-    return float(np.mean(found)) if found else float("nan")
+def _average_precision(negatives: Counts, positives: Counts) -> float:
+    """Sum of precision times gained recall over falling thresholds, from counts per value, lowest first."""
+    hits, all_above = np.cumsum(positives[::-1]), np.cumsum((positives + negatives)[::-1])
+    gained = positives[::-1] / hits[-1]
+    return float((gained * hits / np.maximum(all_above, 1)).sum())
 
 
 def classification_metrics(probabilities: Tensor, labels: Tensor) -> dict[str, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +30,7 @@ class TargetData:
     task: str
     spatial_dims: int
     images: NDArray[Any]
-    labels: NDArray[np.int64]
+    labels: NDArray[np.integer]  # the smallest type that holds the classes: masks are large
     classes: tuple[int, ...]
     split: NDArray[np.str_]
     groups: NDArray[np.int64]
@@ -100,8 +99,10 @@ def check_splits(split: NDArray[np.str_], groups: NDArray[np.int64]) -> list[str
 
 def inspection(data: TargetData) -> dict[str, Any]:
     """What the registered dataset's page shows: sizes, classes and balance, range, splits, warnings."""
-    counts = Counter(data.labels.ravel().tolist())
-    total = sum(counts.values())
+    counts = np.zeros(len(data.classes), dtype=np.int64)
+    for one in data.labels:
+        counts += np.bincount(one.ravel(), minlength=len(data.classes))
+    total = data.labels.size
     return {
         "images": len(data.images),
         "shape": list(data.images.shape[2:]),
@@ -109,7 +110,7 @@ def inspection(data: TargetData) -> dict[str, Any]:
         "dtype": str(data.images.dtype),
         "value_range": list(data.value_range),
         "classes": [
-            {"label": label, "count": counts.get(index, 0), "share": counts.get(index, 0) / total}
+            {"label": label, "count": int(counts[index]), "share": int(counts[index]) / total}
             for index, label in enumerate(data.classes)
         ],
         "splits": {name: int((data.split == name).sum()) for name in SPLITS},

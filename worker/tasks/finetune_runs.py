@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ from worker.science.finetune.run import Finetuned, finetune
 from worker.science.specs import FinetuneProtocol, Progress
 from worker.tasks.device import device
 from worker.tasks.lease import carry_out
-from worker.tasks.specs import protocol_of, read_registered, spec_of
+from worker.tasks.specs import protocol_of, read_registered, verified_spec
+
+CARD = "zoorank_card"  # the key of the card, as JSON, in the safetensors metadata
 
 
 def run_finetune(run_id: str) -> None:
@@ -37,7 +40,7 @@ def _run(work: FinetuneWork, progress: Progress) -> dict[str, Any]:
     method = methods().get(work.method)
     if method is None:
         raise ScienceError(f"method: {work.method!r} is not known; use one of {', '.join(methods())}")
-    spec, data = spec_of(work.checkpoint), read_registered(work.dataset)
+    spec, data = verified_spec(work.checkpoint), read_registered(work.dataset)
     protocol = protocol_of(FinetuneProtocol, work.protocol)
     candidate = prepare(spec, data, protocol, device=device())
     result = finetune(candidate, method, protocol, progress=progress)
@@ -55,17 +58,18 @@ def _run(work: FinetuneWork, progress: Progress) -> dict[str, Any]:
         "protocol": asdict(protocol),
         "metrics": result.metrics,
     }
-    file = _write(result.network, f"{work.held.id}-{work.held.token}.safetensors")
+    progress("writing", 0, 1)
+    file = _write(result.network, card, name=f"{work.held.id}-{work.held.token}.safetensors")
     return {"result": _result(result, card, file)}
 
 
-def _write(network: nn.Module, name: str) -> Path:
-    """Write beside, then rename: a network that can be read is whole."""
+def _write(network: nn.Module, card: dict[str, Any], *, name: str) -> Path:
+    """The weights with the card in the file's metadata; written beside, then renamed: what is there is whole."""
     folder = settings().networks_dir
     folder.mkdir(parents=True, exist_ok=True)
     partial, final = folder / f"{name}.part", folder / name
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    save_file(state, partial)
+    save_file(state, partial, metadata={CARD: json.dumps(card)})
     return partial.rename(final)
 
 

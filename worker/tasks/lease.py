@@ -13,14 +13,19 @@ import torch
 from models_zoo.registry import ZooError
 from service.settings import settings
 from service.store import ending
-from service.store.claims import Claim, LeaseLostError, renew
+from service.store.claims import Claim, LeaseLostError, release, renew
 from service.store.session import transaction
+from worker import stopping
 from worker.science.errors import ScienceError
 from worker.science.specs import Progress
 
 BEATS_A_LEASE = 4
 LONGEST_BEAT = 1.0  # seconds: progress is watched
 _log = logging.getLogger(__name__)
+
+
+class StoppedError(Exception):
+    """The worker was told to stop: the work is given back as it was."""
 
 
 class Heartbeat(threading.Thread):
@@ -34,9 +39,11 @@ class Heartbeat(threading.Thread):
         self._at: tuple[str, int, int] = ("starting", 0, 0)
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """Say how far the work is; LeaseLostError when the claim is gone and the work must stop."""
+        """Say how far the work is; LeaseLostError or StoppedError when it must stop."""
         if self._lost.is_set():
             raise LeaseLostError(self._held.id)
+        if stopping.requested():
+            raise StoppedError(self._held.id)
         self._at = (stage, done, total)
 
     def run(self) -> None:
@@ -80,12 +87,16 @@ def carry_out(held: Claim, compute: Callable[[Progress], dict[str, Any]]) -> Non
             ending.end(session, held, state="failed" if reason else "done", reason=reason, **values)
     except LeaseLostError:
         _log.info("%s: attempt %d lost its lease or was canceled", held.id, held.token)
+    except StoppedError:
+        with transaction() as session:
+            release(session, held)
+        _log.info("%s: attempt %d was given back, since the worker stops", held.id, held.token)
 
 
 def _outcome(held: Claim, compute: Callable[[], dict[str, Any]]) -> tuple[str | None, dict[str, Any]]:
     try:
         return None, compute()
-    except LeaseLostError:
+    except (LeaseLostError, StoppedError):
         raise
     except (ScienceError, ZooError) as error:
         return str(error), {}

@@ -9,19 +9,18 @@ from dataclasses import asdict
 from time import perf_counter
 from typing import Any
 
-from models_zoo.checkpoints import sha256
 from service.store import rankings, tables
 from service.store.rankings import EvaluationWork
 from service.store.session import transaction
 from worker.devices import worker_name
 from worker.science.candidate import prepare
-from worker.science.errors import ScienceError
 from worker.science.evaluate import gather
+from worker.science.finetune.loop import compute_threads
 from worker.science.measures.registry import Score, evaluate, measures
 from worker.science.specs import CandidateSpec, Progress, Protocol
 from worker.tasks.device import device
 from worker.tasks.lease import carry_out
-from worker.tasks.specs import protocol_of, read_registered, spec_of
+from worker.tasks.specs import protocol_of, read_registered, verified_spec
 from worker.version import science_version
 
 
@@ -35,7 +34,7 @@ def score_candidate(evaluation_id: str) -> None:
 
 def _score(work: EvaluationWork, progress: Progress) -> dict[str, Any]:
     progress("loading", 0, 1)
-    spec = checked_spec(work)
+    spec = verified_spec(work.checkpoint)
     data = read_registered(work.dataset)
     protocol = protocol_of(Protocol, work.protocol)
     key = content_key(work, spec, protocol)
@@ -48,19 +47,10 @@ def _score(work: EvaluationWork, progress: Progress) -> dict[str, Any]:
     known = measures()
     for name in work.measures:
         progress("measures", 0, 0)
-        _record(work, name, evaluate(known[name], gathered.evidence))
+        with compute_threads(protocol.threads):
+            score = evaluate(known[name], gathered.evidence)
+        _record(work, name, score)
     return {"content_key": key, "facts": {**gathered.facts, "seconds": perf_counter() - start}}
-
-
-def checked_spec(work: EvaluationWork) -> CandidateSpec:
-    """The candidate's spec; ScienceError when the file is not the one that passed preflight."""
-    spec = spec_of(work.checkpoint)
-    if not spec.path.is_file() or sha256(spec.path) != work.checkpoint.sha256:
-        raise ScienceError(
-            f"checkpoint: the file of {work.checkpoint.name} changed or vanished after registration; "
-            "register it again under a new name"
-        )
-    return spec
 
 
 def content_key(work: EvaluationWork, spec: CandidateSpec, protocol: Protocol) -> str:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from models_zoo.checkpoints import sha256
 from service.settings import local_path
 from service.store.waiting import CandidateCheckpoint, TargetDataset
 from worker.science.errors import ScienceError
@@ -67,9 +68,15 @@ def candidate_spec(
     )
 
 
-def spec_of(checkpoint: CandidateCheckpoint) -> CandidateSpec:
-    """The spec of a registered checkpoint."""
-    return candidate_spec(checkpoint.uri, checkpoint.architecture, checkpoint.parameters, checkpoint.card)
+def verified_spec(checkpoint: CandidateCheckpoint) -> CandidateSpec:
+    """The spec of a registered checkpoint; ScienceError when its file is not the one that passed preflight."""
+    spec = candidate_spec(checkpoint.uri, checkpoint.architecture, checkpoint.parameters, checkpoint.card)
+    if not spec.path.is_file() or sha256(spec.path) != checkpoint.sha256:
+        raise ScienceError(
+            f"checkpoint: the file of {checkpoint.name} changed or vanished after registration; "
+            "register it again under a new name"
+        )
+    return spec
 
 
 def protocol_of(kind: type[AnyProtocol], stored: Mapping[str, Any]) -> AnyProtocol:

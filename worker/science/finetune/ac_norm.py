@@ -7,17 +7,13 @@ from collections.abc import Collection
 from torch import nn
 
 from worker.science.acnorm.convert import convert, fold
-from worker.science.errors import NotApplicableError
 from worker.science.finetune.registry import Method, register
 from worker.science.specs import Protocol
 
 
 def prepare(network: nn.Module, fresh: Collection[str], protocol: Protocol) -> None:
-    """Convert every BatchNorm that has source affines; a network without any is trained as it is."""
-    try:
-        convert(network, temperature=protocol.temperature, skip=tuple(fresh))
-    except NotApplicableError:
-        return
+    """Convert every BatchNorm that has source affines; NotApplicableError where there is none."""
+    convert(network, temperature=protocol.temperature, skip=tuple(fresh))
 
 
 AC_NORM = register(Method("ac_norm", "AC-Norm (Eq. 6-9), folded into plain BatchNorm", prepare, fold))

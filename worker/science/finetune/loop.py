@@ -9,12 +9,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from monai.inferers import sliding_window_inference
 from monai.losses import DiceCELoss
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from worker.science.batches import Feeder, Indices
 from worker.science.errors import ScienceError
-from worker.science.metrics import classification_metrics, segmentation_metrics
+from worker.science.metrics import SegmentationTally, classification_metrics
 from worker.science.specs import Protocol
 
 WINDOW_OVERLAP = 0.25
@@ -23,11 +24,12 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 @contextmanager
 def compute_threads(count: int) -> Iterator[None]:
-    """Run torch's CPU work on `count` threads."""
+    """Run the CPU work of torch and of numpy's libraries on `count` threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
-        yield
+        with threadpool_limits(count):
+            yield
     finally:
         torch.set_num_threads(before)
 
@@ -103,7 +105,8 @@ def validate(
     """Metrics and mean loss of the network on whole images, in evaluation mode."""
     network.eval()
     loss_of = make_loss(feeder.data.task)
-    outputs: list[Tensor] = []
+    tally = SegmentationTally(len(feeder.data.classes))
+    probabilities: list[Tensor] = []
     truths: list[Tensor] = []
     losses: list[float] = []
     size = feeder.protocol.batch_size
@@ -112,13 +115,19 @@ def validate(
         images, labels = feeder.batch(indices[start : start + size])
         with autocast(feeder):
             logits = _whole_image_logits(network, feeder, images).float().cpu()
+        if not logits.isfinite().all():
+            raise ScienceError("learning_rate: the trained network gives NaN or infinity; lower it")
         losses.extend([float(loss_of(logits, labels))] * len(images))
-        outputs.extend(logits.softmax(1))
-        truths.extend(labels)
+        if feeder.data.task == "segmentation":
+            for probability, mask in zip(logits.softmax(1), labels, strict=True):
+                tally.add(probability, mask)
+        else:
+            probabilities.append(logits.softmax(1))
+            truths.append(labels)
     metrics = (
-        segmentation_metrics(outputs, truths)
+        tally.metrics()
         if feeder.data.task == "segmentation"
-        else classification_metrics(torch.stack(outputs), torch.stack(truths))
+        else classification_metrics(torch.cat(probabilities), torch.cat(truths))
     )
     return {**metrics, "loss": sum(losses) / len(losses)}
 

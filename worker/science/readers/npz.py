@@ -18,6 +18,8 @@ from worker.science.target import SPLITS, TargetData, check_splits, complete_spl
 
 FIELDS = ("images", "labels", "masks", "split", "groups", "spacing")
 LARGEST_BYTES = 32 * 2**30  # of all arrays together, uncompressed
+MOST_CHANNELS = 4  # of an image that may have been stored channels first
+MANY_CLASSES = 16  # a mask with more values was probably interpolated
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -30,12 +32,13 @@ def read_npz(path: Path, task: str, spatial_dims: int) -> TargetData:
     arrays = _load(path)
     images = _images(arrays, spatial_dims)
     field = "masks" if task == "segmentation" else "labels"
-    raw = _labels(arrays, field, images, spatial_dims)
-    classes, labels = _reindex(raw, background=task == "segmentation")
+    raw = _labels(arrays, field, images)
     names = _groups(arrays, len(images))
     groups = np.unique(names, return_inverse=True)[1].astype(np.int64)
     split = complete_split(_split(arrays, len(images)), names)
-    warnings = check_splits(split, groups) + _check_classes(task, labels, classes, split)
+    warnings = check_splits(split, groups)
+    classes, labels = _reindex(raw, split, field=field)
+    warnings += _check_classes(task, labels, classes, split)
     return TargetData(
         task=task,
         spatial_dims=spatial_dims,
@@ -44,7 +47,7 @@ def read_npz(path: Path, task: str, spatial_dims: int) -> TargetData:
         classes=classes,
         split=split,
         groups=groups,
-        value_range=_value_range(images),
+        value_range=_value_range(images, split),
         spacing=_spacing(arrays, spatial_dims),
         fingerprint=_fingerprint(arrays, field),
         warnings=tuple(warnings),
@@ -61,9 +64,11 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
             raise ScienceError(f"uri: {size} bytes uncompressed are more than {LARGEST_BYTES}; split the dataset")
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in FIELDS if name in stored.files}
-    except ValueError as error:
-        raise ScienceError(f"uri: an array is not plain numbers or text ({error}); store no objects") from error
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
+    except MemoryError as error:
+        raise ScienceError("uri: an array claims more memory than this worker has; split the dataset") from error
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, KeyError) as error:
+        if "Object arrays" in str(error):
+            raise ScienceError("uri: an array holds Python objects; store plain numbers and text only") from error
         raise ScienceError(f"uri: {path.name!r} is no readable npz ({error}); write it again") from error
 
 
@@ -78,6 +83,8 @@ def _images(arrays: Arrays, spatial_dims: int) -> NDArray[Any]:
         )
     if images.dtype.kind not in "buif" or not images.size:
         raise ScienceError(f"images: {images.dtype} array of shape {images.shape}; store numbers, at least one")
+    if images.ndim == spatial_dims + 2 and images.shape[-1] > MOST_CHANNELS >= images.shape[1]:
+        raise ScienceError(f"images: shape {images.shape} looks like channels first; store (N,[D,]H,W,C)")
     with_channels = images[..., None] if images.ndim == spatial_dims + 1 else images
     if images.dtype.kind == "f":
         _refuse_non_finite(images)
@@ -90,7 +97,7 @@ def _refuse_non_finite(images: NDArray[Any]) -> None:
         raise ScienceError(f"images: NaN or infinite values in {len(bad)} images, first {bad[:5]}; replace them")
 
 
-def _labels(arrays: Arrays, field: str, images: NDArray[Any], spatial_dims: int) -> NDArray[Any]:
+def _labels(arrays: Arrays, field: str, images: NDArray[Any]) -> NDArray[Any]:
     if field not in arrays:
         task = "segmentation" if field == "masks" else "classification"
         raise ScienceError(f"{field}: the npz has no such array, which {task} needs; add it or change the task")
@@ -107,32 +114,54 @@ def _labels(arrays: Arrays, field: str, images: NDArray[Any], spatial_dims: int)
     return labels
 
 
-def _reindex(raw: NDArray[Any], *, background: bool) -> tuple[tuple[int, ...], NDArray[np.int64]]:
-    present = np.unique(raw).astype(np.int64)
-    if background:
-        present = np.union1d(present, [0])
-    return tuple(present.tolist()), np.searchsorted(present, raw).astype(np.int64)
+def _reindex(
+    raw: NDArray[Any], split: NDArray[np.str_], *, field: str
+) -> tuple[tuple[int, ...], NDArray[np.integer]]:
+    """The classes of the training and validation images, and the labels as places among them, 0 first."""
+    known = _present(raw[split != "test"])
+    if field == "masks":
+        known = np.union1d(known, [0])
+    unknown = np.setdiff1d(_present(raw[split == "test"]), known)
+    if len(unknown):
+        raise ScienceError(
+            f"{field}: {unknown.tolist()[:5]} occur in test images only; add training images of them"
+        )
+    dtype = np.min_scalar_type(len(known))
+    if np.array_equal(known, np.arange(len(known))):
+        return tuple(known.tolist()), raw.astype(dtype, copy=False)
+    places = np.stack([np.searchsorted(known, one).astype(dtype) for one in raw])
+    return tuple(known.tolist()), places
+
+
+def _present(labels: NDArray[Any]) -> NDArray[np.int64]:
+    """Distinct values, an image at a time: masks are large."""
+    found = [np.unique(one) for one in labels]
+    return np.unique(np.concatenate(found)).astype(np.int64) if found else np.empty(0, np.int64)
 
 
 def _check_classes(
-    task: str, labels: NDArray[np.int64], classes: tuple[int, ...], split: NDArray[np.str_]
+    task: str, labels: NDArray[np.integer], classes: tuple[int, ...], split: NDArray[np.str_]
 ) -> list[str]:
     field = "masks" if task == "segmentation" else "labels"
-    train, val = labels[split == "train"], labels[split == "val"]
+    train, val = _present(labels[split == "train"]), _present(labels[split == "val"])
     if task == "segmentation" and not train.any():
         raise ScienceError("masks: no foreground in any training image; store class numbers from 1")
-    if len(np.unique(train)) < 2:
+    if len(train) < 2:
         raise ScienceError(f"{field}: one class only in the training images; at least two are needed")
     warnings = []
-    unseen = [classes[index] for index in np.setdiff1d(np.unique(val), np.unique(train))]
+    unseen = [classes[index] for index in np.setdiff1d(val, train)]
     if unseen:
         warnings.append(f"classes {unseen} are in the validation images but not in the training images")
-    if len(np.unique(val)) < 2:
+    if len(val) < 2:
         warnings.append("one class only in the validation images: threshold-free metrics can't be computed")
     if task == "segmentation":
-        empty = int((~labels.reshape(len(labels), -1).any(axis=1)).sum())
+        empty = sum(not mask.any() for mask in labels)
         if empty:
             warnings.append(f"{empty} images have an empty mask")
+        if len(classes) > MANY_CLASSES:
+            warnings.append(
+                f"{len(classes)} different values in the masks: were they interpolated, or saved as JPEG?"
+            )
     return warnings
 
 
@@ -168,10 +197,12 @@ def _spacing(arrays: Arrays, spatial_dims: int) -> tuple[float, ...] | None:
     return tuple(float(size) for size in spacing.reshape(-1, spatial_dims).mean(axis=0))
 
 
-def _value_range(images: NDArray[Any]) -> tuple[float, float]:
+def _value_range(images: NDArray[Any], split: NDArray[np.str_]) -> tuple[float, float]:
+    """Of the type for bytes, else of the training images: nothing is learnt from the others."""
     if images.dtype == np.uint8:
         return (0.0, 255.0)
-    low, high = float(images.min()), float(images.max())
+    train = [images[index] for index in np.flatnonzero(split == "train")]
+    low, high = float(min(image.min() for image in train)), float(max(image.max() for image in train))
     return (low, high if high > low else low + 1.0)
 
 
