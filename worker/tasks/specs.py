@@ -63,6 +63,7 @@ def candidate_spec(
         architecture=architecture,
         parameters=own,
         normalisation=normalisation,
+        head=card.get("head") or CandidateSpec.head,
         **common,
     )
 

@@ -6,8 +6,9 @@ import numpy as np
 from torch import Tensor
 
 from worker.science.errors import ScienceError
-from worker.science.evidence import Evidence
-from worker.science.measures.logme import (
+from worker.science.evidence import FEATURES, Evidence, gathered
+from worker.science.measures.registry import Score, register
+from worker.science.measures.samples import (
     FEWER_ROWS,
     Array,
     checked_features,
@@ -15,15 +16,14 @@ from worker.science.measures.logme import (
     gram,
     present_classes,
 )
-from worker.science.measures.registry import Score, register
 
 DISTORTION = 1e-4  # the paper's eps^2; meaningful because features come with unit root mean square
 
 
-@register(title="TransRate", source="Huang et al., ICML 2022, Eq. 3 and its listing")
+@register(title="TransRate", source="Huang et al., ICML 2022, Eq. 3 and its listing", needs=(FEATURES,))
 def transrate(evidence: Evidence) -> Score:
     """TransRate of the candidate's features; grows with D and C, so compare equal widths."""
-    features = evidence.features
+    features = gathered(evidence.features, FEATURES)
     value = coding_rate_gain(features.values, features.labels)
     record = describe(features) | {"epsilon": DISTORTION}
     return Score(value, (FEWER_ROWS,) * (record["N"] < record["D"]), record)
