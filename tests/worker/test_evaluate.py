@@ -14,13 +14,13 @@ from worker.science.evaluate import gather
 from worker.science.measures.registry import evaluate, measures
 from worker.science.target import TargetData
 
-
 OF_VALIDATION = {"one_epoch_outcome", "one_epoch_threshold_free", "one_epoch_loss"}
 
 
 def _scores(spec, data: TargetData, **protocol) -> dict[str, float | None]:  # type: ignore[no-untyped-def]
     evidence = gather(candidate(spec, data, **protocol), silent).evidence
-    return {name: evaluate(measure, evidence).value for name, measure in measures().items()}
+    fitting = {name: measure for name, measure in measures().items() if data.task in measure.tasks}
+    return {name: evaluate(measure, evidence).value for name, measure in fitting.items()}
 
 
 @pytest.mark.parametrize(

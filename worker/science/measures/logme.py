@@ -12,13 +12,13 @@ from worker.science.errors import ScienceError
 from worker.science.evidence import FEATURES, Evidence, gathered
 from worker.science.measures.registry import SATURATED, Score, register
 from worker.science.measures.samples import (
-    FEWER_ROWS,
     ROWS,
     Array,
     Rows,
     blocks,
     checked_features,
     describe,
+    flags_of,
     gram,
     present_classes,
 )
@@ -82,9 +82,9 @@ def logme(evidence: Evidence) -> Score:
     flags = {
         SATURATED: found.saturated,
         INTERPOLATED: found.interpolated and not found.saturated,
-        FEWER_ROWS: record["N"] < record["D"],
     }
-    return Score(found.score, tuple(flag for flag, holds in flags.items() if holds), record)
+    own = tuple(flag for flag, holds in flags.items() if holds)
+    return Score(found.score, own + flags_of(features), record)
 
 
 def class_evidence(features: Tensor, labels: Tensor) -> LogEvidence:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from worker.science.errors import ScienceError
 from worker.science.evidence import Features
+from worker.science.measures.registry import DEGENERATE
 
 ROWS = 1024  # rows (or columns) taken to float64 at a time
 FEWER_ROWS = "N<D"
@@ -27,6 +28,13 @@ def describe(features: Features) -> dict[str, Any]:
     smallest = int(counts.min())
     counted = {"N": rows, "D": width, "C": len(counts), "smallest_class": smallest}
     return counted | {"scale": features.scale, "stage": features.stage}
+
+
+def flags_of(features: Features) -> tuple[str, ...]:
+    """What any measure of features should be read with: `degenerate` when all rows are equal, and `N<D`."""
+    values = features.values
+    constant = bool((values == values[:1]).all())
+    return (DEGENERATE,) * constant + (FEWER_ROWS,) * (values.shape[0] < values.shape[1])
 
 
 def checked_features(features: Tensor) -> Rows:
