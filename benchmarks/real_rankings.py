@@ -38,6 +38,17 @@ TARGET_XRAYS = 800
 SOURCE_XRAYS = 1600
 FAST = {"learning_rate": 1e-2}
 MARKER = "<!-- what follows is written by benchmarks/real_rankings.py -->\n"
+MEASURES = (
+    "one_epoch_outcome",
+    "one_epoch_threshold_free",
+    "ac_corr",
+    "ac_corr_per_channel",
+    "ac_corr_excess",
+    "logme",
+    "transrate",
+    "knn",
+    "linear_probe",
+)
 STEPS = 20  # of each figure, printed as long work goes on
 
 
@@ -362,9 +373,14 @@ def rank(http: httpx.Client, study: Study, shared: Path, folder: Path) -> dict[s
     if study.convert is not None and not path.is_file():
         np.savez_compressed(path, **study.convert(shared))
     _register(http, "/v1/datasets", {"name": study.name, "uri": str(path), **study.dataset})
-    body = {"dataset": study.name, "candidates": list(study.candidates), "protocol": study.protocol}
+    body = {
+        "dataset": study.name,
+        "candidates": list(study.candidates),
+        "protocol": study.protocol,
+        "measures": MEASURES,
+    }
     location = f"/v1/rankings/{_post(http, '/v1/rankings', body)['id']}"
-    while (answer := http.get(location).json())["state"] != "done":
+    while (answer := http.get(location).json())["state"] in ("queued", "running"):
         finished = sum(row["state"] in ("done", "failed") for row in answer["ranked"])
         print(f"\r{study.name}: {finished}/{len(answer['ranked'])} candidates", end="", flush=True)
         time.sleep(1)

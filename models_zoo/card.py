@@ -45,6 +45,7 @@ class Card:
     sha256: str
     origin: Origin
     normalisation: Normalisation
+    head: str = "softmax"  # what the head's outputs are; "sigmoid": one foreground probability; "none": no classes
     note: str = ""
 
 

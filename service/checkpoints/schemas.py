@@ -39,6 +39,9 @@ class Card(BaseModel):
     modality: Text | None = None
     licence: Text | None = None
     normalisation: Normalisation = Field(default_factory=Normalisation)
+    head: Literal["softmax", "sigmoid", "none"] = Field(
+        "softmax", description="What its head gives: class scores, one foreground probability, or no classes."
+    )
 
 
 class CheckpointRequest(BaseModel):

@@ -9,20 +9,38 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.linalg import sqrtm
 from scipy.optimize import minimize
+from sklearn.mixture import GaussianMixture
 
 from worker.science.errors import ScienceError
-from worker.science.evidence import Affines, Epoch, Evidence, Features
+from worker.science.evidence import PARTS, Affines, Epoch, Evidence, Features, SourceHead, Stage
 from worker.science.measures.ac_corr import DEAD_WEIGHT, layer_correlation
+from worker.science.measures.cc_fv import gaussian, wasserstein
+from worker.science.measures.h_score import shrunk_h_score
+from worker.science.measures.knn import neighbours_skill
+from worker.science.measures.linear_probe import probe_skill
 from worker.science.measures.logme import class_evidence, log_evidence
-from worker.science.measures.registry import DEGENERATE, NOT_APPLICABLE, SATURATED, Score, evaluate, measures
+from worker.science.measures.logme_thuml import thuml_log_evidence
+from worker.science.measures.registry import (
+    DEGENERATE,
+    NOT_APPLICABLE,
+    SATURATED,
+    Score,
+    evaluate,
+    measures,
+    register,
+)
 from worker.science.measures.transrate import coding_rate_gain
 
 MEASURES = measures()
-FEATURE_MEASURES = ["logme", "transrate"]
+FEATURE_MEASURES = [name for name, measure in MEASURES.items() if measure.needs == {"features"}]
+HEAD_MEASURES = [name for name, measure in MEASURES.items() if measure.needs == {"source_head"}]
+SCALE_FREE = ["logme", "transrate_official", "h_score", "knn", "linear_probe"]
+CC_FV = ["cc_fv", "cc_fv_energy"]
 AC_CORR = ["ac_corr", "ac_corr_per_channel", "ac_corr_excess"]
-OUTCOMES = ["one_epoch_outcome", "one_epoch_threshold_free"]
-METRICS = {"dice": 0.7, "average_precision": 0.8, "accuracy": 0.6, "auc": 0.9}
+OUTCOMES = ["one_epoch_outcome", "one_epoch_threshold_free", "one_epoch_loss"]
+METRICS = {"dice": 0.7, "average_precision": 0.8, "accuracy": 0.6, "auc": 0.9, "loss": 0.4}
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -40,10 +58,25 @@ def drifted(channels: int = 16, drift: float = 0.1) -> Affines:
     return Affines(weight, bias, weight.clone(), bias + drift * draw(channels, seed=4))
 
 
+def source_head(seen: Features) -> SourceHead:
+    """A head that knows something of the labels, with a class that it never gives."""
+    logits = draw(len(seen.labels), 4, seed=11) + 2 * draw(3, 4, seed=12)[seen.labels % 3]
+    return SourceHead(torch.cat((logits.double().softmax(1), torch.zeros(len(logits), 1)), 1), seen.labels)
+
+
+def stage(name: str = "decoder_1", *, images: int = 4, shift: float = 1.0) -> Stage:
+    """Two classes and background at 30 voxels each in every image; images differ by `shift`."""
+    labels, rows = torch.arange(90).repeat(images) % 3, torch.arange(images).repeat_interleave(90)
+    values = draw(len(rows), 6) + draw(3, 6, seed=1)[labels] + shift * draw(images, 6, seed=2)[rows]
+    return Stage(name, values, labels, rows, scale=2.0)
+
+
 def evidence(task: str = "segmentation", **changes) -> Evidence:
     layers = {"encoder.0": drifted(8), "encoder.1": drifted(16)}
     epoch = Epoch((1.0, 0.5), METRICS, seconds=3.0)
-    return replace(Evidence(task, features(), layers, "encoder.1", 1.0, epoch), **changes)
+    stages = (stage(), stage("decoder_2"))
+    parts = Evidence(task, features(), layers, "encoder.1", 1.0, epoch, source_head(features()), stages)
+    return replace(parts, **changes)
 
 
 def score(name: str, seen: Evidence) -> Score:
@@ -64,6 +97,23 @@ def test_every_measure_scores_ordinary_evidence(measure, task):
     assert measure.title
     assert measure.source
     json.dumps(dict(found.record), allow_nan=False)
+
+
+@pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
+def test_measures_look_only_at_what_they_name(measure):
+    """Without the parts that a measure doesn't need its score is the same; without one it needs it says so."""
+    seen = evidence()
+    others = dict.fromkeys(set(PARTS) - measure.needs)
+    assert evaluate(measure, replace(seen, **others)).value == evaluate(measure, seen).value
+    for part in measure.needs:
+        missing = evaluate(measure, replace(seen, **{part: None}))
+        assert (missing.value, missing.flags) == (None, ("failed",))
+        assert f"{part} was not gathered" in missing.reason
+
+
+def test_needs_must_be_parts():
+    with pytest.raises(ValueError, match="needs: colour is no part of the evidence; use features"):
+        register(title="", source="", needs=("colour",))
 
 
 @pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
@@ -126,6 +176,45 @@ def test_separated_classes_beat_shuffled_labels(name):
     assert score(name, evidence(features=apart)).value > score(name, evidence(features=shuffled)).value
 
 
+@pytest.mark.parametrize("name", HEAD_MEASURES)
+def test_head_measures_keep_the_same_laws(name):
+    """Order and names of samples and classes don't matter; knowing more is better; never above 0."""
+    known = source_head(features())
+    order, renamed = torch.randperm(120), torch.tensor([40, -3, 7])[known.labels]
+    shuffled = replace(known, labels=known.labels[order])
+    same = [
+        replace(known, probabilities=known.probabilities[order], labels=known.labels[order]),
+        replace(known, probabilities=known.probabilities.flip(1), labels=renamed),
+    ]
+    value, less = (score(name, evidence(source_head=head)).value for head in (known, shuffled))
+    assert less < value <= 0
+    assert value >= score(name, evidence()).record["without_information"]
+    for head in same:
+        assert score(name, evidence(source_head=head)).value == pytest.approx(value, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", HEAD_MEASURES)
+def test_head_measures_are_not_applicable_without_probabilities(name):
+    found = score(name, evidence(source_head=SourceHead(None, features().labels, "no class head")))
+    assert (found.value, found.flags, found.reason) == (None, (NOT_APPLICABLE,), "no class head")
+
+
+def test_leep_of_a_head_that_tells_nothing_is_minus_the_entropy():
+    labels = features().labels
+    found = score("leep", evidence(source_head=SourceHead(torch.full((120, 5), 0.2).double(), labels)))
+    assert found.value == pytest.approx(-math.log(3))
+    assert found.record["without_information"] == pytest.approx(-math.log(3))
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+@pytest.mark.parametrize("name", SCALE_FREE)
+def test_these_measures_ignore_the_scale_of_features(name, factor):
+    f = features()
+    scaled = replace(f, values=f.values * factor)
+    value = score(name, evidence(features=f)).value
+    assert score(name, evidence(features=scaled)).value == pytest.approx(value, rel=1e-5)
+
+
 @pytest.mark.parametrize("name", FEATURE_MEASURES)
 @pytest.mark.parametrize("spoiled", [float("nan"), float("inf")])
 def test_feature_measures_refuse_what_is_not_finite(name, spoiled):
@@ -143,6 +232,14 @@ def test_feature_measures_refuse_one_class_and_one_sample(name):
     one_sample = replace(f, values=f.values[:1], labels=f.labels[:1], groups=f.groups[:1])
     assert "only one class" in score(name, evidence(features=one_class)).reason
     assert "N >= 2" in score(name, evidence(features=one_sample)).reason
+
+
+@pytest.mark.parametrize("name", FEATURE_MEASURES)
+def test_features_that_do_not_vary_are_degenerate(name):
+    f = features()
+    found = score(name, evidence(features=replace(f, values=torch.ones_like(f.values))))
+    assert finite(found), found.reason
+    assert DEGENERATE in found.flags
 
 
 @pytest.mark.parametrize("name", FEATURE_MEASURES)
@@ -322,4 +419,131 @@ def test_outcomes_read_the_metric_of_the_task():
     values = [
         score(name, evidence(task)).value for task in ("segmentation", "classification") for name in OUTCOMES
     ]
-    assert values == [METRICS["dice"], METRICS["average_precision"], METRICS["accuracy"], METRICS["auc"]]
+    assert values == [0.7, 0.8, -0.4, 0.6, 0.9, -0.4]
+
+
+@pytest.mark.parametrize("name", ["one_epoch_curve_area", "one_epoch_curve_slope"])
+def test_a_curve_that_falls_lower_is_better(name):
+    slow, fast, one = (Epoch(losses, METRICS, 1.0) for losses in ((2.0, 1.9, 1.8), (2.0, 1.0, 0.5), (2.0,)))
+    assert score(name, evidence(epoch=fast)).value > score(name, evidence(epoch=slow)).value
+    assert score(name, evidence(epoch=one)).flags == (NOT_APPLICABLE,)
+
+
+def test_area_and_slope_are_those_of_an_epoch_of_length_one():
+    line = evidence(epoch=Epoch((3.0, 2.0, 1.0), METRICS, 1.0))
+    assert score("one_epoch_curve_area", line).value == pytest.approx(-2.0)
+    assert score("one_epoch_curve_slope", line).value == pytest.approx(2.0)
+
+
+def test_nleep_has_the_logarithm_and_falls_back_to_diagonal_covariances(monkeypatch):
+    found = score("nleep", evidence(features=features(spread=3.0)))
+    assert found.value <= 0 < found.record["without_log"] <= 1
+    assert found.value <= math.log(found.record["without_log"])  # Jensen
+    assert (found.record["clusters"], found.record["covariance"]) == (15, "full")
+    fit = GaussianMixture.fit
+
+    def singular(model, rows):
+        if model.covariance_type == "full":
+            raise ValueError("ill-defined empirical covariance")
+        return fit(model, rows)
+
+    monkeypatch.setattr(GaussianMixture, "fit", singular)
+    assert score("nleep", evidence(features=features(spread=3.0))).record["covariance"] == "diag"
+
+
+@pytest.mark.parametrize("skill", [neighbours_skill, probe_skill])
+def test_cross_validation_keeps_groups_apart(skill):
+    """Rows of one image are near copies of each other: with groups there is nothing to learn from them."""
+    images = draw(30, 40, seed=3)
+    groups = torch.arange(30).repeat_interleave(6)
+    labels = (torch.arange(30) % 2)[groups]
+    values = images[groups] + 0.01 * draw(180, 40)
+    apart, leaking = skill(values, labels, groups), skill(values, labels, torch.arange(180))
+    assert apart < 0.75 < leaking
+    alone = replace(features(), groups=torch.zeros(120, dtype=torch.int64))
+    assert score("knn", evidence(features=alone)).flags == (NOT_APPLICABLE,)
+
+
+@pytest.mark.parametrize("skill", [neighbours_skill, probe_skill])
+def test_cross_validation_takes_real_targets(skill):
+    F, groups = draw(200, 4), torch.arange(200) // 2
+    targets = torch.stack((F @ draw(4, seed=5), F[:, 0] - F[:, 1]), 1)
+    assert 0.5 < skill(F, targets, groups) <= 1
+    assert skill(F, draw(200, 2, seed=8), groups) < 0.2
+    with pytest.raises(ScienceError, match="finite"):
+        skill(F, torch.full((200,), float("nan")), groups)
+
+
+def test_balanced_ridge_finds_a_rare_class():
+    labels = (torch.arange(400) % 20 == 0).long()
+    values = draw(400, 5) + 2.5 * labels[:, None]
+    assert probe_skill(values, labels, torch.arange(400)) > 0.9
+
+
+def test_cc_fv_rewards_alike_classes_and_prefers_the_published_sign():
+    varied = {name: score(name, evidence(stages=(stage(shift=4.0),))).value for name in CC_FV}
+    alike = {name: score(name, evidence(stages=(stage(shift=1.0),))).value for name in CC_FV}
+    assert varied["cc_fv_energy"] < alike["cc_fv_energy"]
+    blurred = replace(
+        stage(), values=stage().values + draw(4, 6, seed=9)[stage().images] * (stage().labels == 1)[:, None]
+    )
+    assert score("cc_fv", evidence(stages=(blurred,))).value < alike["cc_fv"]
+
+
+def test_cc_fv_keeps_order_names_and_scale():
+    one = stage()
+    order = torch.randperm(len(one.labels))
+    mixed = replace(one, values=one.values[order], labels=one.labels[order], images=one.images[order] + 7)
+    renamed = replace(one, labels=torch.tensor([0, 9, 4])[one.labels])
+    value = score("cc_fv", evidence(stages=(one,))).value
+    for changed in (mixed, renamed):
+        assert score("cc_fv", evidence(stages=(changed,))).value == pytest.approx(value, rel=1e-6)
+    scaled = replace(one, values=one.values * 1e3)
+    assert score("cc_fv", evidence(stages=(scaled,))).value == pytest.approx(value, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", CC_FV)
+def test_cc_fv_is_not_applicable_without_two_images_of_a_class(name):
+    one = stage(images=1)
+    still = replace(stage(), values=torch.zeros_like(stage().values))
+    background = replace(stage(), labels=torch.zeros_like(stage().labels))
+    for stages in ((), (one,), (still,), (background,)):
+        assert score(name, evidence(stages=stages)).flags == (NOT_APPLICABLE,)
+
+
+def test_wasserstein_is_the_definition_with_matrix_roots():
+    clouds = [draw(40, 5, seed=s).double().numpy() * (1 + s) + s for s in (1, 2)]
+    S, T = (np.cov(cloud, rowvar=False) for cloud in clouds)
+    half = sqrtm(T)
+    trace = np.trace(S + T - 2 * sqrtm(half @ S @ half).real)
+    expected = np.sqrt(np.square(clouds[0].mean(0) - clouds[1].mean(0)).sum() + trace)
+    assert wasserstein(*map(gaussian, clouds)) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("form", ["gbc", "gbc_diagonal"])
+def test_gbc_that_underflows_is_flagged_and_keeps_its_logarithm(form):
+    far = features()
+    far = replace(far, values=far.values * 0.01 + 10 * torch.nn.functional.one_hot(far.labels, 12))
+    found = score(form, evidence(features=far))
+    assert found.value == 0.0
+    assert SATURATED in found.flags
+    assert found.record["log_overlap"] < -745
+
+
+def test_h_score_is_its_definition_and_bounded():
+    f = features(spread=3.0)
+    found = shrunk_h_score(f.values, f.labels)
+    F = f.values.double().numpy()
+    F = F - F.mean(0)
+    means = np.stack([F[f.labels == c].mean(0) for c in range(3)])[f.labels]
+    mu = np.trace(F.T @ F / 120) / 12
+    sigma = (1 - found.shrinkage) * F.T @ F / 120 + found.shrinkage * mu * np.eye(12)
+    expected = (1 - found.shrinkage) * np.trace(np.linalg.solve(sigma, np.cov(means, rowvar=False)))
+    assert found.value == pytest.approx(expected, rel=1e-9)
+    assert 0 < found.value < 2
+
+
+def test_the_fixed_point_rule_ends_near_the_maximum():
+    f = features()
+    near = thuml_log_evidence(f.values, f.labels, corrected=True)
+    assert near == pytest.approx(class_evidence(f.values, f.labels).score, abs=1e-4)

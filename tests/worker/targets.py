@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from models_zoo.card import Normalisation
 from safetensors.torch import save_file
 
 from models_zoo import registry
+from models_zoo.card import Normalisation
 from worker.science.batches import Feeder
 from worker.science.candidate import Candidate, prepare
+from worker.science.evaluate import gather
+from worker.science.evidence import FEATURES, Features
 from worker.science.specs import CandidateSpec, Protocol
 from worker.science.target import TargetData, complete_split
 
@@ -78,6 +80,13 @@ def candidate(
 ) -> Candidate:
     """The candidate fitted to the target, on the CPU."""
     return prepare(spec, data, replace(protocol or Protocol(), **changes), device=torch.device("cpu"))
+
+
+def features_of(made: Candidate) -> Features:
+    """The frozen features alone."""
+    features = gather(made, silent, needs={FEATURES}).evidence.features
+    assert features is not None
+    return features
 
 
 def silent(stage: str, done: int, total: int) -> None:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.worker.targets import candidate, feeder, silent, target, unet_file
+from tests.worker.targets import candidate, features_of, feeder, target, unet_file
 from worker.science.errors import ScienceError
-from worker.science.features import frozen_features, sample_voxels
+from worker.science.sampling import sample_voxels
 
 
 def test_voxels_follow_the_sampling_rule() -> None:
@@ -54,7 +54,7 @@ def test_voxels_depend_on_image_and_seed_only() -> None:
 def test_features_of_coarse_stages_are_interpolated_to_the_same_voxels(tmp_path: Path, stage: str | None) -> None:
     data = target(size=(20, 18))  # not a multiple of the divisor
     made = candidate(unet_file(tmp_path), data, stage=stage)
-    features = frozen_features(made.network, made.feeder, silent)
+    features = features_of(made)
     drawn = sample_voxels(made.feeder, data.indices("train"))
     assert len(features.values) == sum(map(len, drawn))
     expected = np.concatenate(
@@ -68,7 +68,7 @@ def test_features_of_coarse_stages_are_interpolated_to_the_same_voxels(tmp_path:
 def test_the_last_decoder_stage_is_read_where_the_voxels_are(tmp_path: Path) -> None:
     data = target(size=(16, 16))
     made = candidate(unet_file(tmp_path), data)
-    features = frozen_features(made.network, made.feeder, silent)
+    features = features_of(made)
     index = data.indices("train")[0]
     places = sample_voxels(made.feeder, data.indices("train"))[0]
     caught: list[torch.Tensor] = []
@@ -82,7 +82,7 @@ def test_the_last_decoder_stage_is_read_where_the_voxels_are(tmp_path: Path) -> 
 def test_classification_features_are_pooled_one_row_an_image(tmp_path: Path) -> None:
     data = target(task="classification")
     made = candidate(unet_file(tmp_path, architecture="unet_classifier"), data)
-    features = frozen_features(made.network, made.feeder, silent)
+    features = features_of(made)
     assert features.values.shape == (len(data.indices("train")), 32)
     assert features.stage == "encoder"
 
@@ -91,7 +91,7 @@ def test_the_frozen_pass_changes_nothing(tmp_path: Path) -> None:
     data = target()
     made = candidate(unet_file(tmp_path), data)
     before = {key: value.clone() for key, value in made.network.module.state_dict().items()}
-    frozen_features(made.network, made.feeder, silent)
+    features_of(made)
     assert all(torch.equal(before[key], value) for key, value in made.network.module.state_dict().items())
     assert not any(module._forward_hooks for module in made.network.module.modules())
 
@@ -99,7 +99,7 @@ def test_the_frozen_pass_changes_nothing(tmp_path: Path) -> None:
 def test_an_unknown_stage_is_named(tmp_path: Path) -> None:
     made = candidate(unet_file(tmp_path), target(), stage="attic")
     with pytest.raises(ScienceError, match="stage: the network has no 'attic'; it has encoder"):
-        frozen_features(made.network, made.feeder, silent)
+        features_of(made)
 
 
 def test_whole_images_are_left_out_where_one_voxel_each_is_too_much() -> None:

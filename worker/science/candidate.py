@@ -1,19 +1,21 @@
-"""A candidate, built and loaded for a target: source weights in, a fresh head for the target's classes."""
+"""A candidate, built and loaded for a target: its own head first, a fresh one before anything is trained."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
-from models_zoo.card import Normalisation
-from models_zoo.checkpoints import LoadReport, load, read_state_dict, replace_head
 
 from models_zoo import registry
+from models_zoo.card import Normalisation
+from models_zoo.checkpoints import LoadReport, load, read_state_dict, replace_head
 from models_zoo.registry import Network
 from worker.science.batches import Feeder
 from worker.science.errors import ScienceError
 from worker.science.specs import CandidateSpec, Protocol
 from worker.science.target import TargetData
+
+HEADS = ("softmax", "sigmoid", "none")
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Candidate:
     network: Network
     report: LoadReport
     feeder: Feeder
+    source_classes: int  # outputs of the source's own head
+    head: str  # what they are, as in `CandidateSpec`
 
 
 def load_source(spec: CandidateSpec) -> tuple[Network, LoadReport]:
@@ -38,13 +42,15 @@ def load_source(spec: CandidateSpec) -> tuple[Network, LoadReport]:
 
 
 def prepare(spec: CandidateSpec, data: TargetData, protocol: Protocol, *, device: torch.device) -> Candidate:
-    """Load the candidate and fit it to the target; ScienceError names what does not fit."""
+    """Load the candidate, source head included, for the target; ScienceError names what does not fit."""
     architecture = registry.architectures().get(spec.architecture)
     if architecture and data.task not in architecture.tasks:
         raise ScienceError(
             f"architecture: {spec.architecture} is for {', '.join(architecture.tasks)}, the target is "
             f"{data.task}; register the checkpoint under an architecture for that"
         )
+    if spec.head not in HEADS:
+        raise ScienceError(f"card.head: {spec.head!r} is not known; use one of {', '.join(HEADS)}")
     if spec.spatial_dims != data.spatial_dims:
         raise ScienceError(
             f"spatial_dims: the checkpoint is {spec.spatial_dims}D, the dataset {data.spatial_dims}D; "
@@ -59,9 +65,16 @@ def prepare(spec: CandidateSpec, data: TargetData, protocol: Protocol, *, device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(protocol.seed)
         network, report = load_source(spec)
-    replace_head(network, len(data.classes), seed=protocol.seed)
     network.module.to(device)
     if device.type == "cuda" and data.spatial_dims == 2:
         network.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     feeder = Feeder(data, Normalisation(**spec.normalisation), network.divisor, protocol, device)
-    return Candidate(network, report, feeder)
+    return Candidate(network, report, feeder, source_classes=spec.classes, head=spec.head)
+
+
+def give_fresh_head(candidate: Candidate) -> None:
+    """Put a head for the target's classes in the place of the source's, in place; before any training."""
+    feeder = candidate.feeder
+    replace_head(candidate.network, len(feeder.data.classes), seed=feeder.protocol.seed)
+    if feeder.device.type == "cuda" and feeder.data.spatial_dims == 2:
+        candidate.network.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,20 +1,25 @@
-"""One evaluation: frozen features, one AC-Norm epoch, and everything a measure may look at."""
+"""One evaluation: a frozen pass, one AC-Norm epoch, and everything that its measures look at."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Set
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 from models_zoo.registry import Network
 from worker.science.acnorm.convert import affines, convert
-from worker.science.candidate import Candidate
+from worker.science.candidate import Candidate, give_fresh_head
 from worker.science.errors import NotApplicableError
-from worker.science.evidence import Epoch, Evidence
-from worker.science.features import frozen_features
+from worker.science.evidence import AFFINES, EPOCH, FEATURES, PARTS, SOURCE_HEAD, STAGES, Epoch, Evidence, Features
+from worker.science.features import FeatureRows
 from worker.science.finetune.loop import compute_threads, make_optimizer, train_epoch, validate
+from worker.science.frozen import frozen_pass
+from worker.science.sampling import sample_voxels
+from worker.science.source_head import HeadRows
 from worker.science.specs import Progress
+from worker.science.stages import StageRows
 
 FEW_STEPS = 20  # an epoch of fewer steps says little
 
@@ -27,24 +32,47 @@ class Gathered:
     facts: dict[str, Any]
 
 
-def gather(candidate: Candidate, progress: Progress) -> Gathered:
-    """Features from the source network as it is, then one AC-Norm epoch from its own weights."""
+def gather(candidate: Candidate, progress: Progress, *, needs: Set[str] = frozenset(PARTS)) -> Gathered:
+    """What `needs` names: a frozen pass of the source network, then one AC-Norm epoch from its weights."""
     network, feeder = candidate.network, candidate.feeder
     start = perf_counter()
     with compute_threads(feeder.protocol.threads):
-        features = frozen_features(network, feeder, progress)
-        features_seconds = perf_counter() - start
-        norms = _convert(candidate)
-        epoch = _adapt(candidate, progress)
+        parts = _look(candidate, needs, progress)
+        looking = perf_counter() - start
+        if needs & {AFFINES, EPOCH}:
+            parts |= _adapt(candidate, progress)
     evidence = Evidence(
         task=feeder.data.task,
-        features=features,
-        affines=affines(network.module) if norms else {},
         last_encoder_norm=network.last_encoder_norm,
         temperature=feeder.protocol.temperature,
-        epoch=epoch,
+        **parts,
     )
-    return Gathered(evidence, _facts(candidate, evidence, features_seconds, perf_counter() - start))
+    return Gathered(evidence, _facts(candidate, evidence, looking, perf_counter() - start))
+
+
+def _look(candidate: Candidate, needs: Set[str], progress: Progress) -> dict[str, Any]:
+    """The parts that the frozen pass gives."""
+    network, feeder = candidate.network, candidate.feeder
+    segmentation = feeder.data.task == "segmentation"
+    voxels = sample_voxels(feeder, feeder.data.indices("train")) if segmentation else None
+    wanted: dict[str, FeatureRows | HeadRows | StageRows] = {}
+    if FEATURES in needs:
+        wanted[FEATURES] = FeatureRows(network, feeder, voxels)
+    if SOURCE_HEAD in needs:
+        wanted[SOURCE_HEAD] = HeadRows(candidate, voxels)
+    if STAGES in needs and segmentation:
+        wanted[STAGES] = StageRows(network, feeder)
+    if wanted:
+        frozen_pass(network, feeder, list(wanted.values()), progress)
+    return {name: taker.gathered() for name, taker in wanted.items()}
+
+
+def _adapt(candidate: Candidate, progress: Progress) -> dict[str, Any]:
+    """The parts that the AC-Norm epoch gives."""
+    give_fresh_head(candidate)
+    norms = _convert(candidate)
+    epoch = _epoch(candidate, progress)
+    return {AFFINES: affines(candidate.network.module) if norms else {}, EPOCH: epoch}
 
 
 def _convert(candidate: Candidate) -> bool:
@@ -59,7 +87,7 @@ def _convert(candidate: Candidate) -> bool:
     return True
 
 
-def _adapt(candidate: Candidate, progress: Progress) -> Epoch:
+def _epoch(candidate: Candidate, progress: Progress) -> Epoch:
     module, feeder = candidate.network.module, candidate.feeder
     start = perf_counter()
     losses = train_epoch(
@@ -75,25 +103,39 @@ def _adapt(candidate: Candidate, progress: Progress) -> Epoch:
     return Epoch(tuple(losses), metrics, seconds)
 
 
-def _facts(candidate: Candidate, evidence: Evidence, features_seconds: float, seconds: float) -> dict[str, Any]:
-    network, feeder, epoch = candidate.network, candidate.feeder, evidence.epoch
+def _facts(candidate: Candidate, evidence: Evidence, looking: float, seconds: float) -> dict[str, Any]:
+    """What is known of the parts that were gathered."""
+    network, feeder = candidate.network, candidate.feeder
+    facts = {
+        "flags": [],
+        "crop": list(feeder.crop),
+        "last_encoder_norm": network.last_encoder_norm,
+        "width": _width(network),
+        "features_seconds": looking,
+        "evidence_seconds": seconds,
+    }
+    if evidence.features is not None:
+        facts |= _feature_facts(evidence.features)
+    if evidence.epoch is not None:
+        # An epoch of a finetune trains and validates.
+        facts |= _epoch_facts(evidence, evidence.epoch) | {"finetune_epoch_seconds": seconds - looking}
+        facts["epoch_steps"] = len(feeder.whole_order(epoch=0))
+    return facts
+
+
+def _feature_facts(features: Features) -> dict[str, Any]:
+    return {"stage": features.stage, "feature_scale": features.scale}
+
+
+def _epoch_facts(evidence: Evidence, epoch: Epoch) -> dict[str, Any]:
     steps = len(epoch.losses)
     flags = {"few_steps": steps < FEW_STEPS, "no_batch_norm": not evidence.affines}
     return {
         "flags": [flag for flag, holds in flags.items() if holds],
         "steps": steps,
-        "epoch_steps": len(feeder.whole_order(epoch=0)),
-        "crop": list(feeder.crop),
-        "stage": evidence.features.stage,
-        "feature_scale": evidence.features.scale,
-        "last_encoder_norm": network.last_encoder_norm,
-        "width": _width(network),
         "losses": list(epoch.losses),
         "metrics": {name: value if math.isfinite(value) else None for name, value in epoch.metrics.items()},
-        "features_seconds": features_seconds,
         "epoch_seconds": epoch.seconds,
-        "evidence_seconds": seconds,
-        "finetune_epoch_seconds": seconds - features_seconds,  # an epoch of a finetune trains and validates
     }
 
 

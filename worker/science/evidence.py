@@ -1,11 +1,19 @@
-"""What a measure may look at."""
+"""What a measure may look at: parts, gathered only when a measure asks for them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from torch import Tensor
+
+from worker.science.errors import ScienceError
+
+FEATURES, SOURCE_HEAD, STAGES, AFFINES, EPOCH = "features", "source_head", "stages", "affines", "epoch"
+PARTS = (FEATURES, SOURCE_HEAD, STAGES, AFFINES, EPOCH)
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -22,6 +30,34 @@ class Features:
     groups: Tensor
     scale: float
     stage: str
+
+
+@dataclass(frozen=True)
+class SourceHead:
+    """What the checkpoint's own head says of the training split: one row an image, or one a sampled voxel.
+
+    probabilities: (N, C_s) float64, rows summing to 1; None when the head names no classes, with the
+    reason. labels: (N,) int64 of the target, in the order of `Features`.
+    """
+
+    probabilities: Tensor | None
+    labels: Tensor
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Frozen features of one decoder stage at voxels of a few training images (segmentation).
+
+    values: (N, D) float32, divided by `scale` as in `Features`; labels: (N,) int64, 0 the background;
+    images: (N,) int64, the image each row came from.
+    """
+
+    name: str
+    values: Tensor
+    labels: Tensor
+    images: Tensor
+    scale: float
 
 
 @dataclass(frozen=True)
@@ -46,11 +82,20 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything one evaluation gathered about one candidate on one target."""
+    """What one evaluation gathered about one candidate on one target; a part nobody asked for is None."""
 
     task: str  # "classification" or "segmentation"
-    features: Features
-    affines: Mapping[str, Affines]  # norm layer's module path -> affines, in network order
-    last_encoder_norm: str | None  # None: the network has no such BatchNorm
-    temperature: float  # of Eq. 7
-    epoch: Epoch
+    features: Features | None = None
+    affines: Mapping[str, Affines] | None = None  # norm layer's module path -> affines, in network order
+    last_encoder_norm: str | None = None  # None: the network has no such BatchNorm
+    temperature: float = 1.0  # of Eq. 7
+    epoch: Epoch | None = None
+    source_head: SourceHead | None = None
+    stages: tuple[Stage, ...] | None = None  # from coarse to fine; empty: the network has no decoder
+
+
+def gathered(part: Part | None, name: str) -> Part:
+    """The part; ScienceError when it was not gathered, that is when the measure did not name it."""
+    if part is None:
+        raise ScienceError(f"evidence: {name} was not gathered; name it in the measure's `needs`")
+    return part

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from models_zoo.registry import Network
 from worker.science.batches import Feeder, Indices
 from worker.science.errors import ScienceError
 from worker.science.evidence import Features
-from worker.science.specs import Progress, Protocol
+from worker.science.frozen import Seen, unit_scale
 
-FROZEN_EPOCH = 0  # the frozen pass sees the crops of the first epoch
 INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
@@ -31,106 +27,49 @@ def stage_of(network: Network, feeder: Feeder) -> str:
     return wanted
 
 
-@contextmanager
-def _output_of(module: nn.Module, path: str) -> Iterator[list[Tensor]]:
-    caught: list[Tensor] = []
-    handle = module.get_submodule(path).register_forward_hook(lambda _, __, output: caught.append(output))
-    try:
-        yield caught
-    finally:
-        handle.remove()
+class FeatureRows:
+    """Classification: the stage's output averaged over space, one row an image. Segmentation: the stage's
+    output, interpolated linearly, at the sampled voxels."""
 
+    def __init__(self, network: Network, feeder: Feeder, voxels: list[Indices] | None) -> None:
+        self.feeder, self.voxels = feeder, voxels
+        self.stage = stage_of(network, feeder)
+        self.path = network.stages[self.stage]
+        self._values: list[Tensor] = []
+        self._labels: list[Tensor] = []
+        self._groups: list[NDArray[np.int64]] = []
 
-@torch.no_grad()
-def frozen_features(network: Network, feeder: Feeder, progress: Progress) -> Features:
-    """One pass in evaluation mode (source running statistics) over the training split.
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The stage's module."""
+        return (self.path,)
 
-    Classification: the stage's output averaged over space, one row an image. Segmentation: the stage's output,
-    interpolated linearly, at the voxels that `sample_voxels` draws. Divided by one scalar, the root mean square
-    of the centred features.
-    """
-    stage = stage_of(network, feeder)
-    train = feeder.data.indices("train")
-    voxels = sample_voxels(feeder, train) if feeder.data.task == "segmentation" else None
-    values, labels, groups = [], [], []
-    network.module.eval()
-    size = feeder.protocol.batch_size
-    with _output_of(network.module, network.stages[stage]) as caught:
-        for start in range(0, len(train), size):
-            progress("features", start, len(train))
-            indices = train[start : start + size]
-            images, truth = feeder.batch(indices, epoch=FROZEN_EPOCH)
-            padded = feeder.pad(images)
-            network.module(padded)
-            maps = caught.pop().float()
-            if voxels is None:
-                values.append(maps.flatten(2).mean(-1))
-                labels.append(truth)
-                groups.append(feeder.data.groups[indices])
-                continue
-            maps = F.interpolate(
-                maps, padded.shape[2:], mode=INTERPOLATION[feeder.data.spatial_dims], align_corners=False
-            )
-            for row, index in enumerate(indices):
-                places = torch.from_numpy(voxels[start + row]).to(maps.device)
-                valid = maps[row][(slice(None), *(slice(side) for side in images.shape[2:]))]
-                values.append(valid.flatten(1)[:, places].T)
-                labels.append(truth[row].flatten()[places.cpu()])
-                groups.append(np.full(len(places), feeder.data.groups[index]))
-    return _scaled(torch.cat(values).cpu(), torch.cat(labels), np.concatenate(groups), stage)
-
-
-def _scaled(values: Tensor, labels: Tensor, groups: NDArray[np.int64], stage: str) -> Features:
-    if not values.isfinite().all():
-        raise ScienceError(
-            f"features: the {stage} stage gives NaN or infinite values; check the card's normalisation"
-        )
-    centred = values.double() - values.double().mean(0)
-    scale = float(centred.square().mean().sqrt()) or 1.0
-    return Features(values / scale, labels, torch.from_numpy(groups), scale, stage)
-
-
-def sample_voxels(feeder: Feeder, indices: Indices) -> list[Indices]:
-    """Flat voxel positions in each image's crop, sorted; they depend on data and protocol only.
-
-    Per image as many voxels of every present class (at most `voxels_per_class`), background at most as many as
-    the largest foreground class has; the number per class shrinks until `voxels_total` is kept. Where one voxel
-    per class and image is still too much, whole images are left out, in seeded order.
-    """
-    masks = [
-        feeder.data.labels[(index, *feeder.crop_of(int(index), epoch=FROZEN_EPOCH))].ravel() for index in indices
-    ]
-    counts = np.stack([np.bincount(mask, minlength=len(feeder.data.classes)) for mask in masks])
-    counts[:, 0] = np.minimum(counts[:, 0], counts[:, 1:].max(axis=1))
-    per_class = _fitting(counts, feeder.protocol.voxels_per_class, feeder.protocol.voxels_total)
-    drawn = []
-    for index, mask, present in zip(indices, masks, counts, strict=True):
-        random = np.random.default_rng((feeder.protocol.seed, int(index)))
-        places = [
-            random.choice(np.flatnonzero(mask == label), min(per_class, count), replace=False)
-            for label, count in enumerate(present)
-            if count
-        ]
-        drawn.append(np.sort(np.concatenate(places)) if places else np.empty(0, dtype=np.int64))
-    kept = _within(np.array([len(places) for places in drawn]), feeder.protocol)
-    return [places if keep else places[:0] for places, keep in zip(drawn, kept, strict=True)]
-
-
-def _within(sizes: NDArray[np.int64], protocol: Protocol) -> NDArray[np.bool_]:
-    """Which images fit into `voxels_total`, taken in seeded order."""
-    order = np.random.default_rng(protocol.seed).permutation(len(sizes))
-    kept = np.empty(len(sizes), dtype=bool)
-    kept[order] = np.cumsum(sizes[order]) <= protocol.voxels_total
-    return kept
-
-
-def _fitting(counts: NDArray[np.int64], per_class: int, total: int) -> int:
-    """The largest number per class, at most `per_class`, that draws no more than `total` voxels (at least 1)."""
-    low, high = 1, per_class
-    while low < high:
-        middle = (low + high + 1) // 2
-        if np.minimum(counts, middle).sum() <= total:
-            low = middle
+    def take(self, seen: Seen) -> None:
+        """Pool or sample one batch."""
+        maps = seen.outputs[self.path].float()
+        if self.voxels is None:
+            self._values.append(maps.flatten(2).mean(-1))
+            self._labels.append(seen.labels)
+            self._groups.append(self.feeder.data.groups[seen.indices])
         else:
-            high = middle - 1
-    return low
+            mode = INTERPOLATION[len(seen.size)]
+            self._sample(seen, F.interpolate(maps, seen.padded, mode=mode, align_corners=False), self.voxels)
+
+    def _sample(self, seen: Seen, maps: Tensor, voxels: list[Indices]) -> None:
+        for row, index in enumerate(seen.indices):
+            places = torch.from_numpy(voxels[seen.start + row])
+            self._values.append(at_places(maps[row], seen.size, places))
+            self._labels.append(seen.labels[row].flatten()[places])
+            self._groups.append(np.full(len(places), self.feeder.data.groups[index]))
+
+    def gathered(self) -> Features:
+        """All rows, divided by one scalar, the root mean square of the centred features."""
+        values, scale = unit_scale(torch.cat(self._values).cpu(), self.stage)
+        groups = torch.from_numpy(np.concatenate(self._groups))
+        return Features(values, torch.cat(self._labels), groups, scale, self.stage)
+
+
+def at_places(padded_map: Tensor, size: tuple[int, ...], places: Tensor) -> Tensor:
+    """Rows (P, C) of a padded map (C, [D,] H, W) at flat positions (P,) of the crop of that size."""
+    valid = padded_map[(slice(None), *(slice(side) for side in size))]
+    return valid.flatten(1)[:, places.to(padded_map.device)].T

@@ -49,3 +49,4 @@ class CandidateSpec:
     classes: int  # of the source
     parameters: Mapping[str, Any] = field(default_factory=dict)
     normalisation: Mapping[str, Any] = field(default_factory=dict)
+    head: str = "softmax"  # what the source head's outputs are: "softmax", "sigmoid", or "none": no classes

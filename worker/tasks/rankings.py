@@ -16,7 +16,7 @@ from worker.devices import worker_name
 from worker.science.candidate import prepare
 from worker.science.evaluate import gather
 from worker.science.finetune.loop import compute_threads
-from worker.science.measures.registry import Score, evaluate, measures
+from worker.science.measures.registry import Score, evaluate, measures, needs_of
 from worker.science.specs import CandidateSpec, Progress, Protocol
 from worker.tasks.device import device
 from worker.tasks.lease import carry_out
@@ -43,8 +43,9 @@ def _score(work: EvaluationWork, progress: Progress) -> dict[str, Any]:
     if donor is not None:
         return {"content_key": key, "reused_from": donor.id, "facts": donor.facts}
     start = perf_counter()
-    gathered = gather(prepare(spec, data, protocol, device=device()), progress)
     known = measures()
+    needs = needs_of(known[name] for name in work.measures)
+    gathered = gather(prepare(spec, data, protocol, device=device()), progress, needs=needs)
     for name in work.measures:
         progress("measures", 0, 0)
         with compute_threads(protocol.threads):

@@ -64,6 +64,7 @@ def candidate_spec(
         architecture=architecture,
         parameters=own,
         normalisation=normalisation,
+        head=card.get("head") or CandidateSpec.head,
         **common,
     )
 

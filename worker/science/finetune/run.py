@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from worker.science.candidate import Candidate
+from worker.science.candidate import Candidate, give_fresh_head
 from worker.science.finetune.loop import compute_threads, make_optimizer, train_epoch, validate
 from worker.science.finetune.registry import Method
 from worker.science.metrics import PRIMARY
@@ -31,6 +31,7 @@ class Finetuned:
 def finetune(candidate: Candidate, method: Method, protocol: FinetuneProtocol, *, progress: Progress) -> Finetuned:
     """Train on train, stop on val, keep the best epoch, and only then look at test."""
     start = perf_counter()
+    give_fresh_head(candidate)
     with compute_threads(protocol.threads):
         method.prepare(candidate.network.module, candidate.report.reinitialised_modules(), protocol)
         best, epochs = _train(candidate, protocol, progress)

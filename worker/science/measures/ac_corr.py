@@ -16,7 +16,7 @@ from worker.science.acnorm.equations import (
     keep_correlated,
 )
 from worker.science.errors import NotApplicableError
-from worker.science.evidence import Affines, Evidence
+from worker.science.evidence import AFFINES, Affines, Evidence, gathered
 from worker.science.measures.registry import DEGENERATE, Score, register
 
 TIE_DISTANCE = 1e-6  # z nearer than this is one z: no training moves it less
@@ -72,33 +72,36 @@ def layer_correlation(affines: Affines, *, temperature: float = 1.0) -> LayerCor
     )
 
 
-@register(title="AC-Corr", source=PAPER)
+@register(title="AC-Corr", source=PAPER, needs=(AFFINES,))
 def ac_corr(evidence: Evidence) -> Score:
     """The paper's sum; between 1 and K, so only layers of one width compare."""
     return _score(evidence, "ac_corr")
 
 
-@register(title="AC-Corr per channel", source=f"{PAPER}, divided by K")
+@register(title="AC-Corr per channel", source=f"{PAPER}, divided by K", needs=(AFFINES,))
 def ac_corr_per_channel(evidence: Evidence) -> Score:
     """The sum over K; between 1/K and 1."""
     return _score(evidence, "ac_corr_per_channel")
 
 
-@register(title="AC-Corr above zero drift", source=f"{PAPER}, less its value without drift, divided by K")
+@register(
+    title="AC-Corr above zero drift",
+    source=f"{PAPER}, less its value without drift, divided by K",
+    needs=(AFFINES,),
+)
 def ac_corr_excess(evidence: Evidence) -> Score:
     """What the drift added per channel; 0 without drift and for a fully tied source, may be negative."""
     return _score(evidence, "ac_corr_excess")
 
 
 def _score(evidence: Evidence, form: str) -> Score:
-    path = evidence.last_encoder_norm
+    path, moved = evidence.last_encoder_norm, gathered(evidence.affines, AFFINES)
     if path is None:
         raise NotApplicableError("the network's encoder has no BatchNorm; AC-Corr is defined on one")
-    if path not in evidence.affines:
+    if path not in moved:
         raise NotApplicableError(f"the last encoder norm {path} has no source affines (it is re-initialised)")
     layers = {
-        name: layer_correlation(affines, temperature=evidence.temperature)
-        for name, affines in evidence.affines.items()
+        name: layer_correlation(affines, temperature=evidence.temperature) for name, affines in moved.items()
     }
     last = layers[path]
     per_layer = {name: asdict(layer) for name, layer in layers.items()}

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.linalg.blas import dsyrk
 from torch import Tensor
 
 from worker.science.errors import ScienceError
-from worker.science.evidence import Evidence, Features
+from worker.science.evidence import FEATURES, Evidence, gathered
 from worker.science.measures.registry import SATURATED, Score, register
+from worker.science.measures.samples import (
+    ROWS,
+    Array,
+    Rows,
+    blocks,
+    checked_features,
+    describe,
+    flags_of,
+    gram,
+    present_classes,
+)
 
 NO_RESIDUAL = 1e-6  # below this share of unexplained target the features interpolate it
 RELATIVE_EPSILON = 1e-12  # least residual outside the features' span, as a share of the target
-ROWS = 1024  # rows (or columns) taken to float64 at a time
 GRID_PER_UNIT = 2.0  # grid points a unit of log t; the evidence turns over no faster than that
 BELOW, ABOVE = 32.0, 23.0  # how far in log t the grid reaches beyond the eigenvalues
 STEPS = 60  # bisection alone would reach 1e-12 of the bracket in 40
 NARROW = 1e-8  # a step in log t that changes the evidence by less than rounding
-FEWER_ROWS = "N<D"
 INTERPOLATED = "interpolated"  # some column without residual; the value is still the data's when rank = N
-
-Array = NDArray[np.float64]
-Rows = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -71,18 +73,18 @@ class Spectrum:
     rows: int
 
 
-@register(title="LogME", source="You et al., JMLR 2022, with the full (D - k) log alpha term")
+@register(title="LogME", source="You et al., JMLR 2022, with the full (D - k) log alpha term", needs=(FEATURES,))
 def logme(evidence: Evidence) -> Score:
     """LogME of the candidate's features with one column for each class present."""
-    features = evidence.features
+    features = gathered(evidence.features, FEATURES)
     found = class_evidence(features.values, features.labels)
     record = describe(features) | {"rank": found.rank, "residual_share": float(found.residual_share.min())}
     flags = {
         SATURATED: found.saturated,
         INTERPOLATED: found.interpolated and not found.saturated,
-        FEWER_ROWS: record["N"] < record["D"],
     }
-    return Score(found.score, tuple(flag for flag, holds in flags.items() if holds), record)
+    own = tuple(flag for flag, holds in flags.items() if holds)
+    return Score(found.score, own + flags_of(features), record)
 
 
 def class_evidence(features: Tensor, labels: Tensor) -> LogEvidence:
@@ -132,28 +134,15 @@ def decompose(features: Rows, targets: Tensor) -> Spectrum:
     return Spectrum(s, projected, outside, length, rows)
 
 
-def gram(features: Rows) -> Array:
-    """F^T F in float64, (D, D), from ROWS rows of F (N, D) at a time.
-
-    BLAS's symmetric update does half the work of a product; measured three times as fast as torch's.
-    """
-    width = features.shape[1]
-    total = np.zeros((width, width), order="F")
-    for block in _blocks(features):
-        total = dsyrk(1.0, block.T, beta=1.0, c=total, overwrite_c=1)  # upper triangle
-    upper = np.triu(total, 1)
-    return upper + upper.T + np.diag(total.diagonal())
-
-
 def cross(features: Rows, targets: Tensor) -> Array:
     """F^T Y in float64, (D, C), from ROWS rows at a time; targets as in `decompose` (sums by class)."""
     if targets.ndim == 1:
         sums = torch.zeros(int(targets.max()) + 1, features.shape[1], dtype=torch.float64)
-        for block, classes in zip(_blocks(features), targets.split(ROWS), strict=True):
+        for block, classes in zip(blocks(features), targets.split(ROWS), strict=True):
             sums.index_add_(0, classes, torch.from_numpy(block))
         return sums.T.numpy()
     total = np.zeros((features.shape[1], targets.shape[1]))
-    for block, columns in zip(_blocks(features), targets.split(ROWS), strict=True):
+    for block, columns in zip(blocks(features), targets.split(ROWS), strict=True):
         total += block.T @ columns.numpy()
     return total
 
@@ -162,46 +151,6 @@ def squared_lengths(targets: Tensor) -> Array:
     """||y_c||^2 of each column, (C,); targets as in `decompose`."""
     lengths: Tensor = targets.bincount().double() if targets.ndim == 1 else targets.square().sum(0)
     return lengths.numpy()
-
-
-def describe(features: Features) -> dict[str, Any]:
-    """What a score's record says of the features it saw."""
-    rows, width = features.values.shape
-    _, counts = features.labels.unique(return_counts=True)
-    smallest = int(counts.min())
-    counted = {"N": rows, "D": width, "C": len(counts), "smallest_class": smallest}
-    return counted | {"scale": features.scale, "stage": features.stage}
-
-
-def checked_features(features: Tensor) -> Rows:
-    """Features as an array, once they are a finite (N >= 2, D >= 1) matrix (ScienceError otherwise)."""
-    if features.ndim != 2 or features.shape[0] < 2 or features.shape[1] < 1:
-        shape = tuple(features.shape)
-        raise ScienceError(f"features must be (N, D) with N >= 2; got {shape}: add labelled samples")
-    values: Rows = features.detach().cpu().numpy()
-    if not np.isfinite(values).all():
-        raise ScienceError("features hold NaN or infinity; check the checkpoint and the input's intensities")
-    return values
-
-
-def present_classes(features: Tensor, labels: Tensor) -> Tensor:
-    """Labels (N,) renumbered 0..C-1 over those present; ScienceError unless two or more are."""
-    if labels.shape != features.shape[:1]:
-        raise ScienceError(f"labels must be one a sample, ({len(features)},); got {tuple(labels.shape)}")
-    present, classes = labels.cpu().unique(return_inverse=True)
-    if len(present) < 2:
-        raise ScienceError("only one class is present; add samples of another class")
-    return classes
-
-
-def _blocks(features: Rows) -> Iterator[Array]:
-    """ROWS rows at a time in float64; each block is overwritten by the next."""
-    buffer = np.empty((min(ROWS, len(features)), features.shape[1]))
-    for start in range(0, len(features), ROWS):
-        rows = features[start : start + ROWS]
-        block = buffer[: len(rows)]
-        np.copyto(block, rows)
-        yield block
 
 
 def _columns(targets: Tensor) -> Tensor:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
 from worker.science.errors import NotApplicableError, ScienceError
-from worker.science.evidence import Evidence
+from worker.science.evidence import PARTS, Evidence
 
 # Flags that say a score can't be ranked by; a candidate carrying one stands after all others.
 NOT_APPLICABLE = "not_applicable"
@@ -37,6 +37,7 @@ class Measure:
     title: str
     source: str  # paper, equation
     tasks: tuple[str, ...]
+    needs: frozenset[str]  # the parts of the evidence it looks at
     score: Callable[[Evidence], Score]
 
 
@@ -44,12 +45,19 @@ _REGISTRY: dict[str, Measure] = {}
 
 
 def register(
-    *, title: str, source: str, tasks: tuple[str, ...] = ("classification", "segmentation"), name: str = ""
+    *,
+    title: str,
+    source: str,
+    tasks: tuple[str, ...] = ("classification", "segmentation"),
+    needs: tuple[str, ...] = PARTS,
+    name: str = "",
 ) -> Callable[[Callable[[Evidence], Score]], Callable[[Evidence], Score]]:
     """Make the decorated `Evidence -> Score` function a measure (named like it, or `name`)."""
+    if unknown := set(needs) - set(PARTS):
+        raise ValueError(f"needs: {', '.join(sorted(unknown))} is no part of the evidence; use {', '.join(PARTS)}")
 
     def add(score: Callable[[Evidence], Score]) -> Callable[[Evidence], Score]:
-        measure = Measure(name or score.__name__, title, source, tasks, score)
+        measure = Measure(name or score.__name__, title, source, tasks, frozenset(needs), score)
         _REGISTRY[measure.name] = measure
         return score
 
@@ -62,6 +70,11 @@ def measures() -> dict[str, Measure]:
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
     return dict(_REGISTRY)
+
+
+def needs_of(chosen: Iterable[Measure]) -> frozenset[str]:
+    """The parts of the evidence that these measures look at."""
+    return frozenset[str]().union(*(measure.needs for measure in chosen))
 
 
 def evaluate(measure: Measure, evidence: Evidence) -> Score:

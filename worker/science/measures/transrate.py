@@ -6,27 +6,41 @@ import numpy as np
 from torch import Tensor
 
 from worker.science.errors import ScienceError
-from worker.science.evidence import Evidence
-from worker.science.measures.logme import (
-    FEWER_ROWS,
+from worker.science.evidence import FEATURES, Evidence, gathered
+from worker.science.measures.registry import Score, register
+from worker.science.measures.samples import (
     Array,
     checked_features,
     describe,
+    flags_of,
     gram,
     present_classes,
 )
-from worker.science.measures.registry import Score, register
 
 DISTORTION = 1e-4  # the paper's eps^2; meaningful because features come with unit root mean square
 
 
-@register(title="TransRate", source="Huang et al., ICML 2022, Eq. 3 and its listing")
+@register(title="TransRate", source="Huang et al., ICML 2022, Eq. 3 and its listing", needs=(FEATURES,))
 def transrate(evidence: Evidence) -> Score:
     """TransRate of the candidate's features; grows with D and C, so compare equal widths."""
-    features = evidence.features
+    features = gathered(evidence.features, FEATURES)
     value = coding_rate_gain(features.values, features.labels)
     record = describe(features) | {"epsilon": DISTORTION}
-    return Score(value, (FEWER_ROWS,) * (record["N"] < record["D"]), record)
+    return Score(value, flags_of(features), record)
+
+
+@register(
+    title="TransRate, official form",
+    source="Huang et al., ICML 2022, as in the authors' code",
+    needs=(FEATURES,),
+    name="transrate_official",
+)
+def official(evidence: Evidence) -> Score:
+    """Rows of unit length, classes weighted by size, rates divided by the rank: does not rank like the paper's."""
+    features = gathered(evidence.features, FEATURES)
+    value = normalised_rate_gain(features.values, features.labels)
+    record = describe(features) | {"epsilon": DISTORTION}
+    return Score(value, flags_of(features), record)
 
 
 def coding_rate_gain(features: Tensor, labels: Tensor, *, epsilon: float = DISTORTION) -> float:
@@ -45,6 +59,37 @@ def coding_rate_gain(features: Tensor, labels: Tensor, *, epsilon: float = DISTO
     rates = _rates_by_rows if len(centred) <= centred.shape[1] else _rates_by_columns
     whole, parts = rates(centred, members, epsilon)
     return whole - float(np.mean(parts))
+
+
+def normalised_rate_gain(features: Tensor, labels: Tensor, *, epsilon: float = DISTORTION) -> float:
+    """R(Z) - sum_c n_c/N R(Z_c), R(Z) = 1/(2 rank) sum_i log(1 + share_i / epsilon), in float64.
+
+    Z: the centred features with rows divided by their length; share_i: an eigenvalue of Z^T Z over their sum;
+    rank: that of all of Z. Unchanged by the features' scale.
+    """
+    centred = checked_features(features).astype(np.float64)
+    classes = present_classes(features, labels).numpy()
+    centred -= centred.mean(0)
+    length = np.linalg.norm(centred, axis=1, keepdims=True)
+    if not length.any():
+        return 0.0
+    unit = centred / np.where(length > 0, length, 1.0)
+    whole = _spectrum(unit)
+    rank = int((whole > whole[-1] * max(unit.shape) * np.finfo(np.float64).eps).sum())
+    parts = [(classes == c).mean() * _rate_of(_spectrum(unit[classes == c]), epsilon) for c in np.unique(classes)]
+    return float((_rate_of(whole, epsilon) - sum(parts)) / rank)
+
+
+def _spectrum(unit: Array) -> Array:
+    """Eigenvalues of Z^T Z, ascending, from the smaller of Z^T Z and Z Z^T."""
+    smaller = gram(unit if len(unit) > unit.shape[1] else unit.T)
+    values: Array = np.linalg.eigvalsh(smaller).clip(min=0.0)
+    return values
+
+
+def _rate_of(spectrum: Array, epsilon: float) -> float:
+    total = spectrum.sum()
+    return 0.5 * float(np.log1p(spectrum / (total * epsilon)).sum()) if total > 0 else 0.0
 
 
 def _rates_by_rows(centred: Array, members: list[np.ndarray], epsilon: float) -> tuple[float, list[float]]:

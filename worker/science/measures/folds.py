@@ -1,0 +1,63 @@
+"""Grouped cross-validation: what a predictor says of images (or patients) that it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from worker.science.errors import NotApplicableError, ScienceError
+from worker.science.measures.samples import Array, checked_features, present_classes
+
+FOLDS = 5
+# predict(train features (N, D), train targets (N, C), test features (M, D)) -> (M, C)
+Predict = Callable[[Array, Array, Array], Array]
+
+
+def held_out_skill(
+    features: Tensor, targets: Tensor, groups: Tensor, *, classes: Predict, values: Predict
+) -> float:
+    """Balanced accuracy for labels (N,), mean R^2 over columns for real targets (N, C), over FOLDS folds.
+
+    features: (N, D); groups: (N,), no group is in training and test at once. Class predictions are columns to
+    take the largest of; a class without any other group can't be predicted and counts as missed.
+    """
+    rows = checked_features(features).astype(np.float64)
+    fold = grouped_folds(groups)
+    if targets.ndim == 1 and not targets.is_floating_point():
+        own = present_classes(features, targets).numpy()
+        found = _held_out(rows, np.eye(own.max() + 1)[own], fold, classes).argmax(1)
+        return float(np.mean([(found[own == label] == label).mean() for label in range(own.max() + 1)]))
+    columns = targets.detach().cpu().reshape(len(targets), -1).double().numpy()
+    if len(columns) != len(rows) or not np.isfinite(columns).all():
+        raise ScienceError("targets must be finite, one row a sample; drop samples without a target")
+    return determination(columns, _held_out(rows, columns, fold, values))
+
+
+def grouped_folds(groups: Tensor, *, seed: int = 0) -> NDArray[np.int64]:
+    """A fold number for every row, (N,): groups dealt out by the seed, blind to labels and the rows' order."""
+    distinct, place = torch.unique(groups.cpu(), return_inverse=True)
+    if len(distinct) < 2:
+        raise NotApplicableError("cross-validation needs two images or patients; all rows are of one")
+    dealt = np.random.default_rng(seed).permutation(len(distinct)) % FOLDS
+    return dealt[place.numpy()]
+
+
+def determination(targets: Array, predicted: Array) -> float:
+    """Mean R^2 over the columns that vary; ScienceError when none does."""
+    total = np.square(targets - targets.mean(0)).sum(0)
+    if not total.any():
+        raise ScienceError("the targets don't vary; there is nothing to predict")
+    residual = np.square(targets - predicted).sum(0)
+    return float(np.mean(1 - residual[total > 0] / total[total > 0]))
+
+
+def _held_out(rows: Array, targets: Array, fold: NDArray[np.int64], predict: Predict) -> Array:
+    predicted = np.empty_like(targets)
+    for number in np.unique(fold):
+        test = fold == number
+        predicted[test] = predict(rows[~test], targets[~test], rows[test])
+    return predicted

@@ -1,0 +1,87 @@
+"""Frozen features of the decoder stages at voxels of a few images, for measures that compare images."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from models_zoo.registry import Network
+from worker.science.batches import Feeder, Indices
+from worker.science.evidence import Stage
+from worker.science.frozen import Seen, unit_scale
+from worker.science.sampling import FROZEN_EPOCH, sample_voxels
+
+IMAGES = 32  # at most: 496 pairs of images
+SHARES = (0.5, 1.0, 2.0)  # of the protocol's voxels per class, from coarse to fine: 100, 200, 400 by default
+
+
+class StageRows:
+    """The last three decoder stages, interpolated linearly at voxels of at most IMAGES training images.
+
+    Images (those with foreground in their crop) and voxels depend on data and protocol only. A stage is read at
+    the voxels themselves, so a coarse stage of many channels is never blown up to the size of the image.
+    """
+
+    def __init__(self, network: Network, feeder: Feeder) -> None:
+        last = [name for name in network.stages if name.startswith("decoder_")][-len(SHARES) :]
+        self.stages = {name: network.stages[name] for name in last}
+        train = feeder.data.indices("train")
+        chosen = _chosen(feeder, train)
+        self._voxels = {
+            name: dict(zip(chosen.tolist(), sample_voxels(feeder, chosen, per_class=count), strict=True))
+            for name, count in zip(last, _counts(feeder)[-len(last) :], strict=False)
+        }
+        self._values: dict[str, list[Tensor]] = {name: [] for name in last}
+        self._labels: dict[str, list[Tensor]] = {name: [] for name in last}
+        self._images: dict[str, list[Tensor]] = {name: [] for name in last}
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The stages' modules."""
+        return tuple(self.stages.values())
+
+    def take(self, seen: Seen) -> None:
+        """Sample every stage of one batch."""
+        for name, path in self.stages.items():
+            for row, index in enumerate(seen.indices.tolist()):
+                places = self._voxels[name].get(index)
+                if places is not None:
+                    found = interpolated(seen.outputs[path][row].float(), places, seen)
+                    self._values[name].append(found.cpu())
+                    self._labels[name].append(seen.labels[row].flatten()[torch.from_numpy(places)])
+                    self._images[name].append(torch.full((len(places),), index))
+
+    def gathered(self) -> tuple[Stage, ...]:
+        """The stages from coarse to fine; none when the network has no decoder or no image has foreground."""
+        return tuple(self._stage(name) for name in self.stages if self._values[name])
+
+    def _stage(self, name: str) -> Stage:
+        values, scale = unit_scale(torch.cat(self._values[name]), name)
+        return Stage(name, values, torch.cat(self._labels[name]), torch.cat(self._images[name]), scale)
+
+
+def interpolated(stage_map: Tensor, places: Indices, seen: Seen) -> Tensor:
+    """Rows (P, C) of a stage's map (C, *space) at flat positions of the crop: linear, as if resized to it."""
+    where = np.stack(np.unravel_index(places, seen.size), axis=-1)  # (P, dims)
+    unit = (2 * where + 1) / np.array(seen.padded) - 1  # in -1..1, pixel centres
+    grid = torch.from_numpy(unit[:, ::-1].astype(np.float32)).to(stage_map.device)  # x first
+    grid = grid.reshape(1, len(places), *(1,) * (len(seen.size) - 1), len(seen.size))
+    found = F.grid_sample(stage_map[None], grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return found[0].flatten(1).T
+
+
+def _counts(feeder: Feeder) -> list[int]:
+    return [max(2, round(share * feeder.protocol.voxels_per_class)) for share in SHARES]
+
+
+def _chosen(feeder: Feeder, train: Indices) -> Indices:
+    """At most IMAGES of the training images whose crop has foreground, drawn by the protocol's seed."""
+    with_foreground = [
+        index
+        for index in train.tolist()
+        if feeder.data.labels[(index, *feeder.crop_of(index, epoch=FROZEN_EPOCH))].any()
+    ]
+    order = np.random.default_rng(feeder.protocol.seed).permutation(with_foreground)
+    return np.sort(order[:IMAGES]).astype(np.int64)
