@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 
 from models_zoo.card import cards
-
 from models_zoo.registry import architectures
 from service.store import capabilities
 from service.store.session import transaction

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from models_zoo.card import Normalisation
 from safetensors.torch import save_file
 
 from models_zoo import registry
+from models_zoo.card import Normalisation
 from worker.science.batches import Feeder
 from worker.science.candidate import Candidate, prepare
 from worker.science.specs import CandidateSpec, Protocol

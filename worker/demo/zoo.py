@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from models_zoo.card import Normalisation
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from models_zoo import registry
+from models_zoo.card import Normalisation
 from worker.demo.images import FAR, NEAR, TARGET, Domain, photographs
 from worker.science.batches import Feeder
 from worker.science.finetune.loop import make_optimizer, train_epoch

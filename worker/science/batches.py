@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from models_zoo.card import Normalisation, normalise
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from models_zoo.card import Normalisation, normalise
 from worker.science.specs import Protocol
 from worker.science.target import TargetData
 

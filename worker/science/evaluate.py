@@ -87,7 +87,7 @@ def _facts(candidate: Candidate, evidence: Evidence, features_seconds: float, se
         "last_encoder_norm": network.last_encoder_norm,
         "width": _width(network),
         "losses": list(epoch.losses),
-        "metrics": {name: None if math.isnan(value) else value for name, value in epoch.metrics.items()},
+        "metrics": {name: value if math.isfinite(value) else None for name, value in epoch.metrics.items()},
         "features_seconds": features_seconds,
         "epoch_seconds": epoch.seconds,
         "evidence_seconds": seconds,

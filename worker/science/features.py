@@ -83,8 +83,11 @@ def frozen_features(network: Network, feeder: Feeder, progress: Progress) -> Fea
 def _scaled(values: Tensor, labels: Tensor, groups: NDArray[np.int64], stage: str) -> Features:
     if not values.isfinite().all():
         raise ScienceError(
-            f"features: the {stage} stage gives NaN or infinite values; check the card's normalisation"
+            f"features: the {stage} stage gives NaN or infinite values; check the card's normalisation, and "
+            "that the checkpoint's run did not diverge"
         )
+    if not len(values):
+        raise ScienceError("crop: no training crop has any foreground; choose a larger crop, or leave it out")
     centred = values.double() - values.double().mean(0)
     scale = float(centred.square().mean().sqrt()) or 1.0
     return Features(values / scale, labels, torch.from_numpy(groups), scale, stage)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from dataclasses import asdict
 from time import perf_counter
 from typing import Any
@@ -22,6 +23,7 @@ from worker.science.specs import CandidateSpec, Progress, Protocol
 from worker.tasks.device import device
 from worker.tasks.lease import carry_out
 from worker.tasks.specs import protocol_of, read_registered, spec_of
+from worker.tasks.storable import storable
 from worker.version import science_version
 
 
@@ -55,7 +57,7 @@ def _score(work: EvaluationWork, progress: Progress) -> dict[str, Any]:
 def checked_spec(work: EvaluationWork) -> CandidateSpec:
     """The candidate's spec; ScienceError when the file is not the one that passed preflight."""
     spec = spec_of(work.checkpoint)
-    if not spec.path.is_file() or sha256(spec.path) != work.checkpoint.sha256:
+    if not os.path.isfile(spec.path) or sha256(spec.path) != work.checkpoint.sha256:
         raise ScienceError(
             f"checkpoint: the file of {work.checkpoint.name} changed or vanished after registration; "
             "register it again under a new name"
@@ -82,7 +84,12 @@ def _record(work: EvaluationWork, name: str, score: Score) -> None:
     if value is not None and not math.isfinite(value):
         value, reason, flags = None, f"the measure gave {value}", [*flags, "failed"]
     row = tables.Score(
-        measure=name, value=value, seconds=score.seconds, flags=flags, record=dict(score.record), reason=reason
+        measure=name,
+        value=value,
+        seconds=score.seconds,
+        flags=flags,
+        record=storable(dict(score.record)),
+        reason=reason,
     )
     with transaction() as session:
         rankings.record_score(session, work.held, row)

@@ -112,6 +112,8 @@ def validate(
         images, labels = feeder.batch(indices[start : start + size])
         with autocast(feeder):
             logits = _whole_image_logits(network, feeder, images).float().cpu()
+        if not logits.isfinite().all():
+            raise ScienceError("learning_rate: the trained network gives NaN or infinity; lower it")
         losses.extend([float(loss_of(logits, labels))] * len(images))
         outputs.extend(logits.softmax(1))
         truths.extend(labels)

@@ -75,4 +75,4 @@ def _score(metrics: dict[str, float], task: str) -> tuple[float, float]:
 
 
 def _json(metrics: dict[str, float]) -> dict[str, float | None]:
-    return {name: None if math.isnan(value) else value for name, value in metrics.items()}
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
