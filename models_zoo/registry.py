@@ -96,5 +96,5 @@ def build(name: str, *, spatial_dims: int, in_channels: int, classes: int, **par
         return architecture.build(
             spatial_dims=spatial_dims, in_channels=in_channels, classes=classes, **parameters
         )
-    except (TypeError, ValueError, KeyError, RuntimeError) as error:
+    except (TypeError, ValueError, KeyError, RuntimeError, OverflowError, MemoryError) as error:
         raise ZooError(f"parameters: {name} can't be built with {parameters}: {error}") from error

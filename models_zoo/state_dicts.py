@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import re
 import warnings
@@ -14,6 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from models_zoo.machine import memory
 from models_zoo.registry import ZooError
 
 NESTED_UNDER = ("state_dict", "model_state_dict", "model", "net")
@@ -21,6 +23,8 @@ DATA_PARALLEL = "module."
 CONVERT = "save `network.state_dict()` as safetensors where the file comes from"
 CHUNK = 1 << 20  # bytes
 NAMED = 3  # keys a message lists
+LONGEST_NAME = 80  # characters of a key in a message
+DEEPEST = 4  # dicts around the tensors; a pickle can nest one in itself
 
 
 class CheckpointError(ZooError):
@@ -51,7 +55,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
 def listed(keys: list[str]) -> str:
     """The first few of `keys`, for a message."""
-    return ", ".join(keys[:NAMED]) + (f" and {len(keys) - NAMED} more" if len(keys) > NAMED else "")
+    named = [key if len(key) <= LONGEST_NAME else f"{key[:LONGEST_NAME]}..." for key in keys[:NAMED]]
+    return ", ".join(named) + (f" and {len(keys) - NAMED} more" if len(keys) > NAMED else "")
 
 
 def _existing(path: str | Path) -> Path:
@@ -62,6 +67,10 @@ def _existing(path: str | Path) -> Path:
         raise CheckpointError(f"uri: {file} is not a file; give the path of the checkpoint file itself")
     if file.stat().st_size == 0:
         raise CheckpointError(f"uri: {file} is empty; copy it again")
+    if file.stat().st_size > memory():
+        raise CheckpointError(f"uri: {file} is larger than this machine's memory; is it the right file?")
+    if not os.access(file, os.R_OK):
+        raise CheckpointError(f"uri: the worker may not read {file}; change its permissions")
     return file
 
 
@@ -74,9 +83,9 @@ def _is_safetensors(file: Path) -> bool:
 def _read_safetensors(file: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load_file(file, device="cpu")
-    except safetensors.SafetensorError as error:
+    except Exception as error:  # a damaged file may fail in any way; none of them is this program's fault
         raise CheckpointError(
-            f"uri: {file} is truncated or is no safetensors file ({error}); copy it again"
+            f"uri: {file} is truncated or is no safetensors file ({_first_line(error)}); copy it again"
         ) from error
 
 
@@ -89,10 +98,14 @@ def _read_torch(file: Path) -> Any:
     except pickle.UnpicklingError as error:
         raise CheckpointError(_refusal(file, str(error))) from error
     except Exception as error:  # a damaged pickle may fail in any way; none of them is this program's fault
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        why = _first_line(error)
         raise CheckpointError(
-            f"uri: {file} is truncated or no PyTorch checkpoint ({reason}); copy it again, or {CONVERT}"
+            f"uri: {file} is truncated or no PyTorch checkpoint ({why}); copy it again, or {CONVERT}"
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or "damaged"
 
 
 def _refusal(file: Path, message: str) -> str:
@@ -104,7 +117,9 @@ def _refusal(file: Path, message: str) -> str:
 
 def _tensors(file: Path, content: Any) -> dict[str, Tensor]:
     """The tensors of `content` by name, unwrapped and without the DataParallel prefix."""
-    while isinstance(content, Mapping):
+    for _ in range(DEEPEST):
+        if not isinstance(content, Mapping):
+            break
         inner = next((content[key] for key in NESTED_UNDER if isinstance(content.get(key), Mapping)), None)
         if inner is None:
             break

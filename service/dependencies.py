@@ -17,6 +17,7 @@ from fastapi import Depends, Header, Path, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, StringConstraints
 
+from service.bodies import strict_json
 from service.errors import InvalidError
 from service.store import idempotency
 from service.store.session import Session, transaction
@@ -121,7 +122,7 @@ async def _once(
     ] = None,
 ) -> Once:
     body = await request.body()
-    canonical = json.dumps(json.loads(body), sort_keys=True) if body else ""
+    canonical = json.dumps(strict_json(body), sort_keys=True) if body else ""
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     return Once(f"{request.method} {request.url.path}", idempotency_key, digest)
 

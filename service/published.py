@@ -6,12 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.dependencies import Text
 from service.errors import InvalidError, UnavailableError
 from service.store import capabilities
 from service.store.session import Session
 from service.store.tables import Json
 
-Crop = Annotated[list[Annotated[int, Field(ge=8)]], Field(min_length=2, max_length=3)]
+Crop = Annotated[list[Annotated[int, Field(ge=8, le=100_000)]], Field(min_length=2, max_length=3)]
 
 
 class ProtocolOverrides(BaseModel):
@@ -20,25 +21,25 @@ class ProtocolOverrides(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     optimizer: Literal["adam", "sgd"] | None = None
-    learning_rate: float | None = Field(None, gt=0)
-    weight_decay: float | None = Field(None, ge=0)
-    batch_size: int | None = Field(None, ge=2)
+    learning_rate: float | None = Field(None, gt=0, le=1e6)
+    weight_decay: float | None = Field(None, ge=0, le=1e6)
+    batch_size: int | None = Field(None, ge=2, le=100_000)
     crop: Crop | None = Field(None, description="Voxels an axis of the seeded crop; null: whole images.")
-    steps: int | None = Field(None, ge=1, description="Training steps; null: one whole epoch.")
+    steps: int | None = Field(None, ge=1, le=10_000_000, description="Training steps; null: one whole epoch.")
     seed: int | None = Field(None, ge=0, le=2**32 - 1)
-    voxels_per_class: int | None = Field(None, ge=1, description="Drawn per class and image.")
-    voxels_total: int | None = Field(None, ge=1)
-    stage: str | None = Field(None, max_length=200, description="Feature stage; null: the task's usual one.")
+    voxels_per_class: int | None = Field(None, ge=1, le=10_000_000, description="Drawn per class and image.")
+    voxels_total: int | None = Field(None, ge=1, le=10_000_000)
+    stage: Text | None = Field(None, description="Feature stage; null: the task's usual one.")
     threads: int | None = Field(None, ge=1, le=1024, description="CPU threads; they change the numbers.")
-    temperature: float | None = Field(None, gt=0)
+    temperature: float | None = Field(None, ge=1e-6, le=1e6)
     precision: Literal["float32", "mixed"] | None = None
 
 
 class FinetuneOverrides(ProtocolOverrides):
     """What shall differ from the default finetune protocol."""
 
-    epochs: int | None = Field(None, ge=1)
-    patience: int | None = Field(None, ge=1, description="Epochs without a better validation metric.")
+    epochs: int | None = Field(None, ge=1, le=100_000)
+    patience: int | None = Field(None, ge=1, le=100_000, description="Epochs without a better validation metric.")
 
 
 _NULLABLE = {"crop", "steps", "stage"}

@@ -105,7 +105,10 @@ def local_path(uri: str) -> Path:
     path = Path(uri.removeprefix("file://"))
     if "://" in str(uri.removeprefix("file://")) or not path.is_absolute():
         raise ValueError(f"{uri!r} is neither a file:// URI nor an absolute path")
-    resolved = path.resolve()
+    try:
+        resolved = path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"{uri!r} can't be followed to a file (a loop of links?)") from error
     if not any(resolved.is_relative_to(root) for root in settings().allowed_roots):
         raise ValueError(f"{uri!r} lies outside the configured roots; add its folder to ZOORANK_ROOTS or move it")
     return resolved

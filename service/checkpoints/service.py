@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from service.checkpoints.schemas import CheckpointOut, CheckpointRequest
+from service.checkpoints.schemas import CheckpointOut, CheckpointRequest, Normalisation
 from service.dependencies import Page, page_of
 from service.errors import ConflictError, Fault, InvalidError, NotFoundError
 from service.published import published
@@ -54,6 +54,7 @@ def _described(session: Session, request: CheckpointRequest) -> tuple[str, Json,
     assert request.architecture is not None  # noqa: S101 - the schema saw to it
     parameters = {**request.parameters, "spatial_dims": request.spatial_dims}
     _check(session, request.architecture, parameters)
+    _check_channels(request.card.normalisation, parameters["in_channels"])
     return request.architecture, parameters, request.card.model_dump(mode="json")
 
 
@@ -89,6 +90,16 @@ def _check(session: Session, architecture: str, parameters: Json) -> None:
     faults = _faults(parameters, body["parameters"])
     if faults:
         raise InvalidError("; ".join(fault.message for fault in faults), errors=faults)
+
+
+def _check_channels(normalisation: Normalisation, channels: int) -> None:
+    given = len(normalisation.mean)
+    if given not in (0, channels):
+        raise InvalidError(
+            f"the card's normalisation has {given} means and deviations, the network {channels} channels",
+            field="card.normalisation.mean",
+            remedy=f"give {channels}, or none",
+        )
 
 
 def _faults(parameters: Json, own: Json) -> list[Fault]:

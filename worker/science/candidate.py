@@ -9,6 +9,7 @@ import torch
 from models_zoo import registry
 from models_zoo.card import Normalisation
 from models_zoo.checkpoints import LoadReport, load, read_state_dict, replace_head
+from models_zoo.machine import memory
 from models_zoo.registry import Network
 from worker.science.batches import Feeder
 from worker.science.errors import ScienceError
@@ -31,14 +32,25 @@ class Candidate:
 
 def load_source(spec: CandidateSpec) -> tuple[Network, LoadReport]:
     """The source network with its weights, head included."""
-    network = registry.build(
+    with torch.device("meta"):
+        size = sum(tensor.nbytes for tensor in _built(spec).module.state_dict().values())
+    if size > memory():
+        raise ScienceError(
+            f"parameters: this network takes {size / 2**30:.0f} GiB, the machine has {memory() / 2**30:.0f}; "
+            "register the checkpoint with the sizes it was trained with"
+        )
+    network = _built(spec)
+    return network, load(network, read_state_dict(spec.path))
+
+
+def _built(spec: CandidateSpec) -> Network:
+    return registry.build(
         spec.architecture,
         spatial_dims=spec.spatial_dims,
         in_channels=spec.in_channels,
         classes=spec.classes,
         **spec.parameters,
     )
-    return network, load(network, read_state_dict(spec.path))
 
 
 def prepare(spec: CandidateSpec, data: TargetData, protocol: Protocol, *, device: torch.device) -> Candidate:

@@ -79,8 +79,11 @@ def unit_scale(values: Tensor, stage: str) -> tuple[Tensor, float]:
     """Values divided by one scalar, the root mean square of the centred values, and that scalar."""
     if not values.isfinite().all():
         raise ScienceError(
-            f"features: the {stage} stage gives NaN or infinite values; check the card's normalisation"
+            f"features: the {stage} stage gives NaN or infinite values; check the card's normalisation, and "
+            "that the checkpoint's run did not diverge"
         )
+    if not len(values):
+        raise ScienceError("crop: no training crop has any foreground; choose a larger crop, or leave it out")
     centred = values.double() - values.double().mean(0)
     scale = float(centred.square().mean().sqrt()) or 1.0
     return values / scale, scale

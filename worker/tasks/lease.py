@@ -18,6 +18,7 @@ from service.store.session import transaction
 from worker import stopping
 from worker.science.errors import ScienceError
 from worker.science.specs import Progress
+from worker.tasks.storable import reason_of, storable
 
 BEATS_A_LEASE = 4
 LONGEST_BEAT = 1.0  # seconds: progress is watched
@@ -95,11 +96,11 @@ def carry_out(held: Claim, compute: Callable[[Progress], dict[str, Any]]) -> Non
 
 def _outcome(held: Claim, compute: Callable[[], dict[str, Any]]) -> tuple[str | None, dict[str, Any]]:
     try:
-        return None, compute()
+        return None, storable(compute())
     except (LeaseLostError, StoppedError):
         raise
     except (ScienceError, ZooError) as error:
-        return str(error), {}
+        return reason_of(error), {}
     except (MemoryError, torch.OutOfMemoryError):
         return "out of memory: use a smaller batch_size or crop, or a larger machine", {}
     except Exception as error:

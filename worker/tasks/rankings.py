@@ -21,6 +21,7 @@ from worker.science.specs import CandidateSpec, Progress, Protocol
 from worker.tasks.device import device
 from worker.tasks.lease import carry_out
 from worker.tasks.specs import protocol_of, read_registered, verified_spec
+from worker.tasks.storable import storable
 from worker.version import science_version
 
 
@@ -73,7 +74,12 @@ def _record(work: EvaluationWork, name: str, score: Score) -> None:
     if value is not None and not math.isfinite(value):
         value, reason, flags = None, f"the measure gave {value}", [*flags, "failed"]
     row = tables.Score(
-        measure=name, value=value, seconds=score.seconds, flags=flags, record=dict(score.record), reason=reason
+        measure=name,
+        value=value,
+        seconds=score.seconds,
+        flags=flags,
+        record=storable(dict(score.record)),
+        reason=reason,
     )
     with transaction() as session:
         rankings.record_score(session, work.held, row)

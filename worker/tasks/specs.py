@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import lru_cache
@@ -30,8 +31,8 @@ def checked_path(uri: str) -> Path:
 def read_target(uri: str, *, task: str, spatial_dims: int) -> TargetData:
     """Read a dataset; the last one read is kept, since a ranking reads the same one for every candidate."""
     path = checked_path(uri)
-    if not path.is_file():
-        raise ScienceError(f"uri: there is no file {uri!r}; check the path, as the worker sees it")
+    if not os.path.isfile(path) or not os.access(path, os.R_OK):  # false, where Path.is_file may raise
+        raise ScienceError(f"uri: there is no readable file {uri!r}; check the path, as the worker sees it")
     status = path.stat()
     return _read_version(path, task, spatial_dims, (status.st_mtime_ns, status.st_size, status.st_ino))
 

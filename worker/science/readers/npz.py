@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.science.errors import ScienceError
+from worker.science.readers.members import read_members
 from worker.science.readers.registry import register
 from worker.science.target import SPLITS, TargetData, check_splits, complete_split
 
 FIELDS = ("images", "labels", "masks", "split", "groups", "spacing")
-LARGEST_BYTES = 32 * 2**30  # of all arrays together, uncompressed
 MOST_CHANNELS = 4  # of an image that may have been stored channels first
 MANY_CLASSES = 16  # a mask with more values was probably interpolated
+MOST_CLASSES = 1000  # more distinct values are measurements or identifiers, not classes
+COUNTED = 1 << 20  # labels at a time
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -29,7 +29,7 @@ Arrays = Mapping[str, NDArray[Any]]
 )
 def read_npz(path: Path, task: str, spatial_dims: int) -> TargetData:
     """Read the documented npz layout; never unpickles."""
-    arrays = _load(path)
+    arrays = read_members(path, FIELDS)
     images = _images(arrays, spatial_dims)
     field = "masks" if task == "segmentation" else "labels"
     raw = _labels(arrays, field, images)
@@ -52,24 +52,6 @@ def read_npz(path: Path, task: str, spatial_dims: int) -> TargetData:
         fingerprint=_fingerprint(arrays, field),
         warnings=tuple(warnings),
     )
-
-
-def _load(path: Path) -> dict[str, NDArray[Any]]:
-    if not path.is_file():
-        raise ScienceError(f"uri: there is no file {path.name!r}; check the path, as the worker sees it")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        if size > LARGEST_BYTES:
-            raise ScienceError(f"uri: {size} bytes uncompressed are more than {LARGEST_BYTES}; split the dataset")
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in FIELDS if name in stored.files}
-    except MemoryError as error:
-        raise ScienceError("uri: an array claims more memory than this worker has; split the dataset") from error
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, KeyError) as error:
-        if "Object arrays" in str(error):
-            raise ScienceError("uri: an array holds Python objects; store plain numbers and text only") from error
-        raise ScienceError(f"uri: {path.name!r} is no readable npz ({error}); write it again") from error
 
 
 def _images(arrays: Arrays, spatial_dims: int) -> NDArray[Any]:
@@ -111,7 +93,24 @@ def _labels(arrays: Arrays, field: str, images: NDArray[Any]) -> NDArray[Any]:
         raise ScienceError(f"{field}: {labels.dtype} values; store integers (one number a class)")
     if labels.dtype.kind == "i" and labels.min() < 0:
         raise ScienceError(f"{field}: negative label {labels.min()}; number the classes from 0")
+    if int(labels.max()) > np.iinfo(np.int64).max:
+        raise ScienceError(f"{field}: label {labels.max()} is too large; number the classes from 0")
+    if (count := _distinct(labels)) > MOST_CLASSES:
+        raise ScienceError(
+            f"{field}: more than {MOST_CLASSES} different values ({count} or more); store class numbers, "
+            "not measurements or identifiers"
+        )
     return labels
+
+
+def _distinct(labels: NDArray[Any]) -> int:
+    """How many values there are, counted image by image until they are too many."""
+    found: set[int] = set()
+    for one in np.array_split(labels.reshape(-1), max(1, labels.size // COUNTED)):
+        found.update(np.unique(one)[: MOST_CLASSES + 1].tolist())
+        if len(found) > MOST_CLASSES:
+            break
+    return len(found)
 
 
 def _reindex(
@@ -171,20 +170,28 @@ def _groups(arrays: Arrays, count: int) -> NDArray[np.str_]:
         return np.arange(count).astype(np.str_)
     if groups.shape != (count,):
         raise ScienceError(f"groups: shape {groups.shape}, but there are {count} images; give one an image")
-    return groups.astype(np.str_)
+    return _texts("groups", groups)
+
+
+def _texts(field: str, values: NDArray[Any]) -> NDArray[np.str_]:
+    """Numbers and texts as texts."""
+    try:
+        return values.astype(np.str_)
+    except ValueError as error:  # bytes that are no ASCII
+        raise ScienceError(f"{field}: the bytes are no plain text; store text or numbers") from error
 
 
 def _split(arrays: Arrays, count: int) -> NDArray[np.str_] | None:
     split = arrays.get("split")
     if split is None:
         return None
-    names = split.astype(np.str_)
+    if split.shape != (count,):
+        raise ScienceError(f"split: shape {split.shape}, but there are {count} images; give one an image")
+    names = _texts("split", split)
     names = np.where(np.isin(names, ("valid", "validation")), "val", names)
     unknown = sorted(set(names.tolist()) - set(SPLITS))
-    if split.shape != (count,) or unknown:
-        raise ScienceError(
-            f"split: shape {split.shape} with unknown values {unknown[:5]}; give one of {SPLITS} an image"
-        )
+    if unknown:
+        raise ScienceError(f"split: unknown values {unknown[:5]}; give each image one of {', '.join(SPLITS)}")
     return names.astype("<U5")
 
 
@@ -194,6 +201,8 @@ def _spacing(arrays: Arrays, spatial_dims: int) -> tuple[float, ...] | None:
         return None
     if spacing.shape[-1:] != (spatial_dims,) or spacing.dtype.kind not in "uif":
         raise ScienceError(f"spacing: shape {spacing.shape}; give {spatial_dims} numbers in millimetres")
+    if not spacing.size or not (np.isfinite(spacing) & (spacing > 0)).all():
+        raise ScienceError("spacing: not every number is finite and above 0; give millimetres")
     return tuple(float(size) for size in spacing.reshape(-1, spatial_dims).mean(axis=0))
 
 
