@@ -1,0 +1,86 @@
+"""Evidence made up for the laws of measures."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+
+from worker.science.evidence import Affines, Epoch, Evidence, Features, SourceHead, Stage
+from worker.science.measures.registry import (
+    Score,
+    evaluate,
+    measures,
+)
+
+MEASURES = measures()
+METRICS = {"dice": 0.7, "average_precision": 0.8, "accuracy": 0.6, "auc": 0.9, "loss": 0.4}
+
+
+def draw(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def features(rows: int = 120, width: int = 12, classes: int = 3, *, spread: float = 1.0) -> Features:
+    labels = torch.arange(rows) % classes
+    values = draw(rows, width) + spread * draw(classes, width, seed=1)[labels]
+    return Features(values, labels, torch.arange(rows) // 4, scale=1.7, stage="bottleneck")
+
+
+def drifted(channels: int = 16, drift: float = 0.1) -> Affines:
+    weight, bias = 1 + 0.3 * draw(channels, seed=2), draw(channels, seed=3)
+    return Affines(weight, bias, weight.clone(), bias + drift * draw(channels, seed=4))
+
+
+def source_head(seen: Features) -> SourceHead:
+    """A head that knows something of the labels, with a class that it never gives."""
+    logits = draw(len(seen.labels), 4, seed=11) + 2 * draw(3, 4, seed=12)[seen.labels % 3]
+    return SourceHead(torch.cat((logits.double().softmax(1), torch.zeros(len(logits), 1)), 1), seen.labels)
+
+
+def stage(name: str = "decoder_1", *, images: int = 4, shift: float = 1.0) -> Stage:
+    """Two classes and background at 30 voxels each in every image; images differ by `shift`."""
+    labels, rows = torch.arange(90).repeat(images) % 3, torch.arange(images).repeat_interleave(90)
+    values = draw(len(rows), 6) + draw(3, 6, seed=1)[labels] + shift * draw(images, 6, seed=2)[rows]
+    return Stage(name, values, labels, rows, scale=2.0)
+
+
+def evidence(task: str = "segmentation", **changes) -> Evidence:
+    layers = {"encoder.0": drifted(8), "encoder.1": drifted(16)}
+    epoch = Epoch((1.0, 0.5), METRICS, seconds=3.0)
+    stages = (stage(), stage("decoder_2"))
+    parts = Evidence(task, features(), layers, "encoder.1", 1.0, epoch, source_head(features()), stages)
+    return replace(parts, **changes)
+
+
+def score(name: str, seen: Evidence) -> Score:
+    return evaluate(MEASURES[name], seen)
+
+
+def finite(found: Score) -> bool:
+    return found.value is not None and math.isfinite(found.value)
+
+
+def constant_column(f: Features) -> Features:
+    values = f.values.clone()
+    values[:, 0], values[:, 1] = 0.0, 3.0
+    return replace(f, values=values)
+
+
+def duplicate_columns(f: Features) -> Features:
+    return replace(f, values=f.values.repeat(1, 2))
+
+
+def singleton_class(f: Features) -> Features:
+    labels = f.labels.clone()
+    labels[0] = 9
+    return replace(f, labels=labels)
+
+
+def fewer_rows(f: Features) -> Features:
+    return features(20, 60)
+
+
+def separable(f: Features) -> Features:
+    return replace(f, values=torch.nn.functional.one_hot(f.labels).float())

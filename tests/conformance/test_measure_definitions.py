@@ -1,0 +1,175 @@
+"""Each measure against its definition, and what makes it inapplicable."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import sqrtm
+from sklearn.mixture import GaussianMixture
+
+from tests.conformance.evidences import (
+    METRICS,
+    draw,
+    evidence,
+    features,
+    score,
+    stage,
+)
+from worker.science.errors import ScienceError
+from worker.science.evidence import Epoch
+from worker.science.measures.cc_fv import gaussian, wasserstein
+from worker.science.measures.h_score import shrunk_h_score
+from worker.science.measures.knn import neighbours_skill
+from worker.science.measures.linear_probe import probe_skill
+from worker.science.measures.logme import class_evidence
+from worker.science.measures.logme_thuml import thuml_log_evidence
+from worker.science.measures.registry import (
+    NOT_APPLICABLE,
+    SATURATED,
+)
+from worker.science.measures.transrate import coding_rate_gain
+
+CC_FV = ["cc_fv", "cc_fv_energy"]
+
+
+@pytest.mark.parametrize(("rows", "width", "classes"), [(90, 8, 3), (40, 25, 3), (20, 60, 3)])
+def test_transrate_is_its_definition(rows, width, classes):
+    f = features(rows, width, classes)
+    Z = f.values.double() - f.values.double().mean(0)
+
+    def rate(z: torch.Tensor) -> float:
+        return 0.5 * float(torch.logdet(torch.eye(width) + z.T @ z / (len(z) * 1e-4)))
+
+    expected = rate(Z) - sum(rate(Z[f.labels == c]) for c in range(classes)) / classes
+    assert coding_rate_gain(f.values, f.labels) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["one_epoch_curve_area", "one_epoch_curve_slope"])
+def test_a_curve_that_falls_lower_is_better(name):
+    slow, fast, one = (Epoch(losses, METRICS, 1.0) for losses in ((2.0, 1.9, 1.8), (2.0, 1.0, 0.5), (2.0,)))
+    assert score(name, evidence(epoch=fast)).value > score(name, evidence(epoch=slow)).value
+    assert score(name, evidence(epoch=one)).flags == (NOT_APPLICABLE,)
+
+
+def test_area_and_slope_are_those_of_an_epoch_of_length_one():
+    line = evidence(epoch=Epoch((3.0, 2.0, 1.0), METRICS, 1.0))
+    assert score("one_epoch_curve_area", line).value == pytest.approx(-2.0)
+    assert score("one_epoch_curve_slope", line).value == pytest.approx(2.0)
+
+
+def test_nleep_has_the_logarithm_and_falls_back_to_diagonal_covariances(monkeypatch):
+    found = score("nleep", evidence(features=features(spread=3.0)))
+    assert found.value <= 0 < found.record["without_log"] <= 1
+    assert found.value <= math.log(found.record["without_log"])  # Jensen
+    assert (found.record["clusters"], found.record["covariance"]) == (15, "full")
+    fit = GaussianMixture.fit
+
+    def singular(model, rows):
+        if model.covariance_type == "full":
+            raise ValueError("ill-defined empirical covariance")
+        return fit(model, rows)
+
+    monkeypatch.setattr(GaussianMixture, "fit", singular)
+    assert score("nleep", evidence(features=features(spread=3.0))).record["covariance"] == "diag"
+
+
+@pytest.mark.parametrize("skill", [neighbours_skill, probe_skill])
+def test_cross_validation_keeps_groups_apart(skill):
+    """Rows of one image are near copies of each other: with groups there is nothing to learn from them."""
+    images = draw(30, 40, seed=3)
+    groups = torch.arange(30).repeat_interleave(6)
+    labels = (torch.arange(30) % 2)[groups]
+    values = images[groups] + 0.01 * draw(180, 40)
+    apart, leaking = skill(values, labels, groups), skill(values, labels, torch.arange(180))
+    assert apart < 0.75 < leaking
+    alone = replace(features(), groups=torch.zeros(120, dtype=torch.int64))
+    assert score("knn", evidence(features=alone)).flags == (NOT_APPLICABLE,)
+
+
+@pytest.mark.parametrize("skill", [neighbours_skill, probe_skill])
+def test_cross_validation_takes_real_targets(skill):
+    F, groups = draw(200, 4), torch.arange(200) // 2
+    targets = torch.stack((F @ draw(4, seed=5), F[:, 0] - F[:, 1]), 1)
+    assert 0.5 < skill(F, targets, groups) <= 1
+    assert skill(F, draw(200, 2, seed=8), groups) < 0.2
+    with pytest.raises(ScienceError, match="finite"):
+        skill(F, torch.full((200,), float("nan")), groups)
+
+
+def test_balanced_ridge_finds_a_rare_class():
+    labels = (torch.arange(400) % 20 == 0).long()
+    values = draw(400, 5) + 2.5 * labels[:, None]
+    assert probe_skill(values, labels, torch.arange(400)) > 0.9
+
+
+def test_cc_fv_rewards_alike_classes_and_prefers_the_published_sign():
+    varied = {name: score(name, evidence(stages=(stage(shift=4.0),))).value for name in CC_FV}
+    alike = {name: score(name, evidence(stages=(stage(shift=1.0),))).value for name in CC_FV}
+    assert varied["cc_fv_energy"] < alike["cc_fv_energy"]
+    blurred = replace(
+        stage(), values=stage().values + draw(4, 6, seed=9)[stage().images] * (stage().labels == 1)[:, None]
+    )
+    assert score("cc_fv", evidence(stages=(blurred,))).value < alike["cc_fv"]
+
+
+def test_cc_fv_keeps_order_names_and_scale():
+    one = stage()
+    order = torch.randperm(len(one.labels))
+    mixed = replace(one, values=one.values[order], labels=one.labels[order], images=one.images[order] + 7)
+    renamed = replace(one, labels=torch.tensor([0, 9, 4])[one.labels])
+    value = score("cc_fv", evidence(stages=(one,))).value
+    for changed in (mixed, renamed):
+        assert score("cc_fv", evidence(stages=(changed,))).value == pytest.approx(value, rel=1e-6)
+    scaled = replace(one, values=one.values * 1e3)
+    assert score("cc_fv", evidence(stages=(scaled,))).value == pytest.approx(value, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", CC_FV)
+def test_cc_fv_is_not_applicable_without_two_images_of_a_class(name):
+    one = stage(images=1)
+    still = replace(stage(), values=torch.zeros_like(stage().values))
+    background = replace(stage(), labels=torch.zeros_like(stage().labels))
+    for stages in ((), (one,), (still,), (background,)):
+        assert score(name, evidence(stages=stages)).flags == (NOT_APPLICABLE,)
+
+
+def test_wasserstein_is_the_definition_with_matrix_roots():
+    clouds = [draw(40, 5, seed=s).double().numpy() * (1 + s) + s for s in (1, 2)]
+    S, T = (np.cov(cloud, rowvar=False) for cloud in clouds)
+    half = sqrtm(T)
+    trace = np.trace(S + T - 2 * sqrtm(half @ S @ half).real)
+    expected = np.sqrt(np.square(clouds[0].mean(0) - clouds[1].mean(0)).sum() + trace)
+    assert wasserstein(*map(gaussian, clouds)) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("form", ["gbc", "gbc_diagonal"])
+def test_gbc_that_underflows_is_flagged_and_keeps_its_logarithm(form):
+    far = features()
+    far = replace(far, values=far.values * 0.01 + 10 * torch.nn.functional.one_hot(far.labels, 12))
+    found = score(form, evidence(features=far))
+    assert found.value == 0.0
+    assert SATURATED in found.flags
+    assert found.record["log_overlap"] < -745
+
+
+def test_h_score_is_its_definition_and_bounded():
+    f = features(spread=3.0)
+    found = shrunk_h_score(f.values, f.labels)
+    F = f.values.double().numpy()
+    F = F - F.mean(0)
+    means = np.stack([F[f.labels == c].mean(0) for c in range(3)])[f.labels]
+    mu = np.trace(F.T @ F / 120) / 12
+    sigma = (1 - found.shrinkage) * F.T @ F / 120 + found.shrinkage * mu * np.eye(12)
+    expected = (1 - found.shrinkage) * np.trace(np.linalg.solve(sigma, np.cov(means, rowvar=False)))
+    assert found.value == pytest.approx(expected, rel=1e-9)
+    assert 0 < found.value < 2
+
+
+def test_the_fixed_point_rule_ends_near_the_maximum():
+    f = features()
+    near = thuml_log_evidence(f.values, f.labels, corrected=True)
+    assert near == pytest.approx(class_evidence(f.values, f.labels).score, abs=1e-4)
