@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from service import requested
 from service.dependencies import Page
 from service.errors import ConflictError, InvalidError, NotFoundError
@@ -84,7 +86,7 @@ def ranked(session: Session, ranking_id: str) -> RankingOut:
     candidates = [candidate_in_list(row, finetune_epochs=epochs) for row in rows]
     first = next((row for row in candidates if row.position is not None), None)
     return RankingOut(
-        **dict(_summary(session, ranking, rankings.states(session, [ranking.id])[ranking.id])),
+        **dict(_summary(session, ranking, Counter(row.state for row in candidates))),
         protocol=ranking.protocol,
         finetune_protocol=ranking.finetune_protocol,
         flags=flags_of(candidates),

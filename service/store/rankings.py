@@ -73,16 +73,17 @@ def listed(
 
 def candidates(session: Session, ranking: Ranking) -> list[Candidate]:
     """The ranked list, best first: derived from the rows at every call."""
-    scores: dict[str, list[Score]] = {}
-    of_ranking = select(Score).join(Evaluation).where(Evaluation.ranking_id == ranking.id)
-    for score in session.scalars(of_ranking):
-        scores.setdefault(score.evaluation_id, []).append(score)
+    # Evaluations before scores: one that is done has all its scores, also where each query sees its own moment.
     rows = session.execute(
         select(Evaluation, Checkpoint)
         .join(Checkpoint, Evaluation.checkpoint_id == Checkpoint.id)
         .where(Evaluation.ranking_id == ranking.id)
         .order_by(Evaluation.id)
-    )
+    ).all()
+    scores: dict[str, list[Score]] = {}
+    of_ranking = select(Score).join(Evaluation).where(Evaluation.ranking_id == ranking.id)
+    for score in session.scalars(of_ranking):
+        scores.setdefault(score.evaluation_id, []).append(score)
     return in_order([(row, ck, scores.get(row.id, [])) for row, ck in rows], order_by=ranking.order_by)
 
 

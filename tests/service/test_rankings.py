@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from service.rankings import service
 from service.store import capabilities, ending, rankings
 from service.store.claims import claim, renew
-from service.store.session import transaction
+from service.store.session import engine, reading, transaction
 from service.store.tables import Dataset, Evaluation
 from tests.conftest import TestClient
 from tests.service.conftest import (
@@ -208,6 +210,26 @@ def test_the_list_is_ordered_and_says_what_it_knows(client: TestClient) -> None:
     assert shown["ranked"][-1]["reason"] == "not a state dict"
     evaluate(rows["f"], score_of(0.1))
     assert client.get(f"/v1/rankings/{ranking.id}").json()["state"] == "done"
+
+
+@pytest.mark.parametrize("session_of", [reading, transaction])
+def test_a_list_that_is_done_is_whole(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, session_of: Callable[..., Any]
+) -> None:
+    with transaction() as session:
+        ranking = add_ranking(session, ["a"])
+        row = evaluations(session, ranking)["a"]
+    real, done = rankings.in_order, []
+
+    def end_meanwhile(*args: Any, **more: Any) -> Any:
+        if not done and engine().dialect.name == "postgresql":  # SQLite has one writer
+            done.append(evaluate(row.id, score_of(0.5)))
+        return real(*args, **more)
+
+    monkeypatch.setattr(rankings, "in_order", end_meanwhile)
+    with session_of() as session:
+        shown = service.ranked(session, ranking.id)
+    assert (shown.state, shown.counts, shown.ranked[0].position) == ("queued", {"queued": 1}, None)
 
 
 def test_equal_widths_are_not_flagged(sqlite_client: TestClient) -> None:

@@ -266,6 +266,14 @@ def test_cancel_and_a_last_end_start_no_finetune_run_that_stays_open(monkeypatch
         assert [run.state for run in finetune_runs.of_ranking(session, ranking.id)] == ["canceled"]
 
 
+def test_a_reader_sees_one_moment() -> None:
+    row_id = _queued()
+    with reading() as session:
+        before = session.scalar(select(Dataset.state))
+        assert _claim(row_id) is not None
+        assert (before, session.scalar(select(Dataset.state))) == ("queued", "queued")
+
+
 def test_a_canceled_evaluation_can_be_written_no_more() -> None:
     with transaction() as session:
         ranking = add_ranking(session, ["a", "b"])
