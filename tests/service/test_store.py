@@ -387,6 +387,24 @@ def test_the_order() -> None:
     assert listed[7].positions == {"logme": 1}
 
 
+def test_what_failed_or_was_canceled_has_no_place_by_any_measure() -> None:
+    with transaction() as session:
+        ranking = add_ranking(session, ["failed", "canceled", "running", "done"])
+        rows = evaluations(session, ranking)
+        held = {}
+        for name, row in rows.items():
+            work = rankings.claim_evaluation(session, row.id, worker="w")
+            assert work is not None
+            held[name] = work.held
+            rankings.record_score(session, work.held, score_of(9.0 - len(name), measure="logme"))
+        ending.end(session, held["failed"], state="failed", reason="out of memory")
+        ending.end(session, held["canceled"], state="canceled", reason="the ranking was canceled")
+        ending.end(session, held["done"], state="done", facts={})
+    with reading() as session:
+        found = {row.checkpoint.name: row.positions for row in rankings.candidates(session, ranking)}
+    assert found == {"done": {"logme": 1}, "running": {"logme": 2}, "failed": {}, "canceled": {}}
+
+
 def test_equal_work_is_copied_only_when_all_its_measures_are_there() -> None:
     with transaction() as session:
         first = add_ranking(session, ["a"], measures=["one_epoch_outcome"])
