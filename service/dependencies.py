@@ -17,11 +17,12 @@ from fastapi import Depends, Header, Path, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, StringConstraints
 
-from service.errors import InvalidError
+from service.errors import BrokenRequestError, InvalidError
 from service.store import idempotency
 from service.store.session import Session, transaction
 from service.store.tables import IdempotentRequest
 
+_DEEPEST = 50  # levels of a body; serialisers give up at some 250
 ID_PATTERN = r"^[a-z]{2}_[0-9a-f]{21}$"
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Name = Annotated[
@@ -120,10 +121,30 @@ async def _once(
         ),
     ] = None,
 ) -> Once:
-    body = await request.body()
-    canonical = json.dumps(json.loads(body), sort_keys=True) if body else ""
-    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    digest = hashlib.sha256(_canonical(await request.body()).encode()).hexdigest()
     return Once(f"{request.method} {request.url.path}", idempotency_key, digest)
+
+
+def _canonical(body: bytes) -> str:
+    """The body without what does not matter in JSON: the order of keys, and spaces."""
+    if not body:
+        return ""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise BrokenRequestError("the body is not JSON", remedy="send valid JSON in UTF-8") from None
+    if _depth(document) > _DEEPEST:
+        raise BrokenRequestError("the body is nested too deeply", remedy=f"nest at most {_DEEPEST} levels")
+    return json.dumps(document, sort_keys=True)
+
+
+def _depth(document: Any) -> int:
+    depth, level = 0, [document]
+    while level:
+        depth += 1
+        inside = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [one for values in inside for one in values]
+    return depth
 
 
 Repeatable = Annotated[Once, Depends(_once)]
