@@ -9,7 +9,7 @@ from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from kombu.transport import TRANSPORT_ALIASES
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -149,12 +149,23 @@ def settings() -> Settings:
 def local_path(uri: str) -> Path:
     """The file a `file://` URI or absolute path means; ValueError unless it lies in an allowed root.
 
-    Links are followed first, so a link out of a root is refused too.
+    A URI is percent-decoded, a path is taken as it is. Links are followed first, so a link out of a root is
+    refused too.
     """
-    path = Path(uri.removeprefix("file://"))
-    if "://" in str(uri.removeprefix("file://")) or not path.is_absolute():
-        raise ValueError(f"{uri!r} is neither a file:// URI nor an absolute path")
-    resolved = path.resolve()
+    resolved = _named(uri).resolve()
     if not any(resolved.is_relative_to(root) for root in settings().allowed_roots):
         raise ValueError(f"{uri!r} lies outside the configured roots; add its folder to ZOORANK_ROOTS or move it")
     return resolved
+
+
+def _named(uri: str) -> Path:
+    if uri.startswith("/"):
+        return Path(uri)
+    parts = urlsplit(uri)
+    if parts.scheme != "file" or not parts.path.startswith("/"):
+        raise ValueError(f"{uri!r} is neither a file:// URI nor an absolute path")
+    if parts.netloc not in ("", "localhost"):
+        raise ValueError(f"{uri!r} names the host {parts.netloc!r}; give an absolute path: file:///...")
+    if parts.query or parts.fragment:
+        raise ValueError(f"{uri!r} has a ? or #; write %3F or %23 where the file's name has one, % as %25")
+    return Path(unquote(parts.path))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import BrokenSettingsError, Settings, settings
+from service.settings import BrokenSettingsError, Settings, local_path, settings
 
 SECRET = "pass-word-3"  # noqa: S105
 
@@ -105,3 +105,45 @@ def test_a_named_file_must_be_there_and_the_default_one_need_not(
     (tmp_path / "zoorank.toml").write_text("port = 8123")
     settings.cache_clear()
     assert settings().port == 8123
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("file://{root}/a.npz", "a.npz"),
+        ("file://localhost{root}/a.npz", "a.npz"),
+        ("file:{root}/a.npz", "a.npz"),
+        ("FILE://{root}/a.npz", "a.npz"),
+        ("file://{root}/optic%20disc%20%231%25.npz", "optic disc #1%.npz"),
+        ("file://{root}/K%C3%A4se.npz", "Käse.npz"),
+        ("{root}/optic%20disc #1?.npz", "optic%20disc #1?.npz"),
+    ],
+)
+def test_a_uri_is_decoded_and_a_path_is_not(configure: Callable[..., Settings], uri: str, name: str) -> None:
+    root = configure().data_dir
+    assert local_path(uri.format(root=root)) == root / name
+
+
+@pytest.mark.parametrize(
+    ("uri", "word"),
+    [
+        ("file://elsewhere{root}/a.npz", "elsewhere"),
+        ("file://{root}/../a.npz", "outside"),
+        ("file://{root}/%2e%2e/a.npz", "outside"),
+        ("file://{root}/%2e%2e%2fa.npz", "outside"),
+        ("file://{root}/a.npz#1", "%23"),
+        ("file://{root}/a?.npz/b", "%3F"),
+        ("file://{root}/a%00.npz", "null"),
+        ("file://a.npz", "absolute"),
+        ("file://[{root}", "Invalid"),
+        ("https://{root}/a.npz", "absolute"),
+        ("a.npz", "absolute"),
+        ("", "absolute"),
+    ],
+)
+def test_what_is_no_local_file_inside_a_root_is_refused(
+    configure: Callable[..., Settings], uri: str, word: str
+) -> None:
+    root = configure().data_dir
+    with pytest.raises(ValueError, match=word):
+        local_path(uri.format(root=root))
