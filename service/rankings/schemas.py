@@ -54,7 +54,11 @@ class RankingRequest(BaseModel):
     order_by: Text = Field("one_epoch_outcome", description="The measure that orders the list.")
     protocol: ProtocolOverrides | None = None
     finetune_top: int = Field(0, ge=0, le=5, description="Finetune this many of the best afterwards.")
-    finetune: FinetuneOverrides | None = Field(None, description="Overrides for those finetune runs.")
+    finetune: FinetuneOverrides | None = Field(
+        None,
+        description="What shall differ, in those finetune runs, from the ranking's own protocol; its `steps` "
+        "are not taken over.",
+    )
 
 
 class NamedOut(BaseModel):

@@ -21,13 +21,16 @@ def request_ranking(session: Session, request: RankingRequest) -> RankingOut:
     dataset = requested.target(session, request.dataset)
     measures = _measures(session, request, dataset)
     dims = dataset.spatial_dims
+    protocol = protocol_of(session, "ranking", request.protocol, dims=dims, field="protocol")
     ranking = Ranking(
         dataset_id=dataset.id,
         measures=measures,
         order_by=request.order_by,
-        protocol=protocol_of(session, "ranking", request.protocol, dims=dims, field="protocol"),
+        protocol=protocol,
         finetune_top=request.finetune_top,
-        finetune_protocol=protocol_of(session, "finetune", request.finetune, dims=dims, field="finetune"),
+        finetune_protocol=protocol_of(
+            session, "finetune", request.finetune, dims=dims, field="finetune", after=protocol
+        ),
     )
     rankings.create(session, ranking, _candidates(session, request, dataset))
     return ranked(session, ranking.id)
@@ -81,9 +84,8 @@ def _candidates(session: Session, request: RankingRequest, dataset: Dataset) -> 
 def ranked(session: Session, ranking_id: str) -> RankingOut:
     """A ranking with its list."""
     ranking = _found(session, ranking_id)
-    epochs = ranking.finetune_protocol["epochs"]
     rows = rankings.candidates(session, ranking)
-    candidates = [candidate_in_list(row, finetune_epochs=epochs) for row in rows]
+    candidates = [candidate_in_list(row, finetune=ranking.finetune_protocol) for row in rows]
     first = next((row for row in candidates if row.position is not None), None)
     return RankingOut(
         **dict(_summary(session, ranking, Counter(row.state for row in candidates))),

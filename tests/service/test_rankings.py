@@ -63,7 +63,8 @@ def test_overrides_are_laid_over_the_published_protocol(client: TestClient) -> N
         order_by="logme",
     ).json()
     assert made["protocol"] == {**PROTOCOL, "batch_size": 4, "crop": [64, 64]}
-    assert made["finetune_protocol"] == {**CAPABILITIES["protocol"]["finetune"], "epochs": 3}
+    defaults = CAPABILITIES["protocol"]["finetune"]
+    assert made["finetune_protocol"] == {**defaults, "batch_size": 4, "crop": [64, 64], "epochs": 3}
     assert (made["measures"], made["finetune_top"]) == (["logme"], 2)
 
 
@@ -230,6 +231,37 @@ def test_a_list_that_is_done_is_whole(
     with session_of() as session:
         shown = service.ranked(session, ranking.id)
     assert (shown.state, shown.counts, shown.ranked[0].position) == ("queued", {"queued": 1}, None)
+
+
+def test_finetune_runs_start_from_the_rankings_own_protocol(sqlite_client: TestClient) -> None:
+    _zoo()
+    own = {"batch_size": 4, "crop": [64, 64], "seed": 7, "learning_rate": 0.01, "steps": 20}
+    made = _post(sqlite_client, protocol=own, finetune={"seed": 8, "epochs": 3}, finetune_top=1).json()
+    assert made["protocol"] == {**PROTOCOL, **own}
+    expected = {**CAPABILITIES["protocol"]["finetune"], **own, "steps": None, "seed": 8, "epochs": 3}
+    assert made["finetune_protocol"] == expected
+
+
+@pytest.mark.parametrize(
+    ("facts", "protocol", "finetune", "seconds"),
+    [
+        ({}, {}, {}, 200.0),  # older evaluations don't say how many steps a whole epoch has
+        ({"steps": 5}, {}, {}, 200.0),
+        ({"steps": 5, "epoch_steps": 20}, {"steps": 5}, {}, 800.0),
+        ({"steps": 20, "epoch_steps": 20}, {}, {}, 200.0),
+        ({"steps": 20, "epoch_steps": 20}, {}, {"steps": 10}, 100.0),
+        ({"steps": 5, "epoch_steps": 20}, {"steps": 5}, {"steps": 400}, 800.0),
+    ],
+)
+def test_a_finetune_is_estimated_by_whole_epochs(
+    sqlite_client: TestClient, facts: Any, protocol: Any, finetune: Any, seconds: float
+) -> None:
+    _zoo()
+    made = _post(sqlite_client, candidates=["a"], protocol=protocol, finetune=finetune).json()
+    own = {"flags": [], "finetune_epoch_seconds": 2.0, **facts}
+    evaluate(made["ranked"][0]["evaluation"], score_of(0.5), facts=own)
+    shown = sqlite_client.get(f"/v1/rankings/{made['id']}").json()
+    assert (shown["finetune_seconds"], shown["ranked"][0]["finetune_seconds"]) == (seconds, seconds)
 
 
 def test_equal_widths_are_not_flagged(sqlite_client: TestClient) -> None:
