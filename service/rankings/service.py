@@ -15,6 +15,8 @@ from service.store.claims import OPEN_STATES
 from service.store.session import Session
 from service.store.tables import Checkpoint, Dataset, Ranking
 
+_USUAL = "one_epoch_outcome"
+
 
 def request_ranking(session: Session, request: RankingRequest) -> RankingOut:
     """Insert a ranking with one queued evaluation per candidate."""
@@ -25,7 +27,7 @@ def request_ranking(session: Session, request: RankingRequest) -> RankingOut:
     ranking = Ranking(
         dataset_id=dataset.id,
         measures=measures,
-        order_by=request.order_by,
+        order_by=_ordering(request, measures),
         protocol=protocol,
         finetune_top=request.finetune_top,
         finetune_protocol=protocol_of(
@@ -48,13 +50,19 @@ def _measures(session: Session, request: RankingRequest, dataset: Dataset) -> li
                 field=f"measures.{number}",
                 remedy=f"use some of: {', '.join(fitting)}",
             )
-    if request.order_by not in asked:
+    return asked
+
+
+def _ordering(request: RankingRequest, measures: list[str]) -> str:
+    if request.order_by is None:
+        return _USUAL if _USUAL in measures else measures[0]
+    if request.order_by not in measures:
         raise InvalidError(
             f"the list can't be ordered by {request.order_by!r}, which is not among its measures",
             field="order_by",
-            remedy=f"order by one of {', '.join(asked)}, or add it to the measures",
+            remedy=f"order by one of {', '.join(measures)}, or add it to the measures",
         )
-    return asked
+    return request.order_by
 
 
 def _candidates(session: Session, request: RankingRequest, dataset: Dataset) -> list[Checkpoint]:

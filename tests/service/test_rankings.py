@@ -68,6 +68,21 @@ def test_overrides_are_laid_over_the_published_protocol(client: TestClient) -> N
     assert (made["measures"], made["finetune_top"]) == (["logme"], 2)
 
 
+@pytest.mark.parametrize(
+    ("measures", "first"),
+    [
+        (None, "one_epoch_outcome"),
+        (["logme", "one_epoch_outcome"], "one_epoch_outcome"),
+        (["logme", "ac_corr"], "logme"),
+    ],
+)
+def test_without_the_usual_measure_the_first_one_orders(
+    sqlite_client: TestClient, measures: list[str] | None, first: str
+) -> None:
+    _zoo()
+    assert _post(sqlite_client, measures=measures).json()["order_by"] == first
+
+
 def test_a_filter_adds_what_matches_and_fits(client: TestClient) -> None:
     _zoo()
     with transaction() as session:
@@ -95,7 +110,7 @@ def test_a_filter_adds_what_matches_and_fits(client: TestClient) -> None:
         ({"measures": ["logm"]}, "measures.0", "logme"),
         ({"measures": ["one_epoch_outcome", "leep"]}, "measures.1", "logme"),
         ({"measures": []}, "measures", ""),
-        ({"measures": ["logme"]}, "order_by", "logme"),
+        ({"measures": ["logme"], "order_by": "ac_corr"}, "order_by", "logme"),
         ({"order_by": "leep"}, "order_by", "one_epoch_outcome"),
         ({"finetune_top": 6}, "finetune_top", ""),
         ({"protocol": {"batch_size": 1}}, "protocol.batch_size", ""),
