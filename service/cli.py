@@ -15,10 +15,12 @@ from rich.live import Live
 
 from service import console, serve
 from service.client import ClientError, ZooRank
-from service.settings import settings
+from service.settings import BrokenSettingsError, settings
 from service.store import migrate
 
-app = typer.Typer(help="Rank pretrained checkpoints for a dataset.", no_args_is_help=True)
+app = typer.Typer(
+    help="Rank pretrained checkpoints for a dataset.", no_args_is_help=True, pretty_exceptions_show_locals=False
+)
 database = typer.Typer(help="The database.", no_args_is_help=True)
 app.add_typer(database, name="db")
 
@@ -102,7 +104,10 @@ def _rank(zoo: ZooRank, dataset: str, checkpoints: list[str], more: dict[str, An
 
 def main() -> None:
     """The entry point."""
-    app()
+    try:
+        app()
+    except BrokenSettingsError as error:
+        raise SystemExit(str(error)) from None
 
 
 if __name__ == "__main__":

@@ -136,4 +136,4 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 READ_PROBLEMS = problems(422, 503)
 FIND_PROBLEMS = problems(404, 422, 503)
 WRITE_PROBLEMS = problems(400, 409, 413, 422, 503)
-CHANGE_PROBLEMS = problems(404, 409, 413, 422, 503)
+CHANGE_PROBLEMS = problems(400, 404, 409, 413, 422, 503)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -63,8 +64,13 @@ def protocol_of(
     *,
     dims: int,
     field: str,
+    after: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The published defaults with the overrides, which `field` holds; `dims` are the dataset's."""
+    """The published defaults with the overrides, which `field` holds; `dims` are the dataset's.
+
+    `after` is the protocol of the ranking that asks for finetune runs: it is theirs too, but for its `steps`,
+    since a finetune run's epochs are whole ones.
+    """
     defaults = published(session, "protocol")[name]
     asked = overrides.model_dump(exclude_unset=True) if overrides else {}
     for key, value in asked.items():
@@ -84,4 +90,5 @@ def protocol_of(
             field=f"{field}.crop",
             remedy=f"give {dims} integers",
         )
-    return {**defaults, **asked}
+    shared = {key: value for key, value in (after or {}).items() if key in defaults and key != "steps"}
+    return {**defaults, **shared, **asked}

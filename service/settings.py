@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
+import tomllib
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from kombu.transport import TRANSPORT_ALIASES
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -16,11 +21,13 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+_DATABASES = ("sqlite", "postgresql")
+
 
 class Settings(BaseSettings):
     """Defaults run everything on one machine with nothing to install; two URLs make it distributed."""
 
-    model_config = SettingsConfigDict(env_prefix="ZOORANK_", extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="ZOORANK_", extra="forbid", hide_input_in_errors=True)
 
     data_dir: Path = Field(Path(".zoorank"), description="Database, embedded broker and finetuned networks.")
     roots: Annotated[tuple[Path, ...], NoDecode] = Field(
@@ -52,10 +59,21 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
 
+    @field_validator("database_url", "broker_url")
+    @classmethod
+    def _readable(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        text = value.get_secret_value()
+        brokers = info.field_name == "broker_url"
+        for url in text.split(";") if brokers else [text]:  # Celery takes several
+            if url:
+                _check_url(url, TRANSPORT_ALIASES if brokers else _DATABASES)
+        return value
+
     @property
     def database(self) -> str:
         """The SQLAlchemy URL in use."""
-        return self.database_url.get_secret_value() or f"sqlite:///{self.data_dir / 'zoorank.db'}"
+        url = self.database_url.get_secret_value() or f"sqlite:///{self.data_dir / 'zoorank.db'}"
+        return url.replace("postgresql://", "postgresql+psycopg://", 1)
 
     @property
     def broker(self) -> str:
@@ -87,24 +105,54 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment wins over the file that `ZOORANK_SETTINGS` names (default `zoorank.toml`)."""
-        file = os.environ.get("ZOORANK_SETTINGS", "zoorank.toml")
+        file = os.environ.get("ZOORANK_SETTINGS", "")
+        if file and not Path(file).is_file():
+            raise BrokenSettingsError(
+                f"ZOORANK_SETTINGS names {file!r}, which is no file; correct it, or unset it"
+            )
+        file = file or "zoorank.toml"
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
+
+
+def _check_url(url: str, known: Collection[str]) -> None:
+    """ValueError unless its parts can be told apart; without a word of the URL, which may hold a password."""
+    scheme, separator, rest = url.partition("://")
+    kind, _, driver = scheme.partition("+")
+    if not separator or kind not in known or (kind == "postgresql" and driver not in ("", "psycopg")):
+        raise ValueError(f"begin it with scheme://, the scheme one of {', '.join(sorted(known))}")
+    if kind in ("sqlite", "filesystem") or driver == "socket":
+        return
+    try:
+        torn = urlsplit(url).port is None and "@" in "".join(re.split(r"[/?#]", rest, maxsplit=1)[1:])
+    except ValueError:
+        torn = True
+    if torn:
+        raise ValueError("its parts can't be told apart; percent-encode : / ? # @ and % in its password")
+
+
+class BrokenSettingsError(Exception):
+    """The settings can't be used; names each that is wrong and never its value."""
 
 
 @lru_cache
 def settings() -> Settings:
     """The settings of this process, read once."""
-    return Settings()
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = [f"setting {'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        raise BrokenSettingsError("; ".join(wrong)) from None
+    except tomllib.TOMLDecodeError as error:
+        raise BrokenSettingsError(f"the settings file is no TOML: {error}") from None
 
 
 def local_path(uri: str) -> Path:
     """The file a `file://` URI or absolute path means; ValueError unless it lies in an allowed root.
 
-    Links are followed first, so a link out of a root is refused too.
+    A URI is percent-decoded, a path is taken as it is. Links are followed first, so a link out of a root is
+    refused too.
     """
-    path = Path(uri.removeprefix("file://"))
-    if "://" in str(uri.removeprefix("file://")) or not path.is_absolute():
-        raise ValueError(f"{uri!r} is neither a file:// URI nor an absolute path")
+    path = _named(uri)
     try:
         resolved = path.resolve()
     except (OSError, RuntimeError) as error:
@@ -112,3 +160,16 @@ def local_path(uri: str) -> Path:
     if not any(resolved.is_relative_to(root) for root in settings().allowed_roots):
         raise ValueError(f"{uri!r} lies outside the configured roots; add its folder to ZOORANK_ROOTS or move it")
     return resolved
+
+
+def _named(uri: str) -> Path:
+    if uri.startswith("/"):
+        return Path(uri)
+    parts = urlsplit(uri)
+    if parts.scheme != "file" or not parts.path.startswith("/"):
+        raise ValueError(f"{uri!r} is neither a file:// URI nor an absolute path")
+    if parts.netloc not in ("", "localhost"):
+        raise ValueError(f"{uri!r} names the host {parts.netloc!r}; give an absolute path: file:///...")
+    if parts.query or parts.fragment:
+        raise ValueError(f"{uri!r} has a ? or #; write %3F or %23 where the file's name has one, % as %25")
+    return Path(unquote(parts.path))

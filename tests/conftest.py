@@ -177,7 +177,9 @@ def configure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Calla
     def apply(**values: object) -> Settings:
         for name in [name for name in os.environ if name.startswith("ZOORANK_")]:
             monkeypatch.delenv(name)
-        monkeypatch.setenv("ZOORANK_SETTINGS", str(tmp_path / "none.toml"))
+        file = tmp_path / "none.toml"
+        file.touch()
+        monkeypatch.setenv("ZOORANK_SETTINGS", str(file))
         for name, value in {"data_dir": tmp_path / "data", **values}.items():
             monkeypatch.setenv(f"ZOORANK_{name.upper()}", str(value))
         _forget()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from service.rankings.schemas import CandidateOut, RankedOut, ScoreOut
 from service.store.ranked_list import Candidate
+from service.store.tables import Json
 
 MIXED_WIDTHS = "mixed_widths"
 
@@ -24,10 +25,9 @@ _MEANINGS = {
 }
 
 
-def candidate_in_list(row: Candidate, *, finetune_epochs: int) -> RankedOut:
-    """One row, from the store's; a finetune is estimated to use all its epochs."""
+def candidate_in_list(row: Candidate, *, finetune: Json) -> RankedOut:
+    """One row, from the store's; `finetune` is the protocol that a finetune is estimated for."""
     evaluation, facts = row.evaluation, row.evaluation.facts or {}
-    epoch_seconds = facts.get("finetune_epoch_seconds")
     scores = {
         name: ScoreOut(
             value=score.value,
@@ -53,10 +53,21 @@ def candidate_in_list(row: Candidate, *, finetune_epochs: int) -> RankedOut:
         flags=facts.get("flags", []),
         width=facts.get("width"),
         seconds=facts.get("seconds"),
-        finetune_seconds=None if epoch_seconds is None else finetune_epochs * epoch_seconds,
+        finetune_seconds=_finetune_seconds(facts, finetune),
         reused_from=evaluation.reused_from,
         facts=facts,
     )
+
+
+def _finetune_seconds(facts: Json, finetune: Json) -> float | None:
+    """All epochs of a finetune, from the one that was measured, which may have had fewer steps."""
+    seconds = facts.get("finetune_epoch_seconds")
+    if seconds is None:
+        return None
+    whole, measured = facts.get("epoch_steps"), facts.get("steps")
+    steps = min(whole or 0, finetune.get("steps") or whole or 0)
+    longer = steps / measured if steps and measured else 1.0
+    return float(finetune["epochs"] * seconds * longer)
 
 
 def flags_of(candidates: Sequence[RankedOut]) -> list[str]:

@@ -51,10 +51,18 @@ class RankingRequest(BaseModel):
     measures: list[Text] | None = Field(
         None, min_length=1, max_length=100, description="Default: all that apply to the dataset's task."
     )
-    order_by: Text = Field("one_epoch_outcome", description="The measure that orders the list.")
+    order_by: Text | None = Field(
+        None,
+        description="The measure that orders the list. Default: one_epoch_outcome, or the first of `measures` "
+        "when that is not among them.",
+    )
     protocol: ProtocolOverrides | None = None
     finetune_top: int = Field(0, ge=0, le=5, description="Finetune this many of the best afterwards.")
-    finetune: FinetuneOverrides | None = Field(None, description="Overrides for those finetune runs.")
+    finetune: FinetuneOverrides | None = Field(
+        None,
+        description="What shall differ, in those finetune runs, from the ranking's own protocol; its `steps` "
+        "are not taken over.",
+    )
 
 
 class NamedOut(BaseModel):

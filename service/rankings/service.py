@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from service import requested
 from service.dependencies import Page
 from service.errors import ConflictError, InvalidError, NotFoundError
@@ -13,19 +15,24 @@ from service.store.claims import OPEN_STATES
 from service.store.session import Session
 from service.store.tables import Checkpoint, Dataset, Ranking
 
+_USUAL = "one_epoch_outcome"
+
 
 def request_ranking(session: Session, request: RankingRequest) -> RankingOut:
     """Insert a ranking with one queued evaluation per candidate."""
     dataset = requested.target(session, request.dataset)
     measures = _measures(session, request, dataset)
     dims = dataset.spatial_dims
+    protocol = protocol_of(session, "ranking", request.protocol, dims=dims, field="protocol")
     ranking = Ranking(
         dataset_id=dataset.id,
         measures=measures,
-        order_by=request.order_by,
-        protocol=protocol_of(session, "ranking", request.protocol, dims=dims, field="protocol"),
+        order_by=_ordering(request, measures),
+        protocol=protocol,
         finetune_top=request.finetune_top,
-        finetune_protocol=protocol_of(session, "finetune", request.finetune, dims=dims, field="finetune"),
+        finetune_protocol=protocol_of(
+            session, "finetune", request.finetune, dims=dims, field="finetune", after=protocol
+        ),
     )
     rankings.create(session, ranking, _candidates(session, request, dataset))
     return ranked(session, ranking.id)
@@ -43,13 +50,19 @@ def _measures(session: Session, request: RankingRequest, dataset: Dataset) -> li
                 field=f"measures.{number}",
                 remedy=f"use some of: {', '.join(fitting)}",
             )
-    if request.order_by not in asked:
+    return asked
+
+
+def _ordering(request: RankingRequest, measures: list[str]) -> str:
+    if request.order_by is None:
+        return _USUAL if _USUAL in measures else measures[0]
+    if request.order_by not in measures:
         raise InvalidError(
             f"the list can't be ordered by {request.order_by!r}, which is not among its measures",
             field="order_by",
-            remedy=f"order by one of {', '.join(asked)}, or add it to the measures",
+            remedy=f"order by one of {', '.join(measures)}, or add it to the measures",
         )
-    return asked
+    return request.order_by
 
 
 def _candidates(session: Session, request: RankingRequest, dataset: Dataset) -> list[Checkpoint]:
@@ -79,12 +92,11 @@ def _candidates(session: Session, request: RankingRequest, dataset: Dataset) -> 
 def ranked(session: Session, ranking_id: str) -> RankingOut:
     """A ranking with its list."""
     ranking = _found(session, ranking_id)
-    epochs = ranking.finetune_protocol["epochs"]
     rows = rankings.candidates(session, ranking)
-    candidates = [candidate_in_list(row, finetune_epochs=epochs) for row in rows]
+    candidates = [candidate_in_list(row, finetune=ranking.finetune_protocol) for row in rows]
     first = next((row for row in candidates if row.position is not None), None)
     return RankingOut(
-        **dict(_summary(session, ranking, rankings.states(session, [ranking.id])[ranking.id])),
+        **dict(_summary(session, ranking, Counter(row.state for row in candidates))),
         protocol=ranking.protocol,
         finetune_protocol=ranking.finetune_protocol,
         flags=flags_of(candidates),

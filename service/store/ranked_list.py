@@ -36,8 +36,9 @@ def places(values: dict[str, float]) -> dict[str, int]:
 def in_order(rows: Sequence[tuple[Evaluation, Checkpoint, Sequence[Score]]], *, order_by: str) -> list[Candidate]:
     """Best first by `order_by`; then candidates without a sound score, then open ones, then failed ones."""
     scores = {row.id: {score.measure: score for score in own} for row, _, own in rows}
-    measures = {measure for own in scores.values() for measure in own}
-    by_measure = {measure: _places_by(measure, scores) for measure in measures}
+    standing = {row.id: scores[row.id] for row, _, _ in rows if row.state in ("running", "done")}
+    measures = {measure for own in standing.values() for measure in own}
+    by_measure = {measure: _places_by(measure, standing) for measure in measures}
     ordering = _places_by(order_by, {row.id: scores[row.id] for row, _, _ in rows if row.state == "done"})
     found = [
         Candidate(

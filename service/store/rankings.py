@@ -73,16 +73,17 @@ def listed(
 
 def candidates(session: Session, ranking: Ranking) -> list[Candidate]:
     """The ranked list, best first: derived from the rows at every call."""
-    scores: dict[str, list[Score]] = {}
-    of_ranking = select(Score).join(Evaluation).where(Evaluation.ranking_id == ranking.id)
-    for score in session.scalars(of_ranking):
-        scores.setdefault(score.evaluation_id, []).append(score)
+    # Evaluations before scores: one that is done has all its scores, also where each query sees its own moment.
     rows = session.execute(
         select(Evaluation, Checkpoint)
         .join(Checkpoint, Evaluation.checkpoint_id == Checkpoint.id)
         .where(Evaluation.ranking_id == ranking.id)
         .order_by(Evaluation.id)
-    )
+    ).all()
+    scores: dict[str, list[Score]] = {}
+    of_ranking = select(Score).join(Evaluation).where(Evaluation.ranking_id == ranking.id)
+    for score in session.scalars(of_ranking):
+        scores.setdefault(score.evaluation_id, []).append(score)
     return in_order([(row, ck, scores.get(row.id, [])) for row, ck in rows], order_by=ranking.order_by)
 
 
@@ -120,14 +121,25 @@ def _in_state(state: str) -> ColumnElement[bool]:
 
 
 def cancel(session: Session, ranking: Ranking) -> None:
-    """Cancel what is not over yet; its workers find out at their next heartbeat."""
+    """Cancel what is not over yet; its workers find out at their next heartbeat.
+
+    Evaluations are locked before their ranking, as by whoever ends one, so that neither waits for the other
+    crosswise; finetune runs come last, since nobody starts one of a ranking that is locked or canceled.
+    """
+    _cancel_open(session, Evaluation, ranking.id)
     ranking.canceled_at = ranking.canceled_at or time.time()
-    for kind in (Evaluation, FinetuneRun):
-        session.execute(
-            update(kind)
-            .where(kind.ranking_id == ranking.id, kind.state.in_(OPEN_STATES))
-            .values(state="canceled", reason="the ranking was canceled", finished_at=time.time())
-        )
+    session.flush()
+    _cancel_open(session, FinetuneRun, ranking.id)
+
+
+def _cancel_open(session: Session, kind: type[Evaluation] | type[FinetuneRun], ranking_id: str) -> None:
+    still_open = select(kind.id).where(kind.ranking_id == ranking_id, kind.state.in_(OPEN_STATES))
+    locked = session.scalars(still_open.order_by(kind.id).with_for_update()).all()
+    session.execute(
+        update(kind)
+        .where(kind.id.in_(locked))
+        .values(state="canceled", reason="the ranking was canceled", finished_at=time.time())
+    )
 
 
 def claim_evaluation(session: Session, evaluation_id: str, *, worker: str) -> EvaluationWork | None:
@@ -183,10 +195,10 @@ def _copy(score: Score) -> Score:
 
 def settle(session: Session, ranking_id: str) -> None:
     """When no evaluation is open any more, start the finetune runs that the request asked for, once."""
+    session.flush()  # evaluations are locked before their ranking, see cancel
     # NO KEY UPDATE: writing an evaluation twice takes a key lock on its ranking, which a plain FOR UPDATE
     # of two workers ending together would wait for crosswise.
     ranking = session.get_one(Ranking, ranking_id, with_for_update={"key_share": True})
-    session.flush()
     still_open = exists().where(Evaluation.ranking_id == ranking_id, Evaluation.state.in_(OPEN_STATES))
     started = exists().where(FinetuneRun.ranking_id == ranking_id)
     if ranking.finetune_top == 0 or ranking.canceled_at or session.scalar(select(still_open | started)):

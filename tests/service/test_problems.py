@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 
@@ -9,8 +10,9 @@ import pytest
 
 from service.app import create_app
 from service.edge import BODY_LIMIT
-from service.settings import Settings
+from service.settings import Settings, settings
 from tests.conftest import TestClient
+from tests.service.conftest import checkpoint_body
 
 PROBLEM = "application/problem+json"
 
@@ -30,6 +32,13 @@ PROBLEM = "application/problem+json"
         ("POST", "/v1/rankings", b"\xff", 400),
         ("POST", "/v1/rankings", b"[]", 422),
         ("POST", "/v1/rankings", b"", 422),
+        ("POST", "/v1/rankings", b"[" * 100_000, 400),
+        ("POST", "/v1/rankings", b'{"dataset": ' + b"1" * 5000 + b"}", 400),
+        ("POST", "/v1/rankings/none/cancel", b"{", 400),
+        ("POST", "/v1/rankings/none/cancel", b"\xff", 400),
+        ("POST", "/v1/rankings/none/cancel", b"[" * 100_000, 400),
+        ("POST", "/v1/rankings/none/cancel", b"1" * 5000, 400),
+        ("POST", "/v1/finetune-runs/none/cancel", b"{", 400),
         ("POST", "/v1/rankings", b" " * (BODY_LIMIT + 1), 413),
     ],
 )
@@ -45,6 +54,21 @@ def test_every_error_is_a_problem_document(
     assert problem["detail"]
     assert problem["errors"]
     assert all(fault["remedy"] for fault in problem["errors"])
+
+
+def test_a_broken_body_of_another_content_type_is_no_defect(sqlite_client: TestClient) -> None:
+    answer = sqlite_client.post("/v1/rankings", content=b"{", headers={"Content-Type": "text/plain"})
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("depth", [40, 100, 900, 5000])
+def test_a_deeply_nested_card_is_no_defect(sqlite_client: TestClient, depth: int) -> None:
+    body = json.dumps(checkpoint_body(settings()))
+    card = '{"more": ' + "[" * depth + "]" * depth + "}"
+    content = body.replace(json.dumps(checkpoint_body(settings())["card"]), card)
+    answer = sqlite_client.post("/v1/checkpoints", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (201, 400, 422)
+    assert sqlite_client.get("/v1/checkpoints").status_code == 200
 
 
 def test_a_body_without_a_length_is_limited_too(sqlite_client: TestClient) -> None:

@@ -198,7 +198,7 @@ def served(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes], Path]
     port = _free_port()
     path = os.pathsep.join([str(tmp_path), str(Path.cwd())])
     own = {key: value for key, value in os.environ.items() if not key.startswith("ZOORANK_")}
-    environment = {**own, "PYTHONPATH": path, "ZOORANK_SETTINGS": str(tmp_path / "none.toml")}
+    environment = {**own, "PYTHONPATH": path}
     command = [*ZOORANK, "serve", "--port", str(port), "--data", str(tmp_path / "data")]
     process = subprocess.Popen(command, env=environment, cwd=tmp_path)
     try:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from service.rankings import service
 from service.store import capabilities, ending, rankings
 from service.store.claims import claim, renew
-from service.store.session import transaction
+from service.store.session import engine, reading, transaction
 from service.store.tables import Dataset, Evaluation
 from tests.conftest import TestClient
 from tests.service.conftest import (
@@ -61,8 +63,24 @@ def test_overrides_are_laid_over_the_published_protocol(client: TestClient) -> N
         order_by="logme",
     ).json()
     assert made["protocol"] == {**PROTOCOL, "batch_size": 4, "crop": [64, 64]}
-    assert made["finetune_protocol"] == {**CAPABILITIES["protocol"]["finetune"], "epochs": 3}
+    defaults = CAPABILITIES["protocol"]["finetune"]
+    assert made["finetune_protocol"] == {**defaults, "batch_size": 4, "crop": [64, 64], "epochs": 3}
     assert (made["measures"], made["finetune_top"]) == (["logme"], 2)
+
+
+@pytest.mark.parametrize(
+    ("measures", "first"),
+    [
+        (None, "one_epoch_outcome"),
+        (["logme", "one_epoch_outcome"], "one_epoch_outcome"),
+        (["logme", "ac_corr"], "logme"),
+    ],
+)
+def test_without_the_usual_measure_the_first_one_orders(
+    sqlite_client: TestClient, measures: list[str] | None, first: str
+) -> None:
+    _zoo()
+    assert _post(sqlite_client, measures=measures).json()["order_by"] == first
 
 
 def test_a_filter_adds_what_matches_and_fits(client: TestClient) -> None:
@@ -92,7 +110,7 @@ def test_a_filter_adds_what_matches_and_fits(client: TestClient) -> None:
         ({"measures": ["logm"]}, "measures.0", "logme"),
         ({"measures": ["one_epoch_outcome", "leep"]}, "measures.1", "logme"),
         ({"measures": []}, "measures", ""),
-        ({"measures": ["logme"]}, "order_by", "logme"),
+        ({"measures": ["logme"], "order_by": "ac_corr"}, "order_by", "logme"),
         ({"order_by": "leep"}, "order_by", "one_epoch_outcome"),
         ({"finetune_top": 6}, "finetune_top", ""),
         ({"protocol": {"batch_size": 1}}, "protocol.batch_size", ""),
@@ -208,6 +226,57 @@ def test_the_list_is_ordered_and_says_what_it_knows(client: TestClient) -> None:
     assert shown["ranked"][-1]["reason"] == "not a state dict"
     evaluate(rows["f"], score_of(0.1))
     assert client.get(f"/v1/rankings/{ranking.id}").json()["state"] == "done"
+
+
+@pytest.mark.parametrize("session_of", [reading, transaction])
+def test_a_list_that_is_done_is_whole(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, session_of: Callable[..., Any]
+) -> None:
+    with transaction() as session:
+        ranking = add_ranking(session, ["a"])
+        row = evaluations(session, ranking)["a"]
+    real, done = rankings.in_order, []
+
+    def end_meanwhile(*args: Any, **more: Any) -> Any:
+        if not done and engine().dialect.name == "postgresql":  # SQLite has one writer
+            done.append(evaluate(row.id, score_of(0.5)))
+        return real(*args, **more)
+
+    monkeypatch.setattr(rankings, "in_order", end_meanwhile)
+    with session_of() as session:
+        shown = service.ranked(session, ranking.id)
+    assert (shown.state, shown.counts, shown.ranked[0].position) == ("queued", {"queued": 1}, None)
+
+
+def test_finetune_runs_start_from_the_rankings_own_protocol(sqlite_client: TestClient) -> None:
+    _zoo()
+    own = {"batch_size": 4, "crop": [64, 64], "seed": 7, "learning_rate": 0.01, "steps": 20}
+    made = _post(sqlite_client, protocol=own, finetune={"seed": 8, "epochs": 3}, finetune_top=1).json()
+    assert made["protocol"] == {**PROTOCOL, **own}
+    expected = {**CAPABILITIES["protocol"]["finetune"], **own, "steps": None, "seed": 8, "epochs": 3}
+    assert made["finetune_protocol"] == expected
+
+
+@pytest.mark.parametrize(
+    ("facts", "protocol", "finetune", "seconds"),
+    [
+        ({}, {}, {}, 200.0),  # older evaluations don't say how many steps a whole epoch has
+        ({"steps": 5}, {}, {}, 200.0),
+        ({"steps": 5, "epoch_steps": 20}, {"steps": 5}, {}, 800.0),
+        ({"steps": 20, "epoch_steps": 20}, {}, {}, 200.0),
+        ({"steps": 20, "epoch_steps": 20}, {}, {"steps": 10}, 100.0),
+        ({"steps": 5, "epoch_steps": 20}, {"steps": 5}, {"steps": 400}, 800.0),
+    ],
+)
+def test_a_finetune_is_estimated_by_whole_epochs(
+    sqlite_client: TestClient, facts: Any, protocol: Any, finetune: Any, seconds: float
+) -> None:
+    _zoo()
+    made = _post(sqlite_client, candidates=["a"], protocol=protocol, finetune=finetune).json()
+    own = {"flags": [], "finetune_epoch_seconds": 2.0, **facts}
+    evaluate(made["ranked"][0]["evaluation"], score_of(0.5), facts=own)
+    shown = sqlite_client.get(f"/v1/rankings/{made['id']}").json()
+    assert (shown["finetune_seconds"], shown["ranked"][0]["finetune_seconds"]) == (seconds, seconds)
 
 
 def test_equal_widths_are_not_flagged(sqlite_client: TestClient) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from sqlalchemy import Select, select, update
 
 from service import queue
 from service.settings import Settings, settings
-from service.store import datasets, ending, finetune_runs, rankings
+from service.store import claims, datasets, ending, finetune_runs, rankings
 from service.store.claims import Claim, LeaseLostError, claim, finish, renew
 from service.store.session import reading, transaction
 from service.store.tables import Dataset, Evaluation, FinetuneRun, Score
@@ -204,6 +206,74 @@ def test_a_failed_dataset_fails_its_evaluations_with_its_reason() -> None:
         assert (own.state, own.reason) == ("failed", "dataset bad: one class only")
 
 
+def test_cancel_and_a_workers_end_wait_for_each_other_in_one_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    with transaction() as session:
+        ranking = add_ranking(session, ["a", "b"], finetune_top=1)
+        work = rankings.claim_evaluation(session, evaluations(session, ranking)["a"].id, worker="w")
+    assert work is not None
+    finished = threading.Event()
+
+    def finish_slowly(*args: Any, **values: Any) -> None:
+        finish(*args, **values)
+        finished.set()
+        time.sleep(0.5)  # the evaluation is written, its ranking not yet locked
+
+    def end() -> None:
+        with transaction() as session:
+            ending.end(session, work.held, state="done", facts={})
+
+    def cancel() -> None:
+        assert finished.wait(10)
+        with transaction() as session:
+            own = rankings.find(session, ranking.id)
+            assert own is not None
+            rankings.cancel(session, own)
+
+    monkeypatch.setattr(claims, "finish", finish_slowly)
+    _together(end, cancel)
+    with reading() as session:
+        assert rankings.states(session, [ranking.id]) == {ranking.id: {"done": 1, "canceled": 1}}
+
+
+def test_cancel_and_a_last_end_start_no_finetune_run_that_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    with transaction() as session:
+        ranking = add_ranking(session, ["a"], finetune_top=1)
+        work = rankings.claim_evaluation(session, evaluations(session, ranking)["a"].id, worker="w")
+        assert work is not None
+        rankings.record_score(session, work.held, score_of(0.5))
+    settling = threading.Event()
+    settle = rankings.settle
+
+    def settle_slowly(*args: Any) -> None:
+        settle(*args)
+        settling.set()
+        time.sleep(0.5)
+
+    def end() -> None:
+        with transaction() as session:
+            ending.end(session, work.held, state="done", facts={})
+
+    def cancel() -> None:
+        assert settling.wait(10)
+        with transaction() as session:
+            own = rankings.find(session, ranking.id)
+            assert own is not None
+            rankings.cancel(session, own)
+
+    monkeypatch.setattr(rankings, "settle", settle_slowly)
+    _together(end, cancel)
+    with reading() as session:
+        assert [run.state for run in finetune_runs.of_ranking(session, ranking.id)] == ["canceled"]
+
+
+def test_a_reader_sees_one_moment() -> None:
+    row_id = _queued()
+    with reading() as session:
+        before = session.scalar(select(Dataset.state))
+        assert _claim(row_id) is not None
+        assert (before, session.scalar(select(Dataset.state))) == ("queued", "queued")
+
+
 def test_a_canceled_evaluation_can_be_written_no_more() -> None:
     with transaction() as session:
         ranking = add_ranking(session, ["a", "b"])
@@ -315,6 +385,24 @@ def test_the_order() -> None:
         (None, "failed"),
     ]
     assert listed[7].positions == {"logme": 1}
+
+
+def test_what_failed_or_was_canceled_has_no_place_by_any_measure() -> None:
+    with transaction() as session:
+        ranking = add_ranking(session, ["failed", "canceled", "running", "done"])
+        rows = evaluations(session, ranking)
+        held = {}
+        for name, row in rows.items():
+            work = rankings.claim_evaluation(session, row.id, worker="w")
+            assert work is not None
+            held[name] = work.held
+            rankings.record_score(session, work.held, score_of(9.0 - len(name), measure="logme"))
+        ending.end(session, held["failed"], state="failed", reason="out of memory")
+        ending.end(session, held["canceled"], state="canceled", reason="the ranking was canceled")
+        ending.end(session, held["done"], state="done", facts={})
+    with reading() as session:
+        found = {row.checkpoint.name: row.positions for row in rankings.candidates(session, ranking)}
+    assert found == {"done": {"logme": 1}, "running": {"logme": 2}, "failed": {}, "canceled": {}}
 
 
 def test_equal_work_is_copied_only_when_all_its_measures_are_there() -> None:
