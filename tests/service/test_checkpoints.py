@@ -14,7 +14,7 @@ from tests.service.conftest import CAPABILITIES, add_checkpoint, checkpoint_body
 
 
 def test_a_registered_checkpoint_keeps_card_and_parameters(client: TestClient) -> None:
-    normalisation = {"scale": "zscore", "mean": [0.1], "std": [0.2]}
+    normalisation = {"scale": "zscore", "mean": [0.1, 0.1, 0.1], "std": [0.2, 0.2, 0.2]}
     body = checkpoint_body(settings())
     body["card"] |= {"normalisation": normalisation, "pretext": "kept as it is"}
     body["parameters"] |= {"channels": [8, 16], "dropout": 1}

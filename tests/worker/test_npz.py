@@ -132,7 +132,7 @@ def _nan_images() -> Any:
         ("classification", {"split": np.array(["somewhere"] * 20)}, "split: .*unknown values"),
         ("classification", {"split": np.array(["test"] * 20)}, "split: 0 images in 'train'"),
         ("classification", {"groups": np.arange(3)}, "groups: shape"),
-        ("classification", {"labels": np.array([{}] * 20, dtype=object)}, "store no objects"),
+        ("classification", {"labels": np.array([{}] * 20, dtype=object)}, "Python objects"),
     ],
 )
 def test_bad_content_is_refused_with_the_field_and_the_remedy(
