@@ -51,7 +51,15 @@ def main() -> int:
                 return 1
             leader = _leader(http)
     _say_how_to_go_on(time.monotonic() - start)
-    if leader is None or leader.removeprefix(PREFIX) in MUST_NOT_LEAD:
+    return verdict(leader)
+
+
+def verdict(leader: str | None) -> int:
+    """The demo's exit status: 1, and said so, when nobody leads or one that has learned nothing."""
+    if leader is None:
+        console.print("[red]Nobody leads the list: something is wrong.[/red]")
+        return 1
+    if leader.removeprefix(PREFIX) in MUST_NOT_LEAD:
         console.print(f"[red]The list is led by {leader}, which has learned nothing: something is wrong.[/red]")
         return 1
     return 0
