@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+MOST = 1_000_000  # of anything that is counted
+
 
 def count(name: str, value: Any) -> int:
     """`value` as a whole number of at least one; ValueError otherwise."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST:
+        raise ValueError(f"{name} must be a whole number of at least 1 and at most {MOST}, not {value!r}")
     return value
 
 

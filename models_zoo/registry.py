@@ -97,4 +97,5 @@ def build(name: str, *, spatial_dims: int, in_channels: int, classes: int, **par
             spatial_dims=spatial_dims, in_channels=in_channels, classes=classes, **parameters
         )
     except (TypeError, ValueError, KeyError, RuntimeError, OverflowError, MemoryError) as error:
-        raise ZooError(f"parameters: {name} can't be built with {parameters}: {error}") from error
+        why = str(error).partition("\n")[0]  # torch goes on with a trace of its own
+        raise ZooError(f"parameters: {name} can't be built with {parameters}: {why}; correct them") from error

@@ -22,7 +22,7 @@ class ProtocolOverrides(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     optimizer: Literal["adam", "sgd"] | None = None
-    learning_rate: float | None = Field(None, gt=0, le=1e6)
+    learning_rate: float | None = Field(None, gt=0, le=1e30)
     weight_decay: float | None = Field(None, ge=0, le=1e6)
     batch_size: int | None = Field(None, ge=2, le=100_000)
     crop: Crop | None = Field(None, description="Voxels an axis of the seeded crop; null: whole images.")

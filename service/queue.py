@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 def make_app(config: Settings) -> Celery:
     """A Celery app on the configured broker: early acknowledgement, no result backend, JSON only."""
     app = Celery("zoorank", broker=config.broker)
+    if embedded(config):
+        app.conf.broker_transport = "service.embedded_broker:Transport"
     app.conf.update(
         task_default_queue=QUEUE,
         task_ignore_result=True,
@@ -48,8 +50,13 @@ def make_app(config: Settings) -> Celery:
     return app
 
 
+def embedded(config: Settings) -> bool:
+    """Whether the broker is the folder of files."""
+    return config.broker.startswith("filesystem")
+
+
 def _transport_options(config: Settings) -> dict[str, object]:
-    if not config.broker.startswith("filesystem"):
+    if not embedded(config):
         # A sender gives up at once when the broker is away: the sweep rings again.
         return {"socket_connect_timeout": 2, "socket_timeout": 30, "max_retries": 1, "interval_start": 0}
     messages, control = config.broker_dir / "messages", config.broker_dir / "control"

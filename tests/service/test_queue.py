@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -37,3 +38,18 @@ def test_a_message_is_a_name_and_an_id(
         assert message.headers["task"] == queue.INSPECT_DATASET
         assert message.payload[0] == [row.id]
         assert _silent(bell)
+
+
+def test_an_embedded_message_is_whole_or_not_there(configure: Callable[..., Settings], sqlite_url: str) -> None:
+    config = configure(database_url=sqlite_url)
+    with queue.app().connection_for_read() as connection, connection.SimpleQueue(queue.QUEUE) as bell:
+        bell.clear()
+        writer = threading.Thread(target=lambda: [queue.send(queue.SWEEP, str(number)) for number in range(300)])
+        writer.start()
+        received = {bell.get(timeout=10).payload[0][0] for _ in range(300)}
+        writer.join()
+        assert received == {str(number) for number in range(300)}
+        (config.broker_dir / "messages" / f"0_half.{queue.QUEUE}.msg").touch()  # what a power failure may leave
+        assert _silent(bell)
+        queue.send(queue.SWEEP, "after")
+        assert bell.get(timeout=10).payload[0] == ["after"]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from models_zoo.machine import memory
 from worker.science.errors import ScienceError
 
+ENCRYPTED = 1
 HEADER = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
@@ -45,6 +46,8 @@ def _check_size(size: int) -> None:
 
 
 def _array(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> NDArray[Any]:
+    if entry.flag_bits & ENCRYPTED:
+        raise ScienceError(f"{name}: it is encrypted; write it again with numpy.savez")
     try:
         with archive.open(entry) as stream:
             shape, dtype, start = _header(stream)
