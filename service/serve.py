@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass, field
 from types import FrameType
 
+import httpx
+
 from service.settings import Settings
 from service.store import migrate
 
@@ -69,7 +71,9 @@ def run(settings: Settings) -> int:
     try:
         api.start()
         worker.start()
-        _log.warning("serving on http://%s:%s", settings.host, port)
+        address = f"http://{settings.host}:{port}"
+        _log.warning("serving on %s; the worker is starting", address)
+        threading.Thread(target=_announce, args=(address, stopping), daemon=True).start()
         return _supervise(api, worker, stopping)
     finally:
         _stop(api, worker)
@@ -92,6 +96,17 @@ def _children(settings: Settings, port: int) -> tuple[_Child, _Child]:
     where = ["--host", settings.host, "--port", str(port), "--log-level", settings.log_level.lower()]
     api = _Child([sys.executable, *uvicorn, *where, "--no-access-log"], environment)
     return api, _Child([sys.executable, "-m", "worker.main"], environment)
+
+
+def _announce(address: str, stopping: threading.Event) -> None:
+    """Say once that requests will be taken: the API answers and a worker has published what it can do."""
+    while not stopping.wait(0.5):
+        try:
+            if httpx.get(f"{address}/readyz", trust_env=False).status_code == 200:
+                print(f"ready: {address}", flush=True)
+                return
+        except httpx.TransportError:
+            continue
 
 
 def _supervise(api: _Child, worker: _Child, stopping: threading.Event) -> int:
