@@ -65,6 +65,8 @@ def run(settings: Settings) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # under nohup a closed terminal ends nothing
+        signal.signal(signal.SIGHUP, stop)
     migrate.upgrade()
     port = settings.port or _free_port(settings.host)
     api, worker = _children(settings, port)

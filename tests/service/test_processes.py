@@ -253,6 +253,20 @@ def test_serve_restarts_its_worker_and_leaves_nothing_behind(
         httpx.get(f"{url}/healthz")
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_a_closed_terminal_and_an_interrupt_end_everything(
+    served: tuple[str, subprocess.Popen[bytes], Path], number: signal.Signals
+) -> None:
+    url, process, folder = served
+    _await(url, process)
+    [worker] = _started(folder, 1)
+    process.send_signal(number)
+    assert process.wait(20) == 0
+    assert not any(map(_alive, worker))
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"{url}/healthz")
+
+
 def test_serve_says_once_that_it_is_ready(
     served: tuple[str, subprocess.Popen[bytes], Path], configure: Callable[..., Settings]
 ) -> None:
