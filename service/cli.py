@@ -75,6 +75,7 @@ def rank_command(
     checkpoints: Annotated[list[str], typer.Argument(help="Candidates, by id or name.")],
     url: Annotated[str, typer.Option("--url", envvar="ZOORANK_URL")] = "http://127.0.0.1:8000",
     as_json: Annotated[bool, typer.Option("--json", help="Print the ranking as JSON, nothing else.")] = False,
+    records: Annotated[bool, typer.Option("--records", help="In the JSON, what scores come from.")] = False,
     measure: Annotated[list[str] | None, typer.Option("--measure", help="Again for each.")] = None,
     order_by: Annotated[str | None, typer.Option("--order-by", help="The measure that orders.")] = None,
     finetune_top: Annotated[int, typer.Option("--finetune-top", min=0, max=5)] = 0,
@@ -85,7 +86,7 @@ def rank_command(
     more |= {"order_by": order_by} if order_by else {}
     try:
         with ZooRank(url) as zoo:
-            ranking = _rank(zoo, dataset, checkpoints, more, as_json=as_json)
+            ranking = _rank(zoo, dataset, checkpoints, more, as_json=as_json, records=records)
             problem = console.without_answer(ranking)
             if problem:
                 raise ClientError(problem)
@@ -94,10 +95,10 @@ def rank_command(
         raise typer.Exit(1) from None
 
 
-def _rank(zoo: ZooRank, dataset: str, checkpoints: list[str], more: dict[str, Any], *, as_json: bool) -> Json:
+def _rank(zoo: ZooRank, dataset: str, checkpoints: list[str], more: Json, *, as_json: bool, records: bool) -> Json:
     ranking = zoo.rank(dataset, checkpoints, **more)
     if as_json:
-        ranking = zoo.wait(ranking)
+        ranking = zoo.ranking(zoo.wait(ranking)["id"], records=records)
         print(json.dumps(ranking, indent=2))
         return ranking
     screen = Console()
