@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 
 from service import console, serve
-from service.client import ClientError, ZooRank
+from service.client import ClientError, Json, ZooRank
 from service.settings import BrokenSettingsError, settings
 from service.store import migrate
 
@@ -75,31 +75,37 @@ def rank_command(
     checkpoints: Annotated[list[str], typer.Argument(help="Candidates, by id or name.")],
     url: Annotated[str, typer.Option("--url", envvar="ZOORANK_URL")] = "http://127.0.0.1:8000",
     as_json: Annotated[bool, typer.Option("--json", help="Print the ranking as JSON, nothing else.")] = False,
+    records: Annotated[bool, typer.Option("--records", help="In the JSON, what scores come from.")] = False,
     measure: Annotated[list[str] | None, typer.Option("--measure", help="Again for each.")] = None,
     order_by: Annotated[str | None, typer.Option("--order-by", help="The measure that orders.")] = None,
     finetune_top: Annotated[int, typer.Option("--finetune-top", min=0, max=5)] = 0,
 ) -> None:
-    """Rank checkpoints for a dataset, watch it, and print the ranked list."""
+    """Rank checkpoints for a dataset, watch it, and print the ranked list; 1 when no candidate has a place."""
     more: dict[str, Any] = {"finetune_top": finetune_top}
     more |= {"measures": measure} if measure else {}
     more |= {"order_by": order_by} if order_by else {}
     try:
         with ZooRank(url) as zoo:
-            _rank(zoo, dataset, checkpoints, more, as_json=as_json)
+            ranking = _rank(zoo, dataset, checkpoints, more, as_json=as_json, records=records)
+            problem = console.without_answer(ranking)
+            if problem:
+                raise ClientError(problem)
     except ClientError as error:
         Console(stderr=True).print(str(error), style="red", markup=False, highlight=False)
         raise typer.Exit(1) from None
 
 
-def _rank(zoo: ZooRank, dataset: str, checkpoints: list[str], more: dict[str, Any], *, as_json: bool) -> None:
+def _rank(zoo: ZooRank, dataset: str, checkpoints: list[str], more: Json, *, as_json: bool, records: bool) -> Json:
     ranking = zoo.rank(dataset, checkpoints, **more)
     if as_json:
-        print(json.dumps(zoo.wait(ranking), indent=2))
-        return
+        ranking = zoo.ranking(zoo.wait(ranking)["id"], records=records)
+        print(json.dumps(ranking, indent=2))
+        return ranking
     screen = Console()
     with Live(console.progress(ranking), console=screen, transient=True) as live:
         ranking = zoo.wait(ranking, each=lambda state: live.update(console.progress(state)))
     screen.print(console.ranked_list(ranking, url=zoo.url))
+    return ranking
 
 
 def main() -> None:

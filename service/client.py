@@ -85,9 +85,9 @@ class ZooRank:
         """Request a ranking; `more` are further fields of the request."""
         return self.post("/v1/rankings", {"dataset": dataset, "candidates": list(candidates), **more})
 
-    def ranking(self, ranking_id: str) -> Json:
-        """A ranking with its list."""
-        return self.get(f"/v1/rankings/{ranking_id}")
+    def ranking(self, ranking_id: str, *, records: bool = False) -> Json:
+        """A ranking with its list; with `records`, also what each score was computed from."""
+        return self.get(f"/v1/rankings/{ranking_id}", records="true" if records else None)
 
     def finetune(self, dataset: str, checkpoint: str, **more: Any) -> Json:
         """Request a finetune run."""

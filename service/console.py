@@ -24,6 +24,16 @@ def progress(ranking: Json) -> RenderableType:
     return table
 
 
+def without_answer(ranking: Json) -> str | None:
+    """Why an ended ranking tells nobody which candidate is best; None when it does."""
+    if ranking["state"] == "canceled":
+        return f"ranking {ranking['id']} was canceled"
+    if not any(row["position"] for row in ranking["ranked"]):
+        why = "all failed, or their scores are missing or flagged"
+        return f"no candidate got a place by {ranking['order_by']}: {why}"
+    return None
+
+
 def ranked_list(ranking: Json, *, url: str) -> RenderableType:
     """The list, best first; below it every measure with its own order; then the notes."""
     title = f"{ranking['dataset']['name']}: candidates by {ranking['order_by']}"

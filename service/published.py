@@ -52,7 +52,8 @@ def published(session: Session, kind: str) -> dict[str, Json]:
     if not found:
         raise UnavailableError(
             f"no worker has published any {kind} yet",
-            remedy="start a worker (`zoorank worker`, or `zoorank serve` which has one) and try again",
+            remedy="the worker is still starting (try again in a few seconds), or start one: `zoorank worker`, or "
+            "`zoorank serve` which has one",
         )
     return found
 

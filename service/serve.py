@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass, field
 from types import FrameType
 
+import httpx
+
 from service.settings import Settings
 from service.store import migrate
 
@@ -63,13 +65,17 @@ def run(settings: Settings) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # under nohup a closed terminal ends nothing
+        signal.signal(signal.SIGHUP, stop)
     migrate.upgrade()
     port = settings.port or _free_port(settings.host)
     api, worker = _children(settings, port)
     try:
         api.start()
         worker.start()
-        _log.warning("serving on http://%s:%s", settings.host, port)
+        address = f"http://{settings.host}:{port}"
+        _log.warning("serving on %s; the worker is starting", address)
+        threading.Thread(target=_announce, args=(address, stopping), daemon=True).start()
         return _supervise(api, worker, stopping)
     finally:
         _stop(api, worker)
@@ -92,6 +98,17 @@ def _children(settings: Settings, port: int) -> tuple[_Child, _Child]:
     where = ["--host", settings.host, "--port", str(port), "--log-level", settings.log_level.lower()]
     api = _Child([sys.executable, *uvicorn, *where, "--no-access-log"], environment)
     return api, _Child([sys.executable, "-m", "worker.main"], environment)
+
+
+def _announce(address: str, stopping: threading.Event) -> None:
+    """Say once that requests will be taken: the API answers and a worker has published what it can do."""
+    while not stopping.wait(0.5):
+        try:
+            if httpx.get(f"{address}/readyz", trust_env=False).status_code == 200:
+                print(f"ready: {address}", flush=True)
+                return
+        except httpx.TransportError:
+            continue
 
 
 def _supervise(api: _Child, worker: _Child, stopping: threading.Event) -> int:

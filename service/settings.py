@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     )
     lease_seconds: float = Field(60, gt=0, description="A silent worker loses its work after this long.")
     sweep_seconds: float = Field(10, gt=0, description="How often lost work is looked for.")
-    resend_seconds: float = Field(300, gt=0, description="Work queued this long without a worker is rung again.")
+    resend_seconds: float = Field(30, gt=0, description="Work queued this long without a worker is rung again.")
     attempts: int = Field(3, ge=1, description="Work whose worker dies this often fails with that reason.")
     task_seconds: float = Field(86_400, gt=0, description="Longest that one piece of work may run.")
     log_level: str = "INFO"

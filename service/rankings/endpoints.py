@@ -36,13 +36,18 @@ def list_rankings(
 
 
 @router.get("/{ranking_id}", responses=FIND_PROBLEMS)
-def read_ranking(ranking_id: PathReference) -> RankingOut:
+def read_ranking(
+    ranking_id: PathReference,
+    records: Annotated[
+        bool, Query(description="With what each score was computed from, channel by channel: long.")
+    ] = False,
+) -> RankingOut:
     """The ranked list, best first, with every score; partial while it runs.
 
     Candidates whose ordering score is missing or flagged come after all others, failed ones last.
     """
     with reading() as session:
-        return service.ranked(session, ranking_id)
+        return service.ranked(session, ranking_id, records=records)
 
 
 @router.post("/{ranking_id}/cancel", response_model=RankingOut, responses=CHANGE_PROBLEMS)

@@ -10,6 +10,7 @@ from service.store.session import reading
 from service.web.render import page
 
 router = APIRouter(include_in_schema=False)
+_ENDED = ("done", "canceled")
 
 
 @router.get("/rankings/{ranking_id}")
@@ -17,11 +18,13 @@ def show_ranking(request: Request, ranking_id: PathReference) -> Response:
     """Live progress, the ranked list, every score."""
     with reading() as session:
         ranking = service.ranked(session, ranking_id)
+        if ranking.state in _ENDED:  # while it runs, the page is fetched again and again
+            ranking = service.ranked(session, ranking_id, records=True)
     return page(
         request,
         "ranking.html",
         ranking=ranking,
-        running=ranking.state in ("queued", "running"),
+        running=ranking.state not in _ENDED,
         measures=[ranking.order_by, *(name for name in ranking.measures if name != ranking.order_by)],
         placed=[row for row in ranking.ranked if row.position is not None],
         unplaced=[row for row in ranking.ranked if row.position is None and row.state == "done"],

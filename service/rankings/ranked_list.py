@@ -25,7 +25,7 @@ _MEANINGS = {
 }
 
 
-def candidate_in_list(row: Candidate, *, finetune: Json) -> RankedOut:
+def candidate_in_list(row: Candidate, *, finetune: Json, records: bool) -> RankedOut:
     """One row, from the store's; `finetune` is the protocol that a finetune is estimated for."""
     evaluation, facts = row.evaluation, row.evaluation.facts or {}
     scores = {
@@ -35,7 +35,7 @@ def candidate_in_list(row: Candidate, *, finetune: Json) -> RankedOut:
             flags=score.flags,
             seconds=score.seconds,
             reason=score.reason,
-            record=score.record,
+            record=score.record if records else None,
         )
         for name, score in sorted(row.scores.items())
     }

@@ -88,7 +88,9 @@ class ScoreOut(BaseModel):
     flags: list[str]
     seconds: float
     reason: str | None = Field(description="Why there is no number.")
-    record: dict[str, Any] = Field(description="What the number was computed from.")
+    record: dict[str, Any] | None = Field(
+        description="What the number was computed from; null unless asked for with `?records=true`."
+    )
 
 
 class RankedOut(BaseModel):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, exists, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from service import queue
 from service.store import finetune_runs
@@ -71,8 +71,8 @@ def listed(
     return page(session, query, Ranking.id, after=after, limit=limit)
 
 
-def candidates(session: Session, ranking: Ranking) -> list[Candidate]:
-    """The ranked list, best first: derived from the rows at every call."""
+def candidates(session: Session, ranking: Ranking, *, records: bool = False) -> list[Candidate]:
+    """The ranked list, best first, derived from the rows at every call; the scores' long records on demand."""
     # Evaluations before scores: one that is done has all its scores, also where each query sees its own moment.
     rows = session.execute(
         select(Evaluation, Checkpoint)
@@ -82,6 +82,8 @@ def candidates(session: Session, ranking: Ranking) -> list[Candidate]:
     ).all()
     scores: dict[str, list[Score]] = {}
     of_ranking = select(Score).join(Evaluation).where(Evaluation.ranking_id == ranking.id)
+    if not records:
+        of_ranking = of_ranking.options(defer(Score.record))
     for score in session.scalars(of_ranking):
         scores.setdefault(score.evaluation_id, []).append(score)
     return in_order([(row, ck, scores.get(row.id, [])) for row, ck in rows], order_by=ranking.order_by)

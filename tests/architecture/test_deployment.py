@@ -24,15 +24,32 @@ ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 DOCKERFILE = (ROOT / "Dockerfile.gpu").read_text()
 SETTINGS = {f"ZOORANK_{name.upper()}" for name in Settings.model_fields}
-OURS = ("migrations", "api", "worker")
+WORKERS = ("worker", "worker-cpu")
+OURS = ("migrations", "api", *WORKERS)
 
 
 def _commands() -> set[str]:
     return set(get_command(cli).commands)  # type: ignore[attr-defined]
 
 
-def test_the_five_services_are_there() -> None:
+def test_the_services_are_there() -> None:
     assert set(COMPOSE["services"]) == {"postgres", "redis", *OURS}
+
+
+def test_a_host_without_a_gpu_can_start_a_worker() -> None:
+    reserving = {name for name, service in COMPOSE["services"].items() if "nvidia" in str(service.get("deploy"))}
+    assert reserving == {"worker"}
+    assert [COMPOSE["services"][name]["profiles"] for name in WORKERS] == [["gpu"], ["cpu"]]
+    readme = (ROOT / "README.md").read_text()
+    assert "docker compose --profile gpu up" in readme
+    assert "--profile cpu" in readme
+
+
+def test_the_readme_names_paths_inside_the_containers() -> None:
+    roots = COMPOSE["services"]["api"]["environment"]["ZOORANK_ROOTS"].split(":")
+    readme = (ROOT / "README.md").read_text()
+    assert all(f"`{root}`" in readme for root in roots)
+    assert f"`file://{roots[0]}/lesions.npz`" in readme
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -85,7 +102,7 @@ def test_what_the_images_copy_and_run_exists() -> None:
 
 
 def test_the_api_waits_for_the_migrations_and_nothing_is_published_beyond_loopback() -> None:
-    for name in ("api", "worker"):
+    for name in ("api", *WORKERS):
         waits = COMPOSE["services"][name]["depends_on"]
         assert waits["migrations"] == {"condition": "service_completed_successfully"}
     assert all(port.startswith("127.0.0.1:") for port in COMPOSE["services"]["api"]["ports"])

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
-from service.store import capabilities, ending, finetune_runs
+from service.store import capabilities, ending, finetune_runs, rankings
 from service.store.claims import claim, renew
 from service.store.session import transaction
 from service.store.tables import Evaluation, FinetuneRun, Ranking
@@ -99,6 +99,7 @@ def test_a_finished_ranking(client: TestClient) -> None:
         "<polyline",
     ):
         assert expected in page
+    assert "<summary>record</summary>" in page
     assert "live.js" not in page
 
 
@@ -112,6 +113,14 @@ def test_a_running_ranking_refreshes_with_and_without_javascript(client: TestCli
     assert '<progress max="12" value="3">' in page
     assert "live.js" in page
     assert '<noscript><meta http-equiv="refresh"' in page
+    with transaction() as session:
+        rankings.record_score(session, held, score_of(0.5))
+        other = add_ranking(session, ["b", "c"], dataset_id=ranking.dataset_id)
+        rows = evaluations(session, other)
+    evaluate(rows["b"].id, score_of(0.5))
+    page = client.get(f"/rankings/{other.id}").text
+    assert "Every measure" in page
+    assert "<summary>record</summary>" not in page
 
 
 def test_datasets_checkpoints_and_runs_have_pages(client: TestClient) -> None:

@@ -129,12 +129,13 @@ def test_rank_prints_json_alone(api: tuple[str, subprocess.Popen[bytes]]) -> Non
     with transaction() as session:
         add_dataset(session)
         add_checkpoint(session, "only")
-    options = ["--json", "--measure", "logme", "--order-by", "logme", "--finetune-top", "1"]
+    options = ["--json", "--records", "--measure", "logme", "--order-by", "logme", "--finetune-top", "1"]
     command = [*ZOORANK, "rank", "discs", "only", "--url", url, *options]
     run = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     _worker(["only"], "")
     ranking = json.loads(run.communicate(timeout=30)[0])
     assert (ranking["state"], ranking["measures"], ranking["finetune_top"]) == ("done", ["logme"], 1)
+    assert ranking["ranked"][0]["scores"]["one_epoch_outcome"]["record"] == {"N": 9}
 
 
 def test_rank_fails_with_field_and_remedy(api: tuple[str, subprocess.Popen[bytes]]) -> None:
@@ -158,6 +159,33 @@ def test_rank_says_when_nobody_answers() -> None:
     assert "no service answered" in run.stderr
     with ZooRank(url) as zoo, pytest.raises(UnreachableError):
         zoo.ranking("x")
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_rank_without_an_answer_fails_and_says_so(
+    api: tuple[str, subprocess.Popen[bytes]], options: list[str]
+) -> None:
+    url, process = api
+    _await(url, process)
+    with transaction() as session:
+        add_dataset(session)
+        add_checkpoint(session, "only")
+    command = [*ZOORANK, "rank", "discs", "only", "--url", url, *options]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    _worker([], "only")
+    printed, said = run.communicate(timeout=30)
+    assert run.returncode == 1
+    assert "a truncated file" in printed
+    assert "no candidate got a place" in said
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with ZooRank(url) as zoo:
+        while not (queued := zoo.get("/v1/rankings", state="queued")["items"]):
+            time.sleep(0.05)
+        zoo.post(f"/v1/rankings/{queued[0]['id']}/cancel")
+    printed, said = run.communicate(timeout=30)
+    assert run.returncode == 1
+    assert "canceled" in printed
+    assert "was canceled" in said
 
 
 def _worker_stand_in(folder: Path) -> None:
@@ -200,7 +228,8 @@ def served(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes], Path]
     own = {key: value for key, value in os.environ.items() if not key.startswith("ZOORANK_")}
     environment = {**own, "PYTHONPATH": path}
     command = [*ZOORANK, "serve", "--port", str(port), "--data", str(tmp_path / "data")]
-    process = subprocess.Popen(command, env=environment, cwd=tmp_path)
+    with (tmp_path / "printed").open("w") as printed:
+        process = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=printed)
     try:
         yield f"http://127.0.0.1:{port}", process, tmp_path
     finally:
@@ -223,6 +252,36 @@ def test_serve_restarts_its_worker_and_leaves_nothing_behind(
     assert not any(map(_alive, second))
     with pytest.raises(httpx.TransportError):
         httpx.get(f"{url}/healthz")
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_a_closed_terminal_and_an_interrupt_end_everything(
+    served: tuple[str, subprocess.Popen[bytes], Path], number: signal.Signals
+) -> None:
+    url, process, folder = served
+    _await(url, process)
+    [worker] = _started(folder, 1)
+    process.send_signal(number)
+    assert process.wait(20) == 0
+    assert not any(map(_alive, worker))
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"{url}/healthz")
+
+
+def test_serve_says_once_that_it_is_ready(
+    served: tuple[str, subprocess.Popen[bytes], Path], configure: Callable[..., Settings]
+) -> None:
+    url, process, folder = served
+    _await(url, process)
+    answer = httpx.get(f"{url}/readyz")
+    assert answer.status_code == 503
+    assert "still starting" in answer.json()["errors"][0]["remedy"]
+    assert (folder / "printed").read_text() == ""
+    configure(data_dir=folder / "data")
+    with transaction() as session:
+        capabilities.publish(session, CAPABILITIES)
+    time.sleep(2)
+    assert (folder / "printed").read_text() == f"ready: {url}\n"
 
 
 def test_serve_ends_with_an_error_when_the_api_dies(

@@ -220,8 +220,10 @@ def test_the_list_is_ordered_and_says_what_it_knows(client: TestClient) -> None:
         "flags": [],
         "seconds": 0.25,
         "reason": None,
-        "record": {"N": 9},
+        "record": None,
     }
+    whole = client.get(f"/v1/rankings/{ranking.id}", params={"records": True}).json()
+    assert whole["ranked"][0]["scores"]["logme"] == {**first["scores"]["logme"], "record": {"N": 9}}
     assert (first["width"], first["seconds"], first["flags"]) == (64, 3.0, ["few_steps"])
     assert shown["ranked"][-1]["reason"] == "not a state dict"
     evaluate(rows["f"], score_of(0.1))

@@ -107,6 +107,10 @@ def test_a_named_file_must_be_there_and_the_default_one_need_not(
     assert settings().port == 8123
 
 
+def test_a_lost_message_costs_half_a_minute(configure: Callable[..., Settings]) -> None:
+    assert configure().resend_seconds == 30
+
+
 @pytest.mark.parametrize(
     ("uri", "name"),
     [
