@@ -26,6 +26,7 @@ import httpx
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import kendalltau
 
 from models_zoo import registry
 from worker.demo.zoo import source_data, train_source, write_weights
@@ -394,7 +395,7 @@ def table(study: Study, ranking: dict[str, Any]) -> str:
     lines = [
         f"## {study.title}",
         "",
-        f"Protocol: {_protocol(ranking['protocol'])}. " + " ".join(ranking["notes"]),
+        f"Protocol: {_protocol(ranking['protocol'])}.",
         "",
         "| | candidate | " + " | ".join(measures) + " | flags | seconds |",
         "|---|---|" + "---|" * len(measures) + "---|---|",
@@ -423,6 +424,29 @@ def _score_flags(row: dict[str, Any]) -> set[str]:
     return {flag for score in row["scores"].values() for flag in score["flags"]}
 
 
+def agreement_table(pairs: list[tuple[Study, dict[str, Any]]]) -> str:
+    """Kendall's tau between the orders that one measure gives the same candidates at both learning rates."""
+    by_target: dict[str, list[dict[str, Any]]] = {}
+    for study, ranking in pairs:
+        by_target.setdefault(study.name, []).append(ranking)
+    twice = {name: rankings for name, rankings in by_target.items() if len(rankings) == 2}
+    lines = ["## How much the learning rate changes the order", "", "Kendall's tau between both orders.", ""]
+    lines += ["| measure | " + " | ".join(twice) + " |", "|---|" + "---|" * len(twice)]
+    for measure in MEASURES:
+        taus = [f"{_tau(measure, *rankings):.2f}" for rankings in twice.values()]
+        lines.append(f"| {measure} | " + " | ".join(taus) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _tau(measure: str, one: dict[str, Any], other: dict[str, Any]) -> float:
+    first, second = (
+        {row["candidate"]["name"]: row["scores"][measure]["value"] for row in ranking["ranked"]}
+        for ranking in (one, other)
+    )
+    names = sorted(first)
+    return float(kendalltau([first[name] for name in names], [second[name] for name in names]).statistic)
+
+
 def sources_table() -> str:
     """What the checkpoints were trained on."""
     lines = ["| checkpoint | source task | source data |", "|---|---|---|"]
@@ -443,8 +467,9 @@ def main() -> None:
     with service(work, shared) as http:
         wnets = register_wnets(http, shared)
         register_sources(http, work, shared)
-        tables = [table(study, rank(http, study, shared, work)) for study in studies(wnets)]
-    text = "\n".join([sources_table(), *tables])
+        pairs = [(study, rank(http, study, shared, work)) for study in studies(wnets)]
+    tables = [table(study, ranking) for study, ranking in pairs]
+    text = "\n".join([sources_table(), *tables, agreement_table(pairs)])
     print(text)
     if arguments.output:
         before = arguments.output.read_text().split(MARKER)[0] if arguments.output.is_file() else ""
