@@ -16,6 +16,7 @@ RUN_FINETUNE = "zoorank.run_finetune"
 SWEEP = "zoorank.sweep"
 
 QUEUE = "zoorank"
+RINGS_KEPT = 10  # times resend_seconds that a message lives
 _log = logging.getLogger(__name__)
 
 
@@ -83,7 +84,8 @@ def app() -> Celery:
 def send(task: str, row_id: str) -> bool:
     """Ring for one row; False when the broker is away, which only costs a delay: the sweep rings again."""
     try:
-        app().send_task(task, args=[row_id], retry=False)
+        # A ring that nobody answered for this long was followed by others: it need not be heard.
+        app().send_task(task, args=[row_id], retry=False, expires=settings().resend_seconds * RINGS_KEPT)
         return True
     except (OperationalError, OSError) as error:
         _log.warning("%s for %s was not sent and waits for the sweep: %s", task, row_id, type(error).__name__)

@@ -16,6 +16,7 @@ from service.store.session import database_now, ring
 from service.store.tables import Checkpoint, Dataset, Evaluation, FinetuneRun, Worked
 
 OPEN_STATES = ("queued", "running")
+RINGS_A_SWEEP = 10  # of each kind
 
 # Which doorbell brings a row of this table to a worker.
 TASKS: dict[type[Worked], str] = {
@@ -122,10 +123,11 @@ def release_expired(session: Session) -> Iterator[Worked]:
 
 
 def ring_forgotten(session: Session) -> None:
-    """Ring again for all work that has been queued since longer than `resend_seconds`."""
+    """Ring again for work that nobody was rung for since `resend_seconds`: the longest unheard first, a few at
+    a time, since most of it only waits for a busy worker."""
     for kind, task in TASKS.items():
         old = time.time() - settings().resend_seconds
-        waiting = select(kind).where(kind.state == "queued", kind.sent_at < old)
-        for row in session.scalars(waiting.with_for_update(skip_locked=True)):
+        waiting = select(kind).where(kind.state == "queued", kind.sent_at < old).order_by(kind.sent_at)
+        for row in session.scalars(waiting.limit(RINGS_A_SWEEP).with_for_update(skip_locked=True)):
             row.sent_at = time.time()
             ring(session, task, row.id)
