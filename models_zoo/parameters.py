@@ -9,9 +9,11 @@ MOST = 1_000_000  # of anything that is counted
 
 
 def count(name: str, value: Any) -> int:
-    """`value` as a whole number of at least one; ValueError otherwise."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST:
-        raise ValueError(f"{name} must be a whole number of at least 1 and at most {MOST}, not {value!r}")
+    """`value` as a whole number from one to MOST; ValueError otherwise."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
+    if value > MOST:
+        raise ValueError(f"{name} must be at most {MOST}, not {value}")
     return value
 
 
