@@ -133,7 +133,7 @@ async def _once(
             max_length=200,
             pattern=r"^[\x20-\x7e]+$",
             description="A repeat of the request under the same key gets the first answer again, "
-            "and nothing is made twice.",
+            "and nothing is made twice. Answers are kept for 24 hours.",
             examples=["4fd7e1a0-rank-discs"],
         ),
     ] = None,
