@@ -49,7 +49,7 @@ def create_app() -> FastAPI:
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     problem_handlers.install(app)
     app.add_middleware(Edge)
-    _add_problem_schema(app)
+    _complete_document(app)
     return app
 
 
@@ -57,7 +57,7 @@ def _operation_id(route: APIRoute) -> str:
     return route.name
 
 
-def _add_problem_schema(app: FastAPI) -> None:
+def _complete_document(app: FastAPI) -> None:
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -67,6 +67,14 @@ def _add_problem_schema(app: FastAPI) -> None:
             own = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas |= own.pop("$defs")
             schemas["Problem"] = own
+            for model in _answers():  # FastAPI leaves nulls out of them
+                schemas[model.__name__]["examples"] = model.model_config["json_schema_extra"]["examples"]
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _answers() -> list[Any]:
+    routes = [route for module in _OPERATIONS for route in module.router.routes]
+    models = (getattr(route, "response_model", None) for route in routes)
+    return [model for model in models if getattr(model, "model_config", {}).get("json_schema_extra")]

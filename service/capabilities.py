@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from service.errors import READ_PROBLEMS
 from service.store import capabilities
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1", tags=["capabilities"])
 class Published(BaseModel):
     """Name -> description of each; empty until a worker has started."""
 
-    items: dict[str, dict[str, Any]]
+    items: dict[str, dict[str, Any]] = Field(description="Name -> what the workers say of it.")
 
 
 def _published(kind: str) -> Published:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path as FilePath
 from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
 
 from fastapi import Depends, Header, Path, Query, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from service.bodies import strict_json
 from service.errors import InvalidError
@@ -23,6 +25,7 @@ from service.store import idempotency
 from service.store.session import Session, transaction
 from service.store.tables import IdempotentRequest
 
+_NOT_IN_NAMES = r"[^A-Za-z0-9._+-]+"
 ID_PATTERN = r"^[a-z]{2}_[0-9a-f]{21}$"
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Name = Annotated[
@@ -45,8 +48,17 @@ Shown = TypeVar("Shown")
 class Page(BaseModel, Generic[Shown]):
     """One page of a list, newest first."""
 
-    items: list[Shown]
+    items: list[Shown] = Field(description="At most `limit` of them.")
     next: str | None = Field(description="Give it as `after` to get the next page; null: this is the last.")
+
+
+class NamedOut(BaseModel):
+    """A dataset or checkpoint that something refers to."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str = Field(description="Its id.")
+    name: str = Field(description="Its name.")
 
 
 class _Identified(Protocol):
@@ -55,6 +67,11 @@ class _Identified(Protocol):
 
 
 Row = TypeVar("Row", bound=_Identified)
+
+
+def name_from(path: FilePath, *, otherwise: str) -> str:
+    """A permitted name for what a file holds, from the file's own."""
+    return re.sub(_NOT_IN_NAMES, "-", path.stem).strip("-._+")[:120] or otherwise
 
 
 def page_of(rows: Sequence[Row], limit: int, show: Callable[[Row], Shown]) -> Page[Shown]:
@@ -116,7 +133,7 @@ async def _once(
             max_length=200,
             pattern=r"^[\x20-\x7e]+$",
             description="A repeat of the request under the same key gets the first answer again, "
-            "and nothing is made twice.",
+            "and nothing is made twice. Answers are kept for 24 hours.",
             examples=["4fd7e1a0-rank-discs"],
         ),
     ] = None,

@@ -23,17 +23,19 @@ class Fault(BaseModel):
     """One thing that is wrong, and what to do about it."""
 
     field: str | None = Field(description="The field of the body, query, path or header; null: none alone.")
-    message: str
-    remedy: str
+    message: str = Field(description="What is wrong with it.")
+    remedy: str = Field(description="What to do about it.")
 
 
 class Problem(BaseModel):
     """An RFC 9457 problem document."""
 
-    type: str = Field(examples=["urn:zoorank:problem:invalid"])
-    title: str = Field(examples=["A field is wrong"])
-    status: int = Field(examples=[422])
-    detail: str = Field(examples=["there is no measure 'logm'"])
+    type: str = Field(
+        examples=["urn:zoorank:problem:invalid"], description="Stays the same for one kind of problem."
+    )
+    title: str = Field(examples=["A field is wrong"], description="The kind of problem in words.")
+    status: int = Field(examples=[422], description="The status of the answer.")
+    detail: str = Field(examples=["there is no measure 'logm'"], description="What happened in this request.")
     errors: list[Fault] = Field(description="Each field that is wrong, with the remedy.")
 
 

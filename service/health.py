@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from service.errors import UnavailableError, problems
 from service.published import published
@@ -18,7 +18,7 @@ router = APIRouter(tags=["health"])
 class Health(BaseModel):
     """A good answer."""
 
-    status: Literal["ok"] = "ok"
+    status: Literal["ok"] = Field("ok", description="Always ok; else the answer is a problem.")
 
 
 @router.get("/healthz")

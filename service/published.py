@@ -13,6 +13,22 @@ from service.store import capabilities
 from service.store.session import Session
 from service.store.tables import Json
 
+PROTOCOL_EXAMPLE: Json = {
+    "optimizer": "adam",
+    "learning_rate": 0.001,
+    "weight_decay": 0.0,
+    "batch_size": 4,
+    "crop": None,
+    "steps": None,
+    "seed": 0,
+    "voxels_per_class": 200,
+    "voxels_total": 20_000,
+    "stage": None,
+    "threads": 1,
+    "temperature": 1.0,
+    "precision": "float32",
+}
+FINETUNE_EXAMPLE: Json = {**PROTOCOL_EXAMPLE, "epochs": 20, "patience": 5}
 Crop = Annotated[list[Annotated[int, Field(ge=8, le=100_000)]], Field(min_length=2, max_length=3)]
 
 
@@ -21,25 +37,34 @@ class ProtocolOverrides(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    optimizer: Literal["adam", "sgd"] | None = None
-    learning_rate: float | None = Field(None, gt=0, le=1e30)
-    weight_decay: float | None = Field(None, ge=0, le=1e6)
-    batch_size: int | None = Field(None, ge=2, le=100_000)
-    crop: Crop | None = Field(None, description="Voxels an axis of the seeded crop; null: whole images.")
+    optimizer: Literal["adam", "sgd"] | None = Field(None, description="What takes the training steps.")
+    learning_rate: float | None = Field(
+        None, gt=0, le=1e30, description="Of the optimizer, the same for all weights."
+    )
+    weight_decay: float | None = Field(None, ge=0, le=1e6, description="Of the optimizer.")
+    batch_size: int | None = Field(None, ge=2, le=100_000, description="Images a step; normalisation needs two.")
+    crop: Crop | None = Field(
+        None,
+        description="Voxels an axis of the seeded crop; null: whole images in 2D, at most 96 voxels a side in 3D.",
+    )
     steps: int | None = Field(None, ge=1, le=10_000_000, description="Training steps; null: one whole epoch.")
-    seed: int | None = Field(None, ge=0, le=2**32 - 1)
+    seed: int | None = Field(
+        None, ge=0, le=2**32 - 1, description="Of the order, the crops, the new head and the drawn voxels."
+    )
     voxels_per_class: int | None = Field(None, ge=1, le=10_000_000, description="Drawn per class and image.")
-    voxels_total: int | None = Field(None, ge=1, le=10_000_000)
+    voxels_total: int | None = Field(
+        None, ge=1, le=10_000_000, description="At most so many are drawn in all for the features."
+    )
     stage: Text | None = Field(None, description="Feature stage; null: the task's usual one.")
     threads: int | None = Field(None, ge=1, le=1024, description="CPU threads; they change the numbers.")
-    temperature: float | None = Field(None, ge=1e-6, le=1e6)
-    precision: Literal["float32", "mixed"] | None = None
+    temperature: float | None = Field(None, ge=1e-6, le=1e6, description="Of Eq. 7 of AC-Norm.")
+    precision: Literal["float32", "mixed"] | None = Field(None, description="float32, or mixed on a GPU.")
 
 
 class FinetuneOverrides(ProtocolOverrides):
     """What shall differ from the default finetune protocol."""
 
-    epochs: int | None = Field(None, ge=1, le=100_000)
+    epochs: int | None = Field(None, ge=1, le=100_000, description="At most this many.")
     patience: int | None = Field(None, ge=1, le=100_000, description="Epochs without a better validation metric.")
 
 

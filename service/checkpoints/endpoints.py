@@ -25,8 +25,10 @@ def register_checkpoint(request: CheckpointRequest, once: Repeatable) -> Respons
 def list_checkpoints(
     after: After = None,
     limit: Limit = 50,
-    architecture: Annotated[str | None, Query(pattern=r"^[^\x00]*$")] = None,
-    state: WorkState | None = None,
+    architecture: Annotated[
+        str | None, Query(pattern=r"^[^\x00]*$", description="Only those of this architecture.")
+    ] = None,
+    state: Annotated[WorkState | None, Query(description="Only those in this state.")] = None,
 ) -> Page[CheckpointOut]:
     """The zoo, newest first."""
     with reading() as session:

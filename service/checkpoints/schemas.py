@@ -33,12 +33,12 @@ class Card(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    title: Text | None = None
+    title: Text | None = Field(None, description="A name for people.")
     source_task: Text | None = Field(None, description="What it was trained for.")
     source_data: Text | None = Field(None, description="What it was trained on.")
-    modality: Text | None = None
-    licence: Text | None = None
-    normalisation: Normalisation = Field(default_factory=Normalisation)
+    modality: Text | None = Field(None, description="How the source's images were taken.")
+    licence: Text | None = Field(None, description="Of the weights, as SPDX names it.")
+    normalisation: Normalisation = Field(default_factory=Normalisation, description="How it wants its input.")
     head: Literal["softmax", "sigmoid", "none"] = Field(
         "softmax", description="What its head gives: class scores, one foreground probability, or no classes."
     )
@@ -76,12 +76,12 @@ class CheckpointRequest(BaseModel):
         None, description="A card of `GET /v1/catalogue`; then no architecture, parameters or card is given."
     )
     architecture: Text | None = Field(None, description="One of `GET /v1/architectures`.")
-    spatial_dims: Literal[2, 3] | None = None
+    spatial_dims: Literal[2, 3] | None = Field(None, description="2 for images, 3 for volumes.")
     parameters: dict[str, Any] = Field(
         default_factory=dict,
         description="`in_channels`, `classes` (the source's class count) and the architecture's own.",
     )
-    card: Card = Field(default_factory=Card)
+    card: Card = Field(default_factory=Card, description="Where it comes from.")
 
     @model_validator(mode="after")
     def _whole(self) -> CheckpointRequest:
@@ -96,16 +96,35 @@ class CheckpointRequest(BaseModel):
 class CheckpointOut(BaseModel):
     """A registered checkpoint; usable when `state` is `done`."""
 
-    model_config = ConfigDict(from_attributes=True)
+    model_config = ConfigDict(
+        from_attributes=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "ck_1a206ab8b1e87ae9c62c8",
+                    "name": "vessels",
+                    "uri": "file:///data/vessels.safetensors",
+                    "architecture": "unet",
+                    "parameters": {"in_channels": 3, "classes": 2, "spatial_dims": 2},
+                    "card": {"source_task": "segmentation", "source_data": "vessels of clinic B"},
+                    "state": "queued",
+                    "reason": None,
+                    "sha256": None,
+                    "preflight": None,
+                    "created_at": "2026-01-31T09:31:00Z",
+                }
+            ]
+        },
+    )
 
-    id: str
-    name: str
-    uri: str
-    architecture: str
-    parameters: dict[str, Any]
-    card: dict[str, Any]
+    id: str = Field(description="Sorts by creation; begins with ck_.")
+    name: str = Field(description="Unique; stands for the id everywhere.")
+    uri: str = Field(description="As it was registered.")
+    architecture: str = Field(description="What code builds its network.")
+    parameters: dict[str, Any] = Field(description="What that code is given.")
+    card: dict[str, Any] = Field(description="Where it comes from, and how it wants its input.")
     state: str = Field(description="queued, running, done, failed: of the preflight.")
     reason: str | None = Field(description="Why the preflight failed.")
-    sha256: str | None
+    sha256: str | None = Field(description="Of the file: a changed one is noticed.")
     preflight: dict[str, Any] | None = Field(description="What loads, what doesn't and why; its norms.")
-    created_at: datetime
+    created_at: datetime = Field(description="When it was registered.")

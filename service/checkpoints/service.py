@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 from service.checkpoints.schemas import CheckpointOut, CheckpointRequest, Normalisation
-from service.dependencies import Page, page_of
+from service.dependencies import Page, name_from, page_of
 from service.errors import ConflictError, Fault, InvalidError, NotFoundError
 from service.published import published
 from service.settings import local_path
@@ -26,7 +24,7 @@ def register(session: Session, request: CheckpointRequest) -> CheckpointOut:
         raise InvalidError(
             str(error), field="uri", remedy="give an absolute path inside ZOORANK_ROOTS or the data folder"
         ) from None
-    name = request.name or request.catalogue or _name_of(path)
+    name = request.name or request.catalogue or name_from(path, otherwise="checkpoint")
     architecture, parameters, card = _described(session, request)
     taken = checkpoints.find(session, name)
     if taken is not None:
@@ -42,10 +40,6 @@ def register(session: Session, request: CheckpointRequest) -> CheckpointOut:
         preflight=None,
     )
     return CheckpointOut.model_validate(checkpoints.create(session, row))
-
-
-def _name_of(path: Path) -> str:
-    return re.sub(r"[^A-Za-z0-9._+-]+", "-", path.stem).strip("-._+")[:120] or "checkpoint"
 
 
 def _described(session: Session, request: CheckpointRequest) -> tuple[str, Json, Json]:

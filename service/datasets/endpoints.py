@@ -25,8 +25,12 @@ def register_dataset(request: DatasetRequest, once: Repeatable) -> Response:
 def list_datasets(
     after: After = None,
     limit: Limit = 50,
-    task: Annotated[Literal["classification", "segmentation"] | None, Query()] = None,
-    modality: Annotated[str | None, Query(pattern=r"^[^\x00]*$")] = None,
+    task: Annotated[
+        Literal["classification", "segmentation"] | None, Query(description="Only those for this task.")
+    ] = None,
+    modality: Annotated[
+        str | None, Query(pattern=r"^[^\x00]*$", description="Only those of this modality.")
+    ] = None,
 ) -> Page[DatasetOut]:
     """Datasets, newest first."""
     with reading() as session:

@@ -35,26 +35,46 @@ class DatasetRequest(BaseModel):
         "`spacing`."
     )
     name: Name | None = Field(None, description="Unique; default: the file's name.")
-    task: Literal["classification", "segmentation"]
-    spatial_dims: Literal[2, 3]
-    modality: Text | None = None
-    cohort: Text | None = None
+    task: Literal["classification", "segmentation"] = Field(description="What the labels or masks are for.")
+    spatial_dims: Literal[2, 3] = Field(description="2 for images, 3 for volumes.")
+    modality: Text | None = Field(None, description="How the images were taken, for people and lists.")
+    cohort: Text | None = Field(None, description="Whose images they are, for people.")
 
 
 class DatasetOut(BaseModel):
     """A registered dataset; usable when `state` is `done`."""
 
-    model_config = ConfigDict(from_attributes=True)
+    model_config = ConfigDict(
+        from_attributes=True,
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "ds_1a206a6cd613f71a0109d",
+                    "name": "discs",
+                    "uri": "file:///data/discs.npz",
+                    "task": "segmentation",
+                    "spatial_dims": 2,
+                    "modality": "fundus",
+                    "cohort": "clinic A",
+                    "state": "queued",
+                    "reason": None,
+                    "fingerprint": None,
+                    "inspection": None,
+                    "created_at": "2026-01-31T09:30:00Z",
+                }
+            ]
+        },
+    )
 
-    id: str
-    name: str
-    uri: str
-    task: str
-    spatial_dims: int
-    modality: str | None
-    cohort: str | None
+    id: str = Field(description="Sorts by creation; begins with ds_.")
+    name: str = Field(description="Unique; stands for the id everywhere.")
+    uri: str = Field(description="As it was registered.")
+    task: str = Field(description="classification or segmentation.")
+    spatial_dims: int = Field(description="2 for images, 3 for volumes.")
+    modality: str | None = Field(description="How the images were taken.")
+    cohort: str | None = Field(description="Whose images they are.")
     state: str = Field(description="queued, running, done, failed: of the inspection.")
     reason: str | None = Field(description="Why the inspection failed.")
     fingerprint: str | None = Field(description="Of the content: a changed file is noticed.")
     inspection: dict[str, Any] | None = Field(description="What the worker found in the file.")
-    created_at: datetime
+    created_at: datetime = Field(description="When it was registered.")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 from service.datasets.schemas import DatasetOut, DatasetRequest
-from service.dependencies import Page, page_of
+from service.dependencies import Page, name_from, page_of
 from service.errors import ConflictError, InvalidError, NotFoundError
 from service.settings import local_path
 from service.store import datasets
@@ -22,16 +19,12 @@ def register(session: Session, request: DatasetRequest) -> DatasetOut:
         raise InvalidError(
             str(error), field="uri", remedy="give an absolute path inside ZOORANK_ROOTS or the data folder"
         ) from None
-    name = request.name or _name_of(path)
+    name = request.name or name_from(path, otherwise="dataset")
     taken = datasets.find(session, name)
     if taken is not None:
         raise ConflictError(f"there is a dataset {name!r}", field="name", remedy=_remedy(taken, request))
     row = datasets.create(session, Dataset(**{**request.model_dump(), "name": name}, inspection=None))
     return DatasetOut.model_validate(row)
-
-
-def _name_of(path: Path) -> str:
-    return re.sub(r"[^A-Za-z0-9._+-]+", "-", path.stem).strip("-._+")[:120] or "dataset"
 
 
 def _remedy(taken: Dataset, request: DatasetRequest) -> str:

@@ -29,8 +29,10 @@ def request_finetune_run(request: FinetuneRequest, once: Repeatable) -> Response
 def list_finetune_runs(
     after: After = None,
     limit: Limit = 50,
-    ranking: Annotated[str | None, Query(pattern=ID_PATTERN)] = None,
-    state: WorkState | None = None,
+    ranking: Annotated[
+        str | None, Query(pattern=ID_PATTERN, description="Only those that this ranking asked for.")
+    ] = None,
+    state: Annotated[WorkState | None, Query(description="Only those in this state.")] = None,
 ) -> Page[FinetuneOut]:
     """Finetune runs, newest first."""
     with reading() as session:

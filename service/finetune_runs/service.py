@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from service import requested
-from service.dependencies import Page, page_of
+from service.dependencies import NamedOut, Page, page_of
 from service.errors import ConflictError, InvalidError, NotFoundError
-from service.finetune_runs.schemas import FinetuneOut, FinetuneRequest, ReferredOut
+from service.finetune_runs.schemas import FinetuneOut, FinetuneRequest
 from service.published import protocol_of, published
 from service.settings import settings
 from service.store import checkpoints, datasets, finetune_runs
@@ -46,8 +46,8 @@ def _shown(session: Session, run: FinetuneRun) -> FinetuneOut:
     own = {field: getattr(run, field) for field in FinetuneOut.model_fields if hasattr(run, field)}
     return FinetuneOut(
         **own,
-        dataset=ReferredOut.model_validate(datasets.find(session, run.dataset_id)),
-        checkpoint=ReferredOut.model_validate(checkpoints.find(session, run.checkpoint_id)),
+        dataset=NamedOut.model_validate(datasets.find(session, run.dataset_id)),
+        checkpoint=NamedOut.model_validate(checkpoints.find(session, run.checkpoint_id)),
         ranking=run.ranking_id,
         network=f"/v1/finetune-runs/{run.id}/network" if run.state == "done" else None,
     )

@@ -28,7 +28,7 @@ def list_rankings(
     after: After = None,
     limit: Limit = 50,
     dataset: Annotated[str | None, Query(pattern=r"^[^\x00]*$", description="Id or name.")] = None,
-    state: RankingState | None = None,
+    state: Annotated[RankingState | None, Query(description="Only those in this state.")] = None,
 ) -> Page[RankingSummary]:
     """Rankings, newest first."""
     with reading() as session:

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.dependencies import Reference, Text
-from service.published import FinetuneOverrides, ProtocolOverrides
+from service.dependencies import NamedOut, Reference, Text
+from service.published import FINETUNE_EXAMPLE, PROTOCOL_EXAMPLE, FinetuneOverrides, ProtocolOverrides
 
 RankingState = Literal["queued", "running", "done", "canceled"]
 
@@ -18,11 +18,11 @@ class ZooFilter(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    architecture: Text | None = None
-    modality: Text | None = None
-    source_task: Text | None = None
-    source_data: Text | None = None
-    licence: Text | None = None
+    architecture: Text | None = Field(None, description="As registered.")
+    modality: Text | None = Field(None, description="As on the card.")
+    source_task: Text | None = Field(None, description="As on the card.")
+    source_data: Text | None = Field(None, description="As on the card.")
+    licence: Text | None = Field(None, description="As on the card.")
 
 
 class RankingRequest(BaseModel):
@@ -44,7 +44,9 @@ class RankingRequest(BaseModel):
     )
 
     dataset: Reference
-    candidates: list[Reference] = Field(default_factory=list, max_length=1000)
+    candidates: list[Reference] = Field(
+        default_factory=list, max_length=1000, description="Checkpoints, each an id or a name."
+    )
     filter: ZooFilter | None = Field(
         None, description="Candidates by what they are, added to the listed ones; {} takes the whole zoo."
     )
@@ -56,7 +58,7 @@ class RankingRequest(BaseModel):
         description="The measure that orders the list. Default: one_epoch_outcome, or the first of `measures` "
         "when that is not among them.",
     )
-    protocol: ProtocolOverrides | None = None
+    protocol: ProtocolOverrides | None = Field(None, description="What shall differ from the default.")
     finetune_top: int = Field(0, ge=0, le=5, description="Finetune this many of the best afterwards.")
     finetune: FinetuneOverrides | None = Field(
         None,
@@ -65,28 +67,19 @@ class RankingRequest(BaseModel):
     )
 
 
-class NamedOut(BaseModel):
-    """What a row refers to."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    id: str
-    name: str
-
-
 class CandidateOut(NamedOut):
     """A checkpoint in a ranking."""
 
-    architecture: str
+    architecture: str = Field(description="What code builds its network.")
 
 
 class ScoreOut(BaseModel):
     """One measure's number for one candidate."""
 
-    value: float | None
+    value: float | None = Field(description="Higher is better; null: there is none.")
     position: int | None = Field(description="By this measure alone; null: not placed by it.")
-    flags: list[str]
-    seconds: float
+    flags: list[str] = Field(description="Why it can be trusted less, in short.")
+    seconds: float = Field(description="That the measure took.")
     reason: str | None = Field(description="Why there is no number.")
     record: dict[str, Any] | None = Field(
         description="What the number was computed from; null unless asked for with `?records=true`."
@@ -97,43 +90,95 @@ class RankedOut(BaseModel):
     """One row of the ranked list."""
 
     position: int | None = Field(description="By the ordering measure; equal scores share the better place.")
-    evaluation: str
-    candidate: CandidateOut
-    state: str
-    reason: str | None
-    stage: str | None
-    steps_done: int
-    steps_total: int
-    attempts: int
-    scores: dict[str, ScoreOut]
-    flags: list[str]
+    evaluation: str = Field(description="The id of this candidate's row.")
+    candidate: CandidateOut = Field(description="The checkpoint.")
+    state: str = Field(description="queued, running, done, failed or canceled.")
+    reason: str | None = Field(description="Why it failed or was canceled.")
+    stage: str | None = Field(description="What its worker does now.")
+    steps_done: int = Field(description="Of this stage.")
+    steps_total: int = Field(description="Of this stage; 0: not known yet.")
+    attempts: int = Field(description="How many workers took it; more than one: some died.")
+    scores: dict[str, ScoreOut] = Field(description="Measure -> its score, as far as they are there.")
+    flags: list[str] = Field(description="Of the candidate, whatever the measure.")
     width: int | None = Field(description="Channels of the layer that AC-Corr is taken at.")
-    seconds: float | None
+    seconds: float | None = Field(description="That the whole evaluation took.")
     finetune_seconds: float | None = Field(description="Estimate of a full finetune, all its epochs.")
     reused_from: str | None = Field(description="The equal evaluation that these scores were taken from.")
-    facts: dict[str, Any]
+    facts: dict[str, Any] = Field(
+        description="What the worker noted beside the scores: losses, metrics, steps, seconds of its parts."
+    )
+
+
+_SUMMARY_EXAMPLE: dict[str, Any] = {
+    "id": "rk_1a206b36d294932176998",
+    "dataset": {"id": "ds_1a206a6cd613f71a0109d", "name": "discs"},
+    "state": "done",
+    "counts": {"done": 1},
+    "order_by": "one_epoch_outcome",
+    "measures": ["logme", "one_epoch_outcome"],
+    "finetune_top": 0,
+    "created_at": "2026-01-31T09:32:00Z",
+}
+_SCORE_EXAMPLE = {"value": 0.71, "position": 1, "flags": [], "seconds": 2.5, "reason": None, "record": None}
+_RANKED_EXAMPLE: dict[str, Any] = {
+    "position": 1,
+    "evaluation": "ev_1a206b36d2979ce2b2da3",
+    "candidate": {"id": "ck_1a206ab8b1e87ae9c62c8", "name": "vessels", "architecture": "unet"},
+    "state": "done",
+    "reason": None,
+    "stage": None,
+    "steps_done": 0,
+    "steps_total": 0,
+    "attempts": 1,
+    "scores": {"one_epoch_outcome": _SCORE_EXAMPLE, "logme": {**_SCORE_EXAMPLE, "value": -0.4}},
+    "flags": [],
+    "width": 32,
+    "seconds": 12.5,
+    "finetune_seconds": 180.0,
+    "reused_from": None,
+    "facts": {"steps": 24, "epoch_steps": 24, "losses": [0.9, 0.6]},
+}
 
 
 class RankingSummary(BaseModel):
     """A ranking without its list."""
 
-    id: str
-    dataset: NamedOut
-    state: RankingState
+    model_config = ConfigDict(json_schema_extra={"examples": [_SUMMARY_EXAMPLE]})
+
+    id: str = Field(description="Sorts by creation; begins with rk_.")
+    dataset: NamedOut = Field(description="The target.")
+    state: RankingState = Field(description="done: nothing is open; failed candidates may be in the list.")
     counts: dict[str, int] = Field(description="Candidates by state.")
-    order_by: str
-    measures: list[str]
-    finetune_top: int
-    created_at: datetime
+    order_by: str = Field(description="The measure that orders the list.")
+    measures: list[str] = Field(description="All that are computed.")
+    finetune_top: int = Field(description="So many of the best are finetuned afterwards.")
+    created_at: datetime = Field(description="When it was requested.")
 
 
 class RankingOut(RankingSummary):
     """A ranking with its ranked list, best first; partial while it runs."""
 
-    protocol: dict[str, Any]
-    finetune_protocol: dict[str, Any]
-    flags: list[str]
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    **_SUMMARY_EXAMPLE,
+                    "protocol": PROTOCOL_EXAMPLE,
+                    "finetune_protocol": FINETUNE_EXAMPLE,
+                    "flags": [],
+                    "notes": ["No track record yet: ..."],
+                    "finetune_seconds": 180.0,
+                    "finetune_runs": [],
+                    "ranked": [_RANKED_EXAMPLE],
+                }
+            ]
+        }
+    )
+
+    protocol: dict[str, Any] = Field(description="The same for every candidate, in full.")
+    finetune_protocol: dict[str, Any] = Field(description="Of the finetune runs it starts, in full.")
+    flags: list[str] = Field(description="The candidates' own, and what only their comparison shows.")
     notes: list[str] = Field(description="What to keep in mind when reading the list.")
     finetune_seconds: float | None = Field(description="Estimate of a full finetune of the first.")
-    finetune_runs: list[str]
-    ranked: list[RankedOut]
+    finetune_runs: list[str] = Field(description="Ids of those it started.")
+    ranked: list[RankedOut] = Field(description="One row a candidate.")

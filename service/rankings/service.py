@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 from service import requested
-from service.dependencies import Page
+from service.dependencies import NamedOut, Page
 from service.errors import ConflictError, InvalidError, NotFoundError
 from service.published import protocol_of, published
 from service.rankings.ranked_list import candidate_in_list, flags_of, notes_of
-from service.rankings.schemas import NamedOut, RankingOut, RankingRequest, RankingSummary
+from service.rankings.schemas import RankingOut, RankingRequest, RankingSummary
 from service.store import checkpoints, datasets, finetune_runs, rankings
 from service.store.claims import OPEN_STATES
 from service.store.session import Session

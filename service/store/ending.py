@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from service.store import claims, rankings
+from service.store import claims, idempotency, rankings
 from service.store.claims import Claim
 from service.store.tables import Checkpoint, Dataset, Evaluation, Worked
 from service.store.waiting import ring_waiting_for
@@ -19,11 +19,12 @@ def end(session: Session, held: Claim, *, state: str, reason: str | None = None,
 
 
 def sweep(session: Session) -> None:
-    """Queue again, ring for, or fail what a dead worker or a lost message left behind."""
+    """Queue again, ring for, or fail what a dead worker or a lost message left behind; forget old answers."""
     for row in claims.release_expired(session):
         session.flush()
         _follow(session, type(row), row.id)
     claims.ring_forgotten(session)
+    idempotency.prune(session)
 
 
 def _follow(session: Session, kind: type[Worked], row_id: str) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
+from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.store.tables import IdempotentRequest
+
+KEPT_SECONDS = 24 * 3600
 
 
 def find(session: Session, key: str, route: str) -> IdempotentRequest | None:
@@ -34,3 +39,9 @@ def reserve(session: Session, *, key: str, route: str, body_hash: str) -> Idempo
     except IntegrityError:
         return session.get_one(IdempotentRequest, (key, route))
     return row
+
+
+def prune(session: Session) -> None:
+    """Forget the answers that are older than `KEPT_SECONDS`."""
+    old = IdempotentRequest.created_at < time.time() - KEPT_SECONDS
+    session.execute(delete(IdempotentRequest).where(old))

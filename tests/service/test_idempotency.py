@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from service.settings import settings
+from service.store import ending
 from service.store.session import transaction
+from service.store.tables import IdempotentRequest
 from tests.conftest import TestClient
 from tests.service.conftest import add_checkpoint, add_dataset, checkpoint_body, dataset_body
 
@@ -78,6 +80,29 @@ def test_simultaneous_requests_for_one_name_make_one_row(client: TestClient) -> 
         answers = list(threads.map(lambda _: client.post("/v1/datasets", json=body), range(8)))
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 7
     assert _rows(client, "/v1/datasets") == 1
+
+
+@pytest.mark.parametrize("path", ["/v1/datasets", "/v1/checkpoints"])
+def test_a_name_taken_at_the_same_moment_is_a_conflict(client: TestClient, path: str) -> None:
+    body = dataset_body(settings()) if path == "/v1/datasets" else checkpoint_body(settings())
+
+    def post(number: int) -> int:
+        return client.post(path, json=body, headers={"Idempotency-Key": f"k{number}"}).status_code
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sorted(threads.map(post, range(8))) == [201] + [409] * 7
+
+
+def test_answers_are_kept_for_a_day(client: TestClient) -> None:
+    for name in ("old", "new"):
+        client.post("/v1/datasets", json=dataset_body(settings(), name), headers={"Idempotency-Key": name})
+    with transaction() as session:
+        row = session.get_one(IdempotentRequest, ("old", "POST /v1/datasets"))
+        row.created_at -= 24 * 3600 + 60
+    with transaction() as session:
+        ending.sweep(session)
+    with transaction() as session:
+        assert [row.key for row in session.query(IdempotentRequest)] == ["new"]
 
 
 def test_many_simultaneous_writers_are_all_served(client: TestClient) -> None:

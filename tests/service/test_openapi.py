@@ -5,8 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from service.app import create_app
+from service.checkpoints.schemas import CheckpointOut, CheckpointRequest
+from service.datasets.schemas import DatasetOut, DatasetRequest
+from service.finetune_runs.schemas import FinetuneOut, FinetuneRequest
+from service.rankings.schemas import RankingOut, RankingRequest, RankingSummary
+from tests.service.conftest import PROTOCOL
 
 OPERATIONS = {
     "cancel_finetune_run": "POST /v1/finetune-runs/{run_id}/cancel",
@@ -85,3 +91,45 @@ def test_every_body_has_an_example(document: dict[str, Any]) -> None:
             schema = one["requestBody"]["content"]["application/json"]["schema"]
             name = schema["$ref"].rsplit("/", 1)[1]
             assert document["components"]["schemas"][name]["examples"], path
+
+
+def test_every_property_and_parameter_is_described(document: dict[str, Any]) -> None:
+    missing = [
+        f"{name}.{field}"
+        for name, schema in document["components"]["schemas"].items()
+        for field, one in schema.get("properties", {}).items()
+        if not one.get("description")
+    ]
+    for method, path, one in _operations(document):
+        for entry in one.get("parameters", []):
+            if entry["in"] == "query" and not entry.get("description"):
+                missing.append(f"{method} {path} {entry['name']}")
+    assert missing == []
+
+
+ANSWERS: list[type[BaseModel]] = [DatasetOut, CheckpointOut, RankingOut, RankingSummary, FinetuneOut]
+REQUESTS: list[type[BaseModel]] = [DatasetRequest, CheckpointRequest, RankingRequest, FinetuneRequest]
+
+
+def _examples(document: dict[str, Any], model: type[BaseModel]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = document["components"]["schemas"][model.__name__]["examples"]
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("model", ANSWERS)
+def test_the_examples_of_answers_are_whole(document: dict[str, Any], model: type[BaseModel]) -> None:
+    for example in _examples(document, model):
+        assert model.model_validate(example).model_dump(mode="json") == example
+
+
+@pytest.mark.parametrize("model", REQUESTS)
+def test_the_examples_of_requests_are_taken(document: dict[str, Any], model: type[BaseModel]) -> None:
+    for example in _examples(document, model):
+        assert model.model_validate(example).model_dump(mode="json", exclude_unset=True) == example
+
+
+def test_the_examples_show_the_workers_own_protocol(document: dict[str, Any]) -> None:
+    [shown] = _examples(document, RankingOut)
+    assert shown["protocol"].keys() == PROTOCOL.keys()
+    assert shown["finetune_protocol"].keys() == {*PROTOCOL, "epochs", "patience"}
