@@ -14,8 +14,6 @@ import pytest
 from worker.demo.__main__ import PREFIX, verdict
 from worker.demo.zoo import MUST_NOT_LEAD, SOURCES
 
-pytestmark = pytest.mark.xdist_group("demo")
-
 
 def demo(data: Path) -> tuple[subprocess.CompletedProcess[str], float]:
     """Run it on this data folder; what it printed, and its seconds."""

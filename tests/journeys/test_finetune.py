@@ -24,7 +24,7 @@ from worker.science.finetune.run import finetune
 from worker.science.readers.npz import read_npz
 from worker.science.specs import CandidateSpec, FinetuneProtocol
 
-pytestmark = [pytest.mark.xdist_group("finetune"), pytest.mark.timeout(280)]
+pytestmark = pytest.mark.timeout(280)
 
 BASIC = {"in_channels": 3, "classes": 4, "features": [4, 4, 8, 8, 16, 4]}
 EPOCHS = {"epochs": 2, "batch_size": 4}

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.science.batches import Feeder, Indices
+from worker.science.errors import ScienceError
 
 FROZEN_EPOCH = 0  # the frozen pass sees the crops of the first epoch
 
@@ -44,7 +45,10 @@ def _within(drawn: list[Indices], most: int, *, seed: int) -> list[Indices]:
     order = np.random.default_rng(seed).permutation(len(drawn))
     kept = np.empty(len(drawn), dtype=bool)
     kept[order] = np.cumsum([len(drawn[image]) for image in order]) <= most
-    return [places if keep else places[:0] for places, keep in zip(drawn, kept, strict=True)]
+    within = [places if keep else places[:0] for places, keep in zip(drawn, kept, strict=True)]
+    if any(map(len, drawn)) and not any(map(len, within)):
+        raise ScienceError(f"voxels_total: {most} is less than one image needs; raise it")
+    return within
 
 
 def _fitting(counts: NDArray[np.int64], per_class: int, total: int) -> int:
