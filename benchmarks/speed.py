@@ -59,8 +59,8 @@ class Row:
         bound = "at least" if pair.faster else "at most"
         target = "reported" if pair.target is None else f"{bound} {pair.target:g}"
         unit = "times faster" if pair.faster else "times its time"
-        times = f"{self.ours:.2f} | {self.other:.2f} ({pair.other_name})"
-        return f"| {pair.case} | {times} | {self.factor:.3g} {unit} | {target} | {self.verdict} |"
+        factor = f"{self.factor:.2f}" if self.factor < 10 else f"{self.factor:.0f}"
+        return f"| {pair.case} | {pair.other_name} | {factor} {unit} | {target} | {self.verdict} |"
 
     @property
     def verdict(self) -> str:
@@ -218,8 +218,8 @@ def table(rows: list[Row], threads: int) -> str:
     """A Markdown table with the machine it was measured on."""
     machine = platform.processor() or platform.machine()
     head = f"Measured on {machine}, {threads} thread(s), torch {torch.__version__}."
-    columns = "| case | ours, ms | other, ms | factor | target | |"
-    return "\n".join([head, "", columns, "|---|---|---|---|---|---|", *map(str, rows)]) + "\n"
+    columns = "| case | beside | factor | target | |"
+    return "\n".join([head, "", columns, "|---|---|---|---|---|", *map(str, rows)]) + "\n"
 
 
 def main() -> None:
