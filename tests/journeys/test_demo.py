@@ -71,7 +71,7 @@ def test_the_demo_ends_well_twice_and_fails_when_the_wrong_one_leads(tmp_path: P
         (swapped / "demo" / f"{names.get(file.stem, file.stem)}{file.suffix}").write_bytes(file.read_bytes())
     third, _ = demo(swapped)
     assert third.returncode == 1, third.stdout + third.stderr
-    assert "demo-random-labels, which has learned nothing" in third.stdout
+    assert "demo-random-labels, having learned nothing" in third.stdout
     assert left_behind(swapped) == []
 
 
