@@ -8,9 +8,7 @@ from math import isfinite
 from worker.science.errors import NotApplicableError
 from worker.science.evidence import EPOCH, Evidence, gathered
 from worker.science.measures.registry import Score, register
-
-METRICS = {"segmentation": "dice", "classification": "accuracy"}
-THRESHOLD_FREE_METRICS = {"segmentation": "average_precision", "classification": "auc"}
+from worker.science.metrics import PRIMARY, THRESHOLD_FREE
 
 
 @register(
@@ -18,7 +16,7 @@ THRESHOLD_FREE_METRICS = {"segmentation": "average_precision", "classification":
 )
 def one_epoch_outcome(evidence: Evidence) -> Score:
     """Validation Dice (segmentation) or accuracy (classification) after the epoch."""
-    return _score(evidence, METRICS)
+    return _score(evidence, PRIMARY)
 
 
 @register(
@@ -28,7 +26,7 @@ def one_epoch_outcome(evidence: Evidence) -> Score:
 )
 def one_epoch_threshold_free(evidence: Evidence) -> Score:
     """Validation average precision (segmentation) or AUC (classification) after the epoch."""
-    return _score(evidence, THRESHOLD_FREE_METRICS)
+    return _score(evidence, THRESHOLD_FREE)
 
 
 @register(
@@ -38,7 +36,7 @@ def one_epoch_threshold_free(evidence: Evidence) -> Score:
 )
 def one_epoch_loss(evidence: Evidence) -> Score:
     """Minus the validation loss after the epoch: Dice plus cross-entropy, or cross-entropy."""
-    found = _score(evidence, dict.fromkeys(METRICS, "loss"))
+    found = _score(evidence, dict.fromkeys(PRIMARY, "loss"))
     return replace(found, value=-found.value) if found.value is not None else found
 
 
