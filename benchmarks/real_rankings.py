@@ -9,15 +9,8 @@ documented npz layout under the work folder; a second run goes on where the firs
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
+from benchmarks.serving import post, register, register_wnets, service
 from models_zoo import registry
 from worker.demo.zoo import source_data, train_source, write_weights
 from worker.science.specs import Protocol
@@ -299,58 +293,6 @@ def _printer(name: str) -> Callable[[int, int], None]:
     return show
 
 
-@contextmanager
-def service(work: Path, shared: Path) -> Iterator[httpx.Client]:
-    """The service on a free port, on its embedded defaults."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {**os.environ, "ZOORANK_ROOTS": os.pathsep.join((str(work), str(shared)))}
-    command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port), "--data", str(work / "service")]
-    with (work / "serve.log").open("ab") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
-                _wait(lambda: http.get("/readyz").is_success)
-                yield http
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
-
-
-def _wait(ready: Callable[[], bool]) -> None:
-    while True:
-        try:
-            if ready():
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.5)
-
-
-def _post(http: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    answer = http.post(path, json=body)
-    if not answer.is_success:
-        raise SystemExit(f"{path}: {answer.text}")
-    return answer.json()
-
-
-def _register(http: httpx.Client, path: str, body: dict[str, Any]) -> None:
-    if not http.get(f"{path}/{body['name']}").is_success:
-        _post(http, path, body)
-
-
-def register_wnets(http: httpx.Client, shared: Path) -> tuple[str, ...]:
-    """The third-party W-Nets, by their first U-Net, from the published cards; their names."""
-    names = []
-    for entry in json.loads((shared / "checkpoints/manifest.json").read_text()):
-        if entry["group"] == "wnet_small":
-            uri = str(shared / "checkpoints" / entry["file"])
-            _register(http, "/v1/checkpoints", {"name": entry["name"], "uri": uri, "catalogue": entry["name"]})
-            names.append(entry["name"])
-    return tuple(names)
-
-
 def register_sources(http: httpx.Client, folder: Path, shared: Path) -> None:
     """The checkpoints that this command trained."""
     for source in SOURCES:
@@ -365,7 +307,7 @@ def register_sources(http: httpx.Client, folder: Path, shared: Path) -> None:
             "parameters": {**build["parameters"], "classes": int(labels.max()) + 1},
             "card": card,
         }
-        _register(http, "/v1/checkpoints", body)
+        register(http, "/v1/checkpoints", body)
 
 
 def rank(http: httpx.Client, study: Study, shared: Path, folder: Path) -> dict[str, Any]:
@@ -373,14 +315,14 @@ def rank(http: httpx.Client, study: Study, shared: Path, folder: Path) -> dict[s
     path = folder / f"{study.name}.npz"
     if study.convert is not None and not path.is_file():
         np.savez_compressed(path, **study.convert(shared))
-    _register(http, "/v1/datasets", {"name": study.name, "uri": str(path), **study.dataset})
+    register(http, "/v1/datasets", {"name": study.name, "uri": str(path), **study.dataset})
     body = {
         "dataset": study.name,
         "candidates": list(study.candidates),
         "protocol": study.protocol,
         "measures": MEASURES,
     }
-    location = f"/v1/rankings/{_post(http, '/v1/rankings', body)['id']}"
+    location = f"/v1/rankings/{post(http, '/v1/rankings', body)['id']}"
     while (answer := http.get(location).json())["state"] in ("queued", "running"):
         finished = sum(row["state"] in ("done", "failed") for row in answer["ranked"])
         print(f"\r{study.name}: {finished}/{len(answer['ranked'])} candidates", end="", flush=True)

@@ -11,7 +11,7 @@ from torch import nn
 from models_zoo import registry
 from tests.worker.targets import candidate, silent, target, unet_file
 from worker.science.finetune import run
-from worker.science.finetune.loop import validate
+from worker.science.finetune.loop import Validation, validate
 from worker.science.finetune.registry import methods
 from worker.science.finetune.run import finetune
 from worker.science.specs import FinetuneProtocol
@@ -28,7 +28,7 @@ def test_it_learns_and_delivers_the_plain_architecture(tmp_path: Path, method: s
     plain = registry.build("unet", spatial_dims=2, in_channels=1, classes=2, width=2).module
     plain.load_state_dict(result.network.state_dict())  # strict: exactly its keys
     assert all(type(a) is type(b) for a, b in zip(plain.modules(), result.network.modules(), strict=True))
-    assert validate(plain, made.feeder, data.indices("test"))["dice"] == result.metrics["test"]["dice"]
+    assert validate(plain, made.feeder, data.indices("test")).metrics["dice"] == result.metrics["test"]["dice"]
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,9 +37,9 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_run(tmp_path: Path, monkey
     dice = iter([0.1, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
     seen: list[dict[str, torch.Tensor]] = []
 
-    def scripted(network: nn.Module, *_: object) -> dict[str, float]:
+    def scripted(network: nn.Module, *_: object) -> Validation:
         seen.append({key: value.clone() for key, value in network.state_dict().items()})
-        return {"dice": next(dice), "average_precision": 0.5, "loss": 1.0}
+        return Validation({"dice": next(dice), "average_precision": 0.5, "loss": 1.0}, [])
 
     monkeypatch.setattr(run, "validate", scripted)
     protocol = FinetuneProtocol(epochs=6, patience=2)

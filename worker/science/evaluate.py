@@ -99,8 +99,8 @@ def _epoch(candidate: Candidate, progress: Progress) -> Epoch:
     )
     seconds = perf_counter() - start
     validation = feeder.data.indices("val")
-    metrics = validate(module, feeder, validation, lambda done, total: progress("validation", done, total))
-    return Epoch(tuple(losses), metrics, seconds)
+    found = validate(module, feeder, validation, lambda done, total: progress("validation", done, total))
+    return Epoch(tuple(losses), found.metrics, seconds)
 
 
 def _facts(candidate: Candidate, evidence: Evidence, looking: float, seconds: float) -> dict[str, Any]:

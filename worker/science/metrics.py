@@ -27,7 +27,7 @@ class SegmentationTally:
     """
 
     def __init__(self, classes: int) -> None:
-        self._dice: list[Tensor] = []
+        self._dice: list[Tensor] = []  # of every image, its foreground classes
         self._counts = np.zeros((classes, 2, HALVES), dtype=np.int64)  # class, is it true, value
 
     def add(self, probability: Tensor, mask: Tensor) -> None:
@@ -50,6 +50,10 @@ class SegmentationTally:
             "average_precision": float(np.mean(found)) if found else float("nan"),
         }
 
+    def cases(self) -> list[float]:
+        """The mean Dice of every image over the foreground classes it has; NaN for an image with none."""
+        return [float(dice.nanmean()) for dice in self._dice]
+
 
 def _image_dice(probability: Tensor, mask: Tensor) -> Tensor:
     classes = probability.shape[0]
@@ -64,6 +68,11 @@ def _average_precision(negatives: Counts, positives: Counts) -> float:
     hits, all_above = np.cumsum(positives[::-1]), np.cumsum((positives + negatives)[::-1])
     gained = positives[::-1] / hits[-1]
     return float((gained * hits / np.maximum(all_above, 1)).sum())
+
+
+def classification_cases(probabilities: Tensor, labels: Tensor) -> list[float]:
+    """Of every image, whether the likeliest class is its own (1) or not (0); their mean is the accuracy."""
+    return (probabilities.argmax(1) == labels).double().tolist()
 
 
 def classification_metrics(probabilities: Tensor, labels: Tensor) -> dict[str, float]:

@@ -76,6 +76,7 @@ def _write(network: nn.Module, card: dict[str, Any], *, name: str) -> Path:
 def _result(result: Finetuned, card: dict[str, Any], file: Path) -> dict[str, Any]:
     return {
         "metrics": result.metrics,
+        "cases": result.cases,
         "best_epoch": result.best_epoch,
         "epochs": result.epochs,
         "seconds": result.seconds,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 
 import torch
 from monai.inferers import sliding_window_inference
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 
 from worker.science.batches import Feeder, Indices
 from worker.science.errors import ScienceError
-from worker.science.metrics import SegmentationTally, classification_metrics
+from worker.science.metrics import SegmentationTally, classification_cases, classification_metrics
 from worker.science.specs import Protocol
 
 WINDOW_OVERLAP = 0.25
@@ -95,14 +96,22 @@ def train_epoch(
     return losses
 
 
+@dataclass(frozen=True)
+class Validation:
+    """Metrics and mean loss over the images, and the primary metric of each image (NaN: it has no foreground)."""
+
+    metrics: dict[str, float]
+    cases: list[float]
+
+
 @torch.no_grad()
 def validate(
     network: nn.Module,
     feeder: Feeder,
     indices: Indices,
     after_image: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, float]:
-    """Metrics and mean loss of the network on whole images, in evaluation mode."""
+) -> Validation:
+    """How good the network is on whole images, in evaluation mode."""
     network.eval()
     loss_of = make_loss(feeder.data.task)
     tally = SegmentationTally(len(feeder.data.classes))
@@ -124,12 +133,12 @@ def validate(
         else:
             probabilities.append(logits.softmax(1))
             truths.append(labels)
-    metrics = (
-        tally.metrics()
-        if feeder.data.task == "segmentation"
-        else classification_metrics(torch.cat(probabilities), torch.cat(truths))
-    )
-    return {**metrics, "loss": sum(losses) / len(losses)}
+    if feeder.data.task == "segmentation":
+        metrics, cases = tally.metrics(), tally.cases()
+    else:
+        rows = torch.cat(probabilities), torch.cat(truths)
+        metrics, cases = classification_metrics(*rows), classification_cases(*rows)
+    return Validation({**metrics, "loss": sum(losses) / len(losses)}, cases)
 
 
 def _whole_image_logits(network: nn.Module, feeder: Feeder, images: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ class Finetuned:
 
     network: nn.Module
     metrics: dict[str, dict[str, float | None]]  # split -> metric -> value
+    cases: list[float | None]  # the primary metric of every test image; None where it is not defined
     best_epoch: int  # counted from 1
     epochs: list[dict[str, Any]]
     seconds: float
@@ -37,11 +38,13 @@ def finetune(candidate: Candidate, method: Method, protocol: FinetuneProtocol, *
         best, epochs = _train(candidate, protocol, progress)
         delivered = method.deliver(candidate.network.module)
         metrics = {"validation": epochs[best - 1]["metrics"]}
+        cases: list[float | None] = []
         test = candidate.feeder.data.indices("test")
         if len(test):
             found = validate(delivered, candidate.feeder, test, lambda *step: progress("test", *step))
-            metrics["test"] = _json(found)
-    return Finetuned(delivered, metrics, best, epochs, perf_counter() - start)
+            metrics["test"] = _json(found.metrics)
+            cases = [_finite(case) for case in found.cases]
+    return Finetuned(delivered, metrics, cases, best, epochs, perf_counter() - start)
 
 
 def _train(
@@ -58,7 +61,7 @@ def _train(
             progress("finetune", epoch * total + done, protocol.epochs * total)
 
         losses = train_epoch(module, optimizer, feeder, epoch=epoch, after_step=after_step)
-        metrics = validate(module, feeder, validation, lambda *_: progress("finetune", 0, 0))
+        metrics = validate(module, feeder, validation, lambda *_: progress("finetune", 0, 0)).metrics
         epochs.append({"loss": sum(losses) / len(losses), "metrics": _json(metrics)})
         score = _score(metrics, feeder.data.task)
         if score > best_score:
@@ -76,4 +79,8 @@ def _score(metrics: dict[str, float], task: str) -> tuple[float, float]:
 
 
 def _json(metrics: dict[str, float]) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+    return {name: _finite(value) for name, value in metrics.items()}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
