@@ -26,8 +26,8 @@ from benchmarks.serving import register, register_wnets, service
 
 METHODS = ("vanilla", "ac_norm")
 SEEDS = (1, 2)
-FINETUNE = {"batch_size": 4, "epochs": 8, "patience": 8, "learning_rate": 1e-2}
-RANKINGS: tuple[dict[str, Any], ...] = ({}, {"learning_rate": 1e-2})  # two protocols, the first is the default
+FINETUNE = {"batch_size": 4, "epochs": 8, "patience": 8, "learning_rate": 5e-3}
+RANKINGS: tuple[dict[str, Any], ...] = ({}, {"learning_rate": 5e-3})  # two protocols, the first is the default
 NUCLEI = {"train": 128, "val": 64, "test": 173}  # images of each part
 POLL_SECONDS = 5.0
 Arrays = dict[str, NDArray[Any]]
