@@ -1,0 +1,71 @@
+"""What the ledger holds of one target, as the statistics take it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.float64]
+FEWEST_SIMILAR = 3  # targets of one task and modality; with fewer, modality is let go
+
+
+@dataclass(frozen=True)
+class TargetRecord:
+    """Outcomes and scores of one target by candidate; higher is better for all.
+
+    `cases` are the outcomes image by image, where held (all candidates have the same images in the same order).
+    `left_out` counts outcomes that don't compare with those kept: another metric, method or protocol.
+    """
+
+    target: str
+    outcomes: Mapping[str, float]
+    scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # measure -> candidate -> score
+    task: str | None = None
+    modality: str | None = None
+    cohort: str | None = None
+    metric: str = ""
+    cases: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    left_out: int = 0
+
+    def pair(self, measure: str) -> tuple[tuple[str, ...], Numbers, Numbers]:
+        """Candidates that have both, their scores and their outcomes: names and two of (n,)."""
+        own = self.scores.get(measure, {})
+        names = tuple(sorted(name for name in own if name in self.outcomes))
+        return names, np.array([own[name] for name in names]), np.array([self.outcomes[name] for name in names])
+
+
+@dataclass(frozen=True)
+class Similar:
+    """Past targets like a given one, and how alike they are in words."""
+
+    records: tuple[TargetRecord, ...]
+    how: str
+
+
+def others(records: Sequence[TargetRecord], *, target: str, cohort: str | None) -> tuple[TargetRecord, ...]:
+    """Records of other targets; those of the same cohort share images with it and are left out too."""
+    return tuple(
+        record for record in records if record.target != target and (cohort is None or record.cohort != cohort)
+    )
+
+
+def similar(
+    records: Sequence[TargetRecord], *, target: str, task: str | None, modality: str | None, cohort: str | None
+) -> Similar:
+    """Other targets of the same task and modality; with fewer than FEWEST_SIMILAR of them, of the same task."""
+    of_task = tuple(record for record in others(records, target=target, cohort=cohort) if record.task == task)
+    alike = tuple(record for record in of_task if record.modality == modality and modality is not None)
+    if len(alike) >= FEWEST_SIMILAR:
+        return Similar(alike, f"{task} targets, {modality}")
+    return Similar(of_task, f"{task} targets of any modality")
+
+
+def standardised(values: Numbers) -> Numbers:
+    """Mean 0, standard deviation 1 over the finite values; 0 where they are constant; NaN stays."""
+    known = values[np.isfinite(values)]
+    if len(known) < 2 or np.ptp(known) == 0:
+        return np.where(np.isfinite(values), 0.0, np.nan)
+    return np.asarray((values - known.mean()) / known.std())
