@@ -1,16 +1,22 @@
 """The fused score: history prior and measures, combined by what the ledger has shown.
 
 1. Every measure is standardised over the candidates; its weight is its mean correlation with outcomes on past
-   targets, shrunk to TRUST as if there were TRUST_TARGETS more of those, and never negative. The weighted mean is
-   the consensus.
+   targets, never negative, and shrunk as if there were EARLIER_TARGETS more of those with the correlation that
+   published studies found (none for a measure without any: it has to earn its weight). The weighted mean is the
+   consensus.
 2. Consensus and prior are combined as the best linear predictor of the standardised outcome: their correlations
-   with outcomes on past targets (each predicted from the others) are shrunk in the same way.
+   with outcomes on past targets (each predicted from the others) are shrunk in the same way, to CONSENSUS_TRUST
+   and to PRIOR_TRUST, the latter less where the prior itself comes from few targets.
 3. What the predictor leaves unexplained is its uncertainty: seeded draws of outcomes give each candidate's
-   probability of being best and the regret to expect.
+   probability of being best, and the regret to expect.
+4. Measures and past targets are drawn again with replacement: a candidate that comes first less than STEADY of
+   the time is not separated from the others that do, and the answer is to abstain.
 """
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,14 +25,18 @@ import numpy as np
 from service.statistics.prior import Prior, history_prior
 from service.statistics.records import Numbers, TargetRecord, others, standardised
 
-TRUST = 0.3  # correlation of a measure, or of the consensus, with outcomes before anything is known of it
-TRUST_TARGETS = 3.0  # as many past targets outweigh that by half
-PRIOR_TRUST = 0.4  # the same of the prior
+EARLIER_TARGETS = 5.0  # that what was known before counts for
+CONSENSUS_TRUST = 0.4  # correlation with outcomes before anything is known
+PRIOR_TRUST = 0.5
 MOST_EXPLAINED = 0.95
 MOST_ALIKE = 0.9  # correlation of consensus and prior, from which on their parts can't be told apart
 DRAWS = 4000
+RESAMPLES = 200
+STEADY = 0.5  # first more often than all others together
+TIED = 0.1  # first at least so often: one of those that can't be told apart
 
 Scores = Mapping[str, Mapping[str, float]]  # measure -> candidate -> score
+Trust = Mapping[str, float]  # measure -> correlation with outcomes that published studies found
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,9 @@ class Fused:
 
     value: float
     best: float  # the probability of being the best
+    first: float  # share of resamplings of the evidence in which it comes first
     regret: float | None  # to expect when this one is chosen
+    gain: float  # what a finetune run of it is expected to improve the choice by, in standard deviations
 
 
 @dataclass(frozen=True)
@@ -50,21 +62,36 @@ class Combination:
     targets: int  # in history
     spread: float | None  # usual standard deviation of outcomes over candidates
 
+    @property
+    def leaders(self) -> list[str]:
+        """The first, then those that can't be told apart from it: none when it is steady."""
+        ordered = sorted(self.candidates, key=lambda name: (-self.candidates[name].value, name))
+        if not ordered or self.candidates[ordered[0]].first >= STEADY:
+            return ordered[:1]
+        return ordered[:1] + [name for name in ordered[1:] if self.candidates[name].first >= TIED]
 
-def fuse(history: Sequence[TargetRecord], scores: Scores, candidates: Sequence[str]) -> Combination:
+
+def fuse(history: Sequence[TargetRecord], scores: Scores, candidates: Sequence[str], trust: Trust) -> Combination:
     """Combine the `scores` of `candidates` on a target by `history`: records of other targets and cohorts.
 
     A candidate without a score, or without history, is taken as average there.
     """
-    weights = measure_weights(history, scores)
-    parts = np.array([_consensus(scores, weights, candidates), _known(history_prior(history), candidates)])
-    coefficients, explained = _coefficients(history, parts)
+    weights = measure_weights(history, scores, trust)
+    parts = _parts(history, scores, candidates, weights)
+    coefficients, explained = _coefficients(history, parts, trust)
     values = coefficients @ parts
     spread = _spread(history)
-    best, regret = _draws(values, np.sqrt(1 - explained))
+    best, regret, gain = _draws(values, math.sqrt(1 - explained))
+    first = _resampled(history, scores, candidates, weights, coefficients)
     found = {
-        name: Fused(float(value), float(chance), None if spread is None else float(loss * spread))
-        for name, value, chance, loss in zip(candidates, values, best, regret, strict=True)
+        name: Fused(
+            value=float(values[i]),
+            best=float(best[i]),
+            first=float(first[i]),
+            regret=None if spread is None else float(regret[i] * spread),
+            gain=float(gain[i]),
+        )
+        for i, name in enumerate(candidates)
     }
     return Combination(
         candidates=found,
@@ -77,9 +104,19 @@ def fuse(history: Sequence[TargetRecord], scores: Scores, candidates: Sequence[s
     )
 
 
-def measure_weights(history: Sequence[TargetRecord], scores: Scores) -> dict[str, float]:
+def _parts(
+    history: Sequence[TargetRecord], scores: Scores, candidates: Sequence[str], weights: Mapping[str, float]
+) -> Numbers:
+    """Consensus and prior: (2, n)."""
+    return np.array([_consensus(scores, weights, candidates), _known(history_prior(history), candidates)])
+
+
+def measure_weights(history: Sequence[TargetRecord], scores: Scores, trust: Trust) -> dict[str, float]:
     """Measure -> its shrunken mean correlation with outcomes, at least 0."""
-    return {measure: max(_shrunk(_correlations(history, measure), TRUST), 0.0) for measure in sorted(scores)}
+    return {
+        measure: max(_shrunk(_correlations(history, measure), trust.get(measure, 0.0)), 0.0)
+        for measure in sorted(scores)
+    }
 
 
 def _correlations(history: Sequence[TargetRecord], measure: str) -> list[float]:
@@ -92,7 +129,7 @@ def _correlations(history: Sequence[TargetRecord], measure: str) -> list[float]:
 
 
 def _shrunk(values: Sequence[float], towards: float) -> float:
-    return (sum(values) + TRUST_TARGETS * towards) / (len(values) + TRUST_TARGETS)
+    return (sum(values) + EARLIER_TARGETS * towards) / (len(values) + EARLIER_TARGETS)
 
 
 def _consensus(scores: Scores, weights: Mapping[str, float], candidates: Sequence[str]) -> Numbers:
@@ -109,13 +146,13 @@ def _known(prior: Mapping[str, Prior], candidates: Sequence[str]) -> Numbers:
     return np.nan_to_num(standardised(np.array([prior[n].value if n in prior else np.nan for n in candidates])))
 
 
-def _coefficients(history: Sequence[TargetRecord], parts: Numbers) -> tuple[Numbers, float]:
+def _coefficients(history: Sequence[TargetRecord], parts: Numbers, trust: Trust) -> tuple[Numbers, float]:
     """Of consensus and prior in the best linear predictor, and the share of variance it explains."""
-    past = [found for record in history if (found := _past_parts(history, record)) is not None]
+    past = [found for record in history if (found := _past_parts(history, record, trust)) is not None]
     with_outcome = np.array(
         [
-            _shrunk([_product(own[0], outcome) for own, outcome in past if own[0].any()], TRUST),
-            _shrunk([_product(own[1], outcome) for own, outcome in past if own[1].any()], PRIOR_TRUST),
+            _shrunk([_product(own[0], outcome) for own, outcome in past if own[0].any()], CONSENSUS_TRUST),
+            _shrunk([_product(own[1], outcome) for own, outcome in past if own[1].any()], _prior_trust(history)),
         ]
     )
     between = np.mean([_product(*own) for own in (parts, *(own for own, _ in past))])
@@ -124,18 +161,25 @@ def _coefficients(history: Sequence[TargetRecord], parts: Numbers) -> tuple[Numb
     return best, float(np.clip(best @ (with_outcome * parts.any(1)), 0, MOST_EXPLAINED))
 
 
-def _past_parts(history: Sequence[TargetRecord], record: TargetRecord) -> tuple[Numbers, Numbers] | None:
+def _prior_trust(history: Sequence[TargetRecord]) -> float:
+    """Of a prior from so many targets."""
+    targets = sum(len(record.outcomes) > 1 for record in history)
+    return PRIOR_TRUST * targets / (targets + EARLIER_TARGETS)
+
+
+def _past_parts(
+    history: Sequence[TargetRecord], record: TargetRecord, trust: Trust
+) -> tuple[Numbers, Numbers] | None:
     """Consensus and prior of one past target from all others (2, n), and its standardised outcomes (n,)."""
     names = sorted(record.outcomes)
     outcomes = standardised(np.array([record.outcomes[name] for name in names]))
     rest = others(history, target=record.target, cohort=record.cohort)
-    consensus = _consensus(record.scores, measure_weights(rest, record.scores), names)
-    prior = _known(history_prior(rest), names)
-    return (np.array([consensus, prior]), outcomes) if outcomes.any() else None
+    weights = measure_weights(rest, record.scores, trust)
+    return (_parts(rest, record.scores, names, weights), outcomes) if outcomes.any() else None
 
 
 def _product(one: Numbers, other: Numbers) -> float:
-    return float(np.mean(one * other))
+    return float((one * other).sum() / max(len(one), 1))
 
 
 def _spread(history: Sequence[TargetRecord]) -> float | None:
@@ -144,9 +188,33 @@ def _spread(history: Sequence[TargetRecord]) -> float | None:
     return float(np.median(spreads)) if spreads else None
 
 
-def _draws(values: Numbers, deviation: float) -> tuple[Numbers, Numbers]:
-    """Each candidate's probability of being best, and expected regret in standard deviations: two of (n,)."""
+def _draws(values: Numbers, deviation: float) -> tuple[Numbers, Numbers, Numbers]:
+    """Each candidate's probability of being best, its expected regret, and what knowing its outcome is worth (both
+    in standard deviations): three of (n,)."""
     random = np.random.default_rng(0)
     drawn = values + deviation * random.standard_normal((DRAWS, len(values)))
     best = drawn.max(1, keepdims=True)
-    return (drawn == best).mean(0), (best - drawn).mean(0)
+    rivals = np.array([np.delete(values, i).max(initial=-np.inf) for i in range(len(values))])
+    informed = np.maximum(drawn, rivals).mean(0)
+    return (drawn == best).mean(0), (best - drawn).mean(0), informed - values.max(initial=-np.inf)
+
+
+def _resampled(
+    history: Sequence[TargetRecord],
+    scores: Scores,
+    candidates: Sequence[str],
+    weights: Mapping[str, float],
+    coefficients: Numbers,
+) -> Numbers:
+    """How often each candidate comes first when weighted measures and past targets are drawn again: (n,)."""
+    random = np.random.default_rng(0)
+    weighted = [measure for measure, weight in weights.items() if weight > 0]
+    first = np.zeros(len(candidates))
+    for _ in range(RESAMPLES):
+        counts = Counter(random.choice(weighted, len(weighted)).tolist() if weighted else [])
+        drawn = {measure: weights[measure] * count for measure, count in counts.items()}
+        past = [history[i] for i in random.integers(len(history), size=len(history))] if history else []
+        values = coefficients @ _parts(past, scores, candidates, drawn)
+        leading = values == values.max(initial=-np.inf)
+        first += leading / max(leading.sum(), 1)
+    return first / RESAMPLES

@@ -173,24 +173,24 @@ def test_a_measure_that_was_right_weighs_more_than_one_that_was_wrong() -> None:
         TargetRecord(str(i), r.outcomes, {"right": r.outcomes, "wrong": {n: -v for n, v in r.outcomes.items()}})
         for i, r in enumerate(record("x", values) for values in OUTCOMES)
     ]
-    weights = measure_weights(past, {"right": {}, "wrong": {}, "new": {}})
-    assert weights["right"] > 0.6
-    assert weights["new"] == pytest.approx(0.3)
+    weights = measure_weights(past, {"right": {}, "wrong": {}, "new": {}, "known": {}}, {"known": 0.3})
+    assert weights["right"] > 0.4
+    assert weights["known"] == pytest.approx(0.3)
+    assert weights["new"] == 0
     assert weights["wrong"] == 0
 
 
 def test_without_history_measures_alone_decide() -> None:
-    found = fuse([], {"m": {"a": 1.0, "b": 2.0, "c": 9.0}}, ["a", "b", "c"])
+    found = fuse([], {"m": {"a": 1.0, "b": 2.0, "c": 9.0}}, ["a", "b", "c"], {"m": 0.4})
     values = {name: one.value for name, one in found.candidates.items()}
     assert sorted(values, key=values.__getitem__) == ["a", "b", "c"]
-    assert found.prior * 0 == 0
     assert found.spread is None
     assert found.candidates["c"].regret is None
 
 
 def test_without_scores_the_prior_alone_decides() -> None:
     past = [record(str(i), values) for i, values in enumerate(OUTCOMES)]
-    found = fuse(past, {}, list("dcba"))
+    found = fuse(past, {}, list("dcba"), {})
     assert sorted("abcd", key=lambda name: found.candidates[name].value) == list("abcd")
     assert found.prior > 0.5
 
@@ -198,7 +198,7 @@ def test_without_scores_the_prior_alone_decides() -> None:
 def test_more_history_makes_the_answer_surer() -> None:
     past = [record(str(i), values, values) for i, values in enumerate(OUTCOMES)]
     scores = {"m": dict(zip("abcd", (1.0, 2.0, 3.0, 4.0), strict=True))}
-    little, much = fuse(past[:1], scores, list("abcd")), fuse(past, scores, list("abcd"))
+    little, much = (fuse(known, scores, list("abcd"), {"m": 0.4}) for known in (past[:1], past))
     assert much.explained > little.explained
     assert much.candidates["d"].best > little.candidates["d"].best
     assert sum(one.best for one in much.candidates.values()) == pytest.approx(1)
@@ -206,10 +206,29 @@ def test_more_history_makes_the_answer_surer() -> None:
     assert regrets == sorted(regrets, reverse=True)  # type: ignore[type-var]
 
 
+def test_what_the_measures_agree_on_is_answered_and_what_they_differ_on_is_not() -> None:
+    trust = dict.fromkeys("mnop", 0.4)
+    one, other = {"a": 1.0, "b": 0.0, "c": -1.0}, {"a": 0.0, "b": 1.0, "c": -1.0}
+    agreed = fuse([], dict.fromkeys("mnop", one), list("abc"), trust)
+    assert agreed.leaders == ["a"]
+    assert agreed.candidates["a"].first == 1
+    split = fuse([], {"m": one, "n": one, "o": other, "p": other}, list("abc"), trust)
+    assert sorted(split.leaders) == ["a", "b"]
+    assert split.candidates["c"].first == 0
+    assert split.candidates["a"].gain > split.candidates["c"].gain > 0
+
+
+def test_one_candidate_is_the_answer_and_none_is_none() -> None:
+    alone = fuse([], {"m": {"a": 1.0}}, ["a"], {"m": 0.4})
+    assert alone.leaders == ["a"]
+    assert alone.candidates["a"].best == 1
+    assert fuse([], {}, [], {}).leaders == []
+
+
 def test_the_fused_score_does_not_depend_on_the_candidates_order() -> None:
     past = [record(str(i), values, values) for i, values in enumerate(OUTCOMES)]
     scores = {"m": {"a": 1.0, "b": 4.0, "c": 3.0, "d": 0.0}}
-    one, other = fuse(past, scores, list("abcd")), fuse(past, scores, list("dbca"))
+    one, other = (fuse(past, scores, list(order), {}) for order in ("abcd", "dbca"))
     assert {n: f.value for n, f in one.candidates.items()} == pytest.approx(
         {n: f.value for n, f in other.candidates.items()}
     )

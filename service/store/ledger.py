@@ -1,0 +1,235 @@
+"""The ledger as the statistics take it: one record a target, from outcomes and scores of all origins."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from service.statistics.records import TargetRecord
+from service.store.ranked_list import UNSOUND
+from service.store.tables import Checkpoint, Dataset, Evaluation, Json, LedgerRow, Ranking, Score
+
+# A target's outcomes may be held in several metrics; between equally many, the first of these.
+USUAL_METRICS = ("dice", "accuracy", "r2", "auc")
+Values = dict[str, float]  # candidate -> value
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Which part of the ledger: None takes all. `zoo` is the source of imported rows, or `OWN`."""
+
+    target: str | None = None
+    task: str | None = None
+    modality: str | None = None
+    architecture: str | None = None
+    zoo: str | None = None
+    metric: str | None = None
+
+
+OWN = "finetune run"  # the source of outcomes of this service's own runs
+
+
+@dataclass(frozen=True)
+class _Described:
+    """What a target is: as registered, else as imported with its rows."""
+
+    task: str | None
+    modality: str | None
+    cohort: str | None
+
+
+def records(session: Session, part: Slice = Slice(), *, protocol: Json | None = None) -> list[TargetRecord]:  # noqa: B008
+    """Every target with outcomes, by name. Own scores are of `protocol` where there are any, else of the protocol
+    that scored most candidates, the latest of equals; never of two protocols for one measure."""
+    rows = _rows(session, part)
+    described = _described(session, rows)
+    architecture = _candidates_of(session, part.architecture)
+    imported, own = _imported_scores(rows), _own_scores(session, protocol)
+    found = []
+    for target in sorted({row.target for row in rows if row.kind == "outcome"}):
+        what = described[target]
+        if not _fits(part, target, what):
+            continue
+        of_target = [
+            row
+            for row in rows
+            if row.target == target
+            and row.kind == "outcome"
+            and (architecture is None or row.candidate in architecture)
+        ]
+        if of_target:
+            scores = {**imported.get(target, {}), **own.get(target, {})}
+            found.append(_record(target, what, of_target, scores, part.metric))
+    return found
+
+
+def _rows(session: Session, part: Slice) -> Sequence[LedgerRow]:
+    query = select(LedgerRow).order_by(LedgerRow.id)
+    if part.target is not None:
+        query = query.where(LedgerRow.target == part.target)
+    if part.zoo is not None:
+        query = query.where(LedgerRow.source == part.zoo)
+    return session.scalars(query).all()
+
+
+def _described(session: Session, rows: Iterable[LedgerRow]) -> dict[str, _Described]:
+    found: dict[str, _Described] = {}
+    for row in rows:
+        known = found.get(row.target, _Described(None, None, None))
+        found[row.target] = _Described(
+            known.task or row.task, known.modality or row.modality, known.cohort or row.cohort
+        )
+    for name, task, modality, cohort in session.execute(
+        select(Dataset.name, Dataset.task, Dataset.modality, Dataset.cohort).where(Dataset.name.in_(found))
+    ):
+        found[name] = _Described(task, modality, cohort)
+    return found
+
+
+def _candidates_of(session: Session, architecture: str | None) -> set[str] | None:
+    if architecture is None:
+        return None
+    return set(session.scalars(select(Checkpoint.name).where(Checkpoint.architecture == architecture)))
+
+
+def _fits(part: Slice, target: str, what: _Described) -> bool:
+    return all(
+        asked is None or asked == known
+        for asked, known in ((part.target, target), (part.task, what.task), (part.modality, what.modality))
+    )
+
+
+def _record(
+    target: str, what: _Described, rows: Sequence[LedgerRow], scores: Mapping[str, Values], metric: str | None
+) -> TargetRecord:
+    chosen = metric or _metric_of(rows)
+    kept = _comparable([row for row in rows if row.name == chosen])
+    outcomes = _means(kept)
+    return TargetRecord(
+        target=target,
+        outcomes=outcomes,
+        scores=scores,
+        task=what.task,
+        modality=what.modality,
+        cohort=what.cohort,
+        metric=chosen,
+        cases=_case_means(kept),
+        left_out=len({row.candidate for row in rows} - set(outcomes)),
+    )
+
+
+def _metric_of(rows: Sequence[LedgerRow]) -> str:
+    """The metric that most candidates have."""
+    having: dict[str, set[str]] = {}
+    for row in rows:
+        having.setdefault(row.name, set()).add(row.candidate)
+
+    def standing(name: str) -> tuple[int, int, str]:
+        usual = USUAL_METRICS.index(name) if name in USUAL_METRICS else len(USUAL_METRICS)
+        return (-len(having[name]), usual, name)
+
+    return min(having, key=standing)
+
+
+def _comparable(rows: Sequence[LedgerRow]) -> list[LedgerRow]:
+    """Rows of the course (method and protocol, or import) with most candidates, the latest of equals, and of
+    every other course that has all of those candidates too: else a mean over courses would favour somebody."""
+    courses: dict[str, list[LedgerRow]] = {}
+    for row in rows:
+        courses.setdefault(row.course, []).append(row)
+    having = {course: {row.candidate for row in own} for course, own in courses.items()}
+    if not courses:
+        return []
+    most = max(courses, key=lambda course: (len(having[course]), courses[course][-1].id))
+    return [
+        row
+        for course, own in courses.items()
+        if having[course] >= having[most]
+        for row in own
+        if row.candidate in having[most]
+    ]
+
+
+def _means(rows: Iterable[LedgerRow]) -> Values:
+    """Mean over courses of the mean over seeds, higher is better."""
+    values: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        signed = row.value if row.higher_is_better else -row.value
+        values.setdefault(row.candidate, {}).setdefault(row.course, []).append(signed)
+    return {
+        candidate: fmean(fmean(own) for own in by_course.values())
+        for candidate, by_course in sorted(values.items())
+    }
+
+
+def _case_means(rows: Iterable[LedgerRow]) -> dict[str, tuple[float, ...]]:
+    """Candidate -> mean over runs of every test image's outcome, for candidates whose runs all hold them."""
+    held: dict[str, list[list[float | None] | None]] = {}
+    for row in rows:
+        held.setdefault(row.candidate, []).append(row.cases)
+    found = {}
+    for candidate, runs in held.items():
+        whole = [run for run in runs if run]
+        if len(whole) == len(runs) and len({len(run) for run in whole}) == 1:
+            images = zip(*whole, strict=True)  # None: the metric is not defined for this image
+            found[candidate] = tuple(fmean(image) for image in images if None not in image)
+    return found
+
+
+def _imported_scores(rows: Iterable[LedgerRow]) -> dict[str, dict[str, Values]]:
+    """Target -> measure -> candidate -> score, higher is better, the mean over seeds and sources."""
+    values: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for row in rows:
+        if row.kind == "score":
+            of_measure = values.setdefault(row.target, {}).setdefault(row.name, {})
+            of_measure.setdefault(row.candidate, []).append(row.value if row.higher_is_better else -row.value)
+    return {
+        target: {
+            measure: {candidate: fmean(own) for candidate, own in of_measure.items()}
+            for measure, of_measure in of_target.items()
+        }
+        for target, of_target in values.items()
+    }
+
+
+def _own_scores(session: Session, protocol: Json | None) -> dict[str, dict[str, Values]]:
+    """Target -> measure -> candidate -> sound score, of one protocol a target and measure."""
+    query = (
+        select(
+            Dataset.name,
+            Ranking.protocol,
+            Score.measure,
+            Checkpoint.name,
+            Score.value,
+            Score.flags,
+        )
+        .select_from(Score)
+        .join(Evaluation, Score.evaluation_id == Evaluation.id)
+        .join(Ranking, Evaluation.ranking_id == Ranking.id)
+        .join(Dataset, Ranking.dataset_id == Dataset.id)
+        .join(Checkpoint, Evaluation.checkpoint_id == Checkpoint.id)
+        .where(Evaluation.state == "done", Score.value.is_not(None))
+        .where(Dataset.name.in_(select(LedgerRow.target).where(LedgerRow.kind == "outcome")))
+        .order_by(Evaluation.id)
+    )
+    found: dict[tuple[str, str], dict[str, Values]] = {}  # target and measure -> protocol -> candidate
+    for target, used, measure, candidate, value, flags in session.execute(query):
+        if UNSOUND.isdisjoint(flags):
+            by_protocol = found.setdefault((target, measure), {})
+            by_protocol.setdefault(_canonical(used), {})[candidate] = value
+    asked = None if protocol is None else _canonical(protocol)
+    chosen: dict[str, dict[str, Values]] = {}
+    for (target, measure), by_protocol in found.items():
+        # dicts keep the order of insertion, and max takes the first of equals: the latest comes first
+        best = max(reversed(by_protocol), key=lambda used: (used == asked, len(by_protocol[used])))
+        chosen.setdefault(target, {})[measure] = by_protocol[best]
+    return chosen
+
+
+def _canonical(protocol: Json) -> str:
+    return json.dumps(protocol, sort_keys=True)
