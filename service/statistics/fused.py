@@ -193,7 +193,7 @@ def _draws(values: Numbers, deviation: float) -> tuple[Numbers, Numbers, Numbers
     in standard deviations): three of (n,)."""
     random = np.random.default_rng(0)
     drawn = values + deviation * random.standard_normal((DRAWS, len(values)))
-    best = drawn.max(1, keepdims=True)
+    best = drawn.max(1, keepdims=True, initial=-np.inf)
     rivals = np.array([np.delete(values, i).max(initial=-np.inf) for i in range(len(values))])
     informed = np.maximum(drawn, rivals).mean(0)
     return (drawn == best).mean(0), (best - drawn).mean(0), informed - values.max(initial=-np.inf)
