@@ -16,13 +16,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from service.statistics.prior import Prior, history_prior
+from service.statistics.prior import centred, history_prior
 from service.statistics.records import Numbers, TargetRecord, others, standardised
 
 EARLIER_TARGETS = 5.0  # that what was known before counts for
@@ -108,7 +108,18 @@ def _parts(
     history: Sequence[TargetRecord], scores: Scores, candidates: Sequence[str], weights: Mapping[str, float]
 ) -> Numbers:
     """Consensus and prior: (2, n)."""
-    return np.array([_consensus(scores, weights, candidates), _known(history_prior(history), candidates)])
+    own = np.array([weights.get(measure, 0.0) for measure in scores])
+    consensus = standardised(own @ _standardised_scores(scores, candidates))
+    prior = history_prior(history)
+    known = np.array([prior[name].value if name in prior else np.nan for name in candidates])
+    return np.array([consensus, np.nan_to_num(standardised(known))])
+
+
+def _standardised_scores(scores: Scores, candidates: Sequence[str]) -> Numbers:
+    """One row a measure; a candidate without a score counts as average: (measures, n)."""
+    rows = [np.array([own.get(name, np.nan) for name in candidates], float) for own in scores.values()]
+    known = np.array([standardised(row) for row in rows]).reshape(len(rows), len(candidates))
+    return np.where(np.isfinite(known), known, 0.0)
 
 
 def measure_weights(history: Sequence[TargetRecord], scores: Scores, trust: Trust) -> dict[str, float]:
@@ -130,20 +141,6 @@ def _correlations(history: Sequence[TargetRecord], measure: str) -> list[float]:
 
 def _shrunk(values: Sequence[float], towards: float) -> float:
     return (sum(values) + EARLIER_TARGETS * towards) / (len(values) + EARLIER_TARGETS)
-
-
-def _consensus(scores: Scores, weights: Mapping[str, float], candidates: Sequence[str]) -> Numbers:
-    """Standardised weighted mean of the standardised scores; a missing score counts as average: (n,)."""
-    total = np.zeros(len(candidates))
-    for measure, own in scores.items():
-        values = standardised(np.array([own.get(name, np.nan) for name in candidates], float))
-        total += weights.get(measure, 0.0) * np.nan_to_num(values)
-    return standardised(total)
-
-
-def _known(prior: Mapping[str, Prior], candidates: Sequence[str]) -> Numbers:
-    """The standardised prior; a candidate without history is taken as average: (n,)."""
-    return np.nan_to_num(standardised(np.array([prior[n].value if n in prior else np.nan for n in candidates])))
 
 
 def _coefficients(history: Sequence[TargetRecord], parts: Numbers, trust: Trust) -> tuple[Numbers, float]:
@@ -208,13 +205,25 @@ def _resampled(
 ) -> Numbers:
     """How often each candidate comes first when weighted measures and past targets are drawn again: (n,)."""
     random = np.random.default_rng(0)
-    weighted = [measure for measure, weight in weights.items() if weight > 0]
-    first = np.zeros(len(candidates))
-    for _ in range(RESAMPLES):
-        counts = Counter(random.choice(weighted, len(weighted)).tolist() if weighted else [])
-        drawn = {measure: weights[measure] * count for measure, count in counts.items()}
-        past = [history[i] for i in random.integers(len(history), size=len(history))] if history else []
-        values = coefficients @ _parts(past, scores, candidates, drawn)
-        leading = values == values.max(initial=-np.inf)
-        first += leading / max(leading.sum(), 1)
-    return first / RESAMPLES
+    own = np.array([weights[measure] for measure in scores])
+    drawn = own * _counts(random, own > 0)  # (RESAMPLES, measures)
+    consensus = drawn @ _standardised_scores(scores, candidates)  # (RESAMPLES, n)
+    past = centred(history, candidates)  # (targets, n)
+    counts = _counts(random, np.ones(len(past), bool))
+    with np.errstate(invalid="ignore"):
+        prior = (counts @ np.nan_to_num(past)) / (counts @ np.isfinite(past))
+    values = coefficients @ np.array([_each_standardised(consensus), _each_standardised(prior)]).swapaxes(0, 1)
+    leading = values == values.max(1, keepdims=True, initial=-np.inf)
+    return np.asarray((leading / np.maximum(leading.sum(1, keepdims=True), 1)).mean(0))
+
+
+def _counts(random: np.random.Generator, drawable: NDArray[np.bool_]) -> Numbers:
+    """How often each is drawn, when as many as are drawable are drawn with replacement: (RESAMPLES, len)."""
+    total = int(drawable.sum())
+    if not len(drawable):
+        return np.zeros((RESAMPLES, 0))
+    return random.multinomial(total, drawable / max(total, 1), size=RESAMPLES).astype(float)
+
+
+def _each_standardised(rows: Numbers) -> Numbers:
+    return np.nan_to_num(np.apply_along_axis(standardised, 1, rows)) if rows.size else rows

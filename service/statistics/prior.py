@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.statistics.records import TargetRecord
+from service.statistics.records import Numbers, TargetRecord
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,16 @@ def history_prior(records: Sequence[TargetRecord]) -> dict[str, Prior]:
     `records` are other targets than the one asked for, without those of its cohort. Centred, since a raw mean
     favours whoever was tried on easy targets. A target with one candidate says nothing and is left out.
     """
-    centred: dict[str, list[float]] = {}
-    for record in records:
-        if len(record.outcomes) < 2:
-            continue
-        mean = float(np.mean(list(record.outcomes.values())))
-        for name, outcome in record.outcomes.items():
-            centred.setdefault(name, []).append(outcome - mean)
-    return {name: Prior(float(np.mean(values)), len(values)) for name, values in sorted(centred.items())}
+    names = sorted({name for record in records for name in record.outcomes})
+    found = {name: own[np.isfinite(own)] for name, own in zip(names, centred(records, names).T, strict=True)}
+    return {name: Prior(float(own.mean()), len(own)) for name, own in found.items() if len(own)}
+
+
+def centred(records: Sequence[TargetRecord], candidates: Sequence[str]) -> Numbers:
+    """Outcomes less their target's mean over all its candidates; NaN where there is none: (targets, n)."""
+    rows = [
+        [record.outcomes.get(name, np.nan) - float(np.mean(list(record.outcomes.values()))) for name in candidates]
+        for record in records
+        if len(record.outcomes) > 1
+    ]
+    return np.array(rows, float).reshape(len(rows), len(candidates))

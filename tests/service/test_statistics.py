@@ -208,14 +208,15 @@ def test_more_history_makes_the_answer_surer() -> None:
 
 def test_what_the_measures_agree_on_is_answered_and_what_they_differ_on_is_not() -> None:
     trust = dict.fromkeys("mnop", 0.4)
-    one, other = {"a": 1.0, "b": 0.0, "c": -1.0}, {"a": 0.0, "b": 1.0, "c": -1.0}
-    agreed = fuse([], dict.fromkeys("mnop", one), list("abc"), trust)
+    orders = ("abcd", "bcad", "cabd")
+    by_order = {order: {name: -float(order.index(name)) for name in order} for order in orders}
+    agreed = fuse([], dict.fromkeys("mno", by_order["abcd"]), list("abcd"), trust)
     assert agreed.leaders == ["a"]
     assert agreed.candidates["a"].first == 1
-    split = fuse([], {"m": one, "n": one, "o": other, "p": other}, list("abc"), trust)
-    assert sorted(split.leaders) == ["a", "b"]
-    assert split.candidates["c"].first == 0
-    assert split.candidates["a"].gain > split.candidates["c"].gain > 0
+    split = fuse([], dict(zip("mno", by_order.values(), strict=True)), list("abcd"), trust)
+    assert sorted(split.leaders) == ["a", "b", "c"]
+    assert split.candidates["d"].first == 0
+    assert split.candidates["a"].gain > split.candidates["d"].gain > 0
 
 
 def test_one_candidate_is_the_answer_and_none_is_none() -> None:
