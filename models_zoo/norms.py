@@ -1,15 +1,46 @@
-"""Counting the normalisation layers of a network."""
+"""Making and counting normalisation layers."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
+from monai.networks.layers.utils import get_norm_layer
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from models_zoo.parameters import count, one_of
+
 # _NormBase is torch's parent of every BatchNorm and InstanceNorm
 Norm = _NormBase | nn.GroupNorm | nn.LayerNorm | nn.RMSNorm
+KINDS = ("batch", "group", "instance")  # what an architecture's `norm` may be; each with affine parameters
+GROUPS = 8  # of GroupNorm, as in MONAI's networks
+
+
+@dataclass(frozen=True)
+class NormChoice:
+    """What an architecture's layers are normalised by: `norm` of KINDS, `groups` for "group" only.
+
+    ValueError for any other value. No tensor shows the number of groups: give the source's own.
+    """
+
+    norm: str
+    groups: int
+
+    def __post_init__(self) -> None:
+        one_of("norm", self.norm, KINDS)
+        count("groups", self.groups)
+
+    @property
+    def in_monai(self) -> tuple[str, dict[str, Any]]:
+        """As MONAI's networks want it."""
+        return self.norm, {"num_groups": self.groups} if self.norm == "group" else {"affine": True}
+
+    def layer(self, spatial_dims: int, channels: int) -> nn.Module:
+        """One norm over (B, channels, *space); ValueError when `groups` doesn't divide the channels."""
+        made: nn.Module = get_norm_layer(self.in_monai, spatial_dims, channels)
+        return made
 
 
 @dataclass(frozen=True)
@@ -19,7 +50,7 @@ class NormCount:
     type: str
     layers: int
     channels: int
-    affine: int  # layers with learned weights
+    affine: int  # layers with learned weight and bias
     running_statistics: int  # layers that keep a running mean and variance
 
 
@@ -37,9 +68,13 @@ def _counted(name: str, layers: list[Norm]) -> NormCount:
         type=name,
         layers=len(layers),
         channels=sum(_channels(layer) for layer in layers),
-        affine=sum(getattr(layer, "weight", None) is not None for layer in layers),
+        affine=sum(_is_affine(layer) for layer in layers),
         running_statistics=sum(getattr(layer, "running_mean", None) is not None for layer in layers),
     )
+
+
+def _is_affine(layer: Norm) -> bool:
+    return all(getattr(layer, name, None) is not None for name in ("weight", "bias"))
 
 
 def _channels(layer: Norm) -> int:

@@ -1,4 +1,4 @@
-"""MONAI's BasicUNet with BatchNorm."""
+"""MONAI's BasicUNet."""
 
 from __future__ import annotations
 
@@ -6,26 +6,32 @@ from collections.abc import Sequence
 
 from monai.networks.nets import BasicUNet
 
+from models_zoo.norms import GROUPS, NormChoice
 from models_zoo.parameters import counts
 from models_zoo.registry import Network, register
 
 
-@register(summary="MONAI BasicUNet with BatchNorm", tasks=("segmentation",), spatial_dims=(2, 3))
+@register(summary="MONAI BasicUNet", tasks=("segmentation",), spatial_dims=(2, 3))
 def basic_unet(
     *,
     spatial_dims: int,
     in_channels: int,
     classes: int,
     features: Sequence[int] = (32, 32, 64, 128, 256, 32),
+    norm: str = "batch",
+    groups: int = GROUPS,
 ) -> Network:
-    """`features`: the channels of the five encoder levels, then of the last decoder stage, as in MONAI."""
+    """`features`: the channels of the five encoder levels, then of the last decoder stage, as in MONAI.
+
+    `norm` and `groups` as in NormChoice; MONAI's own default is "instance".
+    """
     module = BasicUNet(
         spatial_dims=spatial_dims,
         in_channels=in_channels,
         out_channels=classes,
         features=counts("features", features, least=6, most=6),
         act=("LeakyReLU", {"negative_slope": 0.1, "inplace": False}),  # a hooked map stays as it was
-        norm=("batch", {"affine": True}),
+        norm=NormChoice(norm, groups).in_monai,
     )
     return Network(
         module=module,

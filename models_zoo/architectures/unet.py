@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from models_zoo.norms import GROUPS, NormChoice
 from models_zoo.parameters import count
 from models_zoo.registry import Network, register
 
@@ -13,19 +14,18 @@ UPSAMPLING: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
     2: nn.ConvTranspose2d,
     3: nn.ConvTranspose3d,
 }
-NORM: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 POOLING: dict[int, type[nn.MaxPool2d] | type[nn.MaxPool3d]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 LAST_ENCODER_NORM = "down_tr512.ops.1.bn1"
 ENCODER = "down_tr512.ops"
 
 
 class ConvNormReLU(nn.Module):
-    """3-wide convolution, BatchNorm, ReLU: (B, inputs, *space) -> (B, outputs, *space)."""
+    """3-wide convolution, norm, ReLU: (B, inputs, *space) -> (B, outputs, *space)."""
 
-    def __init__(self, spatial_dims: int, inputs: int, outputs: int) -> None:
+    def __init__(self, spatial_dims: int, inputs: int, outputs: int, *, norm: NormChoice) -> None:
         super().__init__()
         self.conv1 = CONVOLUTION[spatial_dims](inputs, outputs, kernel_size=3, padding=1)
-        self.bn1 = NORM[spatial_dims](outputs)
+        self.bn1 = norm.layer(spatial_dims, outputs)  # the published name, whatever the norm
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(self.bn1(self.conv1(x)))
@@ -34,11 +34,12 @@ class ConvNormReLU(nn.Module):
 class Down(nn.Module):
     """Two convolutions; stage `depth` ends at width * 2^(depth + 1) channels."""
 
-    def __init__(self, spatial_dims: int, inputs: int, *, width: int, depth: int) -> None:
+    def __init__(self, spatial_dims: int, inputs: int, *, width: int, depth: int, norm: NormChoice) -> None:
         super().__init__()
         half = width * 2**depth
         self.ops = nn.Sequential(
-            ConvNormReLU(spatial_dims, inputs, half), ConvNormReLU(spatial_dims, half, 2 * half)
+            ConvNormReLU(spatial_dims, inputs, half, norm=norm),
+            ConvNormReLU(spatial_dims, half, 2 * half, norm=norm),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,13 +50,13 @@ class Down(nn.Module):
 class Up(nn.Module):
     """Doubles the size of the map below, joins the skip connection, and convolves twice."""
 
-    def __init__(self, spatial_dims: int, inputs: int, *, width: int, depth: int) -> None:
+    def __init__(self, spatial_dims: int, inputs: int, *, width: int, depth: int, norm: NormChoice) -> None:
         super().__init__()
         outputs = width * 2 ** (depth + 1)
         self.up_conv = UPSAMPLING[spatial_dims](inputs, inputs, kernel_size=2, stride=2)
         self.ops = nn.Sequential(
-            ConvNormReLU(spatial_dims, inputs + outputs, outputs),
-            ConvNormReLU(spatial_dims, outputs, outputs),
+            ConvNormReLU(spatial_dims, inputs + outputs, outputs, norm=norm),
+            ConvNormReLU(spatial_dims, outputs, outputs, norm=norm),
         )
 
     def forward(self, below: Tensor, skip: Tensor) -> Tensor:
@@ -79,12 +80,12 @@ class Output(nn.Module):
 class Encoder(nn.Module):
     """Four stages with pooling between them; the names say the channels at width 32."""
 
-    def __init__(self, spatial_dims: int, in_channels: int, width: int) -> None:
+    def __init__(self, spatial_dims: int, in_channels: int, *, width: int, norm: NormChoice) -> None:
         super().__init__()
-        self.down_tr64 = Down(spatial_dims, in_channels, width=width, depth=0)
-        self.down_tr128 = Down(spatial_dims, 2 * width, width=width, depth=1)
-        self.down_tr256 = Down(spatial_dims, 4 * width, width=width, depth=2)
-        self.down_tr512 = Down(spatial_dims, 8 * width, width=width, depth=3)
+        self.down_tr64 = Down(spatial_dims, in_channels, width=width, depth=0, norm=norm)
+        self.down_tr128 = Down(spatial_dims, 2 * width, width=width, depth=1, norm=norm)
+        self.down_tr256 = Down(spatial_dims, 4 * width, width=width, depth=2, norm=norm)
+        self.down_tr512 = Down(spatial_dims, 8 * width, width=width, depth=3, norm=norm)
         self.pool = POOLING[spatial_dims](kernel_size=2)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -98,11 +99,11 @@ class Encoder(nn.Module):
 class UNet(Encoder):
     """Encoder, three decoder stages and the output head: (B, in_channels, *space) -> (B, classes, *space)."""
 
-    def __init__(self, spatial_dims: int, in_channels: int, *, classes: int, width: int) -> None:
-        super().__init__(spatial_dims, in_channels, width)
-        self.up_tr256 = Up(spatial_dims, 16 * width, width=width, depth=2)
-        self.up_tr128 = Up(spatial_dims, 8 * width, width=width, depth=1)
-        self.up_tr64 = Up(spatial_dims, 4 * width, width=width, depth=0)
+    def __init__(self, spatial_dims: int, in_channels: int, *, classes: int, width: int, norm: NormChoice) -> None:
+        super().__init__(spatial_dims, in_channels, width=width, norm=norm)
+        self.up_tr256 = Up(spatial_dims, 16 * width, width=width, depth=2, norm=norm)
+        self.up_tr128 = Up(spatial_dims, 8 * width, width=width, depth=1, norm=norm)
+        self.up_tr64 = Up(spatial_dims, 4 * width, width=width, depth=0, norm=norm)
         self.out_tr = Output(spatial_dims, 2 * width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -115,14 +116,28 @@ class UNet(Encoder):
 
 
 @register(summary="U-Net of AC-Norm and Models Genesis", tasks=("segmentation",), spatial_dims=(2, 3))
-def unet(*, spatial_dims: int, in_channels: int, classes: int, width: int = 32) -> Network:
-    """`width` is the channel count of the first convolution; 32 is the published size.
+def unet(
+    *,
+    spatial_dims: int,
+    in_channels: int,
+    classes: int,
+    width: int = 32,
+    norm: str = "batch",
+    groups: int = GROUPS,
+) -> Network:
+    """`width` is the channel count of the first convolution (published: 32); `norm`, `groups` as in NormChoice.
 
     Differs from the published Models Genesis code in two ways that no tensor shows: the output is raw logits,
     not a sigmoid, and BatchNorm uses its running statistics in evaluation, where that code never does.
     """
     return Network(
-        module=UNet(spatial_dims, in_channels, classes=classes, width=count("width", width)),
+        module=UNet(
+            spatial_dims,
+            in_channels,
+            classes=classes,
+            width=count("width", width),
+            norm=NormChoice(norm, groups),
+        ),
         last_encoder_norm=LAST_ENCODER_NORM,
         stages={
             "encoder": ENCODER,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from models_zoo.architectures.unet import ENCODER, LAST_ENCODER_NORM, Encoder
+from models_zoo.norms import GROUPS, NormChoice
 from models_zoo.parameters import count
 from models_zoo.registry import Network, register
 
@@ -14,8 +15,8 @@ DECODER = ("up_tr256.", "up_tr128.", "up_tr64.", "out_tr.")
 class UNetClassifier(Encoder):
     """Mean of the bottleneck over space, then a linear layer: (B, in_channels, *space) -> (B, classes)."""
 
-    def __init__(self, spatial_dims: int, in_channels: int, *, classes: int, width: int) -> None:
-        super().__init__(spatial_dims, in_channels, width)
+    def __init__(self, spatial_dims: int, in_channels: int, *, classes: int, width: int, norm: NormChoice) -> None:
+        super().__init__(spatial_dims, in_channels, width=width, norm=norm)
         self.fc = nn.Linear(16 * width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -25,10 +26,24 @@ class UNetClassifier(Encoder):
 
 
 @register(summary="encoder of the U-Net, linear head", tasks=("classification",), spatial_dims=(2, 3))
-def unet_classifier(*, spatial_dims: int, in_channels: int, classes: int, width: int = 32) -> Network:
-    """`width` as in `unet`, whose checkpoints this one loads."""
+def unet_classifier(
+    *,
+    spatial_dims: int,
+    in_channels: int,
+    classes: int,
+    width: int = 32,
+    norm: str = "batch",
+    groups: int = GROUPS,
+) -> Network:
+    """`width`, `norm` and `groups` as in `unet`, whose checkpoints this one loads."""
     return Network(
-        module=UNetClassifier(spatial_dims, in_channels, classes=classes, width=count("width", width)),
+        module=UNetClassifier(
+            spatial_dims,
+            in_channels,
+            classes=classes,
+            width=count("width", width),
+            norm=NormChoice(norm, groups),
+        ),
         last_encoder_norm=LAST_ENCODER_NORM,
         stages={"encoder": ENCODER},
         head="fc",

@@ -15,6 +15,10 @@ _MEANINGS = {
     "can't be compared between candidates of different widths.",
     "few_steps": "few_steps: the one epoch had fewer than 20 training steps, so candidates had little time to "
     "differ.",
+    "no_affine_norm": "no_affine_norm: AC-Norm found no norm layer with weight and bias from the checkpoint to "
+    "recalibrate, so the one epoch was plain training and AC-Corr has no value.",
+    "beyond_paper": "beyond_paper: AC-Norm recalibrated norm layers other than BatchNorm (GroupNorm, InstanceNorm "
+    "or LayerNorm), which its paper leaves to future work: don't compare this AC-Corr with a BatchNorm network's.",
     "degenerate": "degenerate: the source's affine parameters carry no information (most channels are tied), so "
     "AC-Corr is large for no reason; a network that was never trained looks like this.",
     "low_spread": "low_spread: the affine parameters moved far in comparison with how far apart the channels "

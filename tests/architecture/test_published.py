@@ -6,10 +6,11 @@ import json
 from dataclasses import fields
 
 from service.published import FinetuneOverrides, ProtocolOverrides
+from service.rankings.ranked_list import _MEANINGS
 from service.store.ranked_list import UNSOUND
 from worker.main import TASKS, deferred
 from worker.publish import what_it_can
-from worker.science.measures import registry
+from worker.science.measures import ac_corr, registry
 from worker.science.specs import FinetuneProtocol, Protocol
 
 
@@ -33,6 +34,12 @@ def test_everything_published_is_json() -> None:
 def test_the_default_order_is_published_and_the_flags_mean_the_same() -> None:
     assert "one_epoch_outcome" in what_it_can()["measure"]
     assert {registry.NOT_APPLICABLE, registry.SATURATED, registry.DEGENERATE} <= UNSOUND
+
+
+def test_flags_that_may_rank_are_explained_beside_the_list() -> None:
+    flags = {ac_corr.BEYOND_PAPER, ac_corr.LOW_SPREAD}
+    assert flags <= set(_MEANINGS)
+    assert flags.isdisjoint(UNSOUND)
 
 
 def test_every_task_can_be_imported() -> None:

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from models_zoo.checkpoints import load, replace_head, submodule
-from models_zoo.registry import Network, ZooError, architectures, build
+from models_zoo.checkpoints import load, norm_census, replace_head, submodule
+from models_zoo.norms import KINDS, Norm
+from models_zoo.registry import Architecture, Network, ZooError, architectures, build
+from worker.science.acnorm.convert import affines, convert
 
 # an architecture not named here is built with its defaults; small values only keep the suite quick
 SMALL: dict[str, dict[str, Any]] = {
@@ -23,10 +24,33 @@ SMALL: dict[str, dict[str, Any]] = {
     "wnet": {"layers": [2, 4, 8]},
     "wnet_first": {"layers": [2, 4, 8]},
 }
-CASES = [(name, dims) for name, a in architectures().items() for dims in a.spatial_dims]
+GROUPS = 2  # divides the channels of the small networks
+TYPES = {"batch": "BatchNorm{}d", "group": "GroupNorm", "instance": "InstanceNorm{}d"}
+
+
+def kinds(architecture: Architecture) -> tuple[str, ...]:
+    """The norms that it can be built with; all have BatchNorm."""
+    return KINDS if "norm" in architecture.parameters else ("batch",)
+
+
+CASES = [(name, dims, norm) for name, a in architectures().items() for dims in a.spatial_dims for norm in kinds(a)]
 BATCH, CHANNELS, CLASSES = 2, 3, 4
 
-pytestmark = pytest.mark.parametrize(("name", "dims"), CASES, ids=[f"{name}-{dims}d" for name, dims in CASES])
+pytestmark = pytest.mark.parametrize(
+    ("name", "dims", "norm"),
+    CASES,
+    ids=[f"{name}-{dims}d-{norm}" for name, dims, norm in CASES],
+    indirect=["norm"],
+)
+
+
+@pytest.fixture(autouse=True)
+def norm(request: pytest.FixtureRequest, name: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The case's norm; `small` builds with it."""
+    chosen: str = request.param
+    if chosen != "batch":  # the default, whether or not there is a choice
+        monkeypatch.setitem(SMALL, name, {**SMALL[name], "norm": chosen, "groups": GROUPS})
+    return chosen
 
 
 def small(name: str, dims: int, *, classes: int = CLASSES) -> Network:
@@ -67,14 +91,20 @@ def test_declares_known_tasks_and_defaults(name: str, dims: int) -> None:
     assert set(SMALL.get(name, {})) <= set(architecture.parameters)
 
 
-def test_the_last_encoder_norm_is_an_affine_batch_norm_of_the_encoder(name: str, dims: int) -> None:
+def test_every_norm_is_of_the_chosen_kind_and_ac_norm_takes_it(name: str, dims: int, norm: str) -> None:
+    network = small(name, dims)
+    (counted,) = norm_census(network.module)
+    assert counted.type == TYPES[norm].format(dims)
+    convert(network.module)
+    assert len(affines(network.module)) == counted.layers
+
+
+def test_the_last_encoder_norm_is_one_of_the_encoder_that_ac_norm_takes(name: str, dims: int) -> None:
     network = small(name, dims)
     assert network.last_encoder_norm is not None
-    norm = submodule(network, network.last_encoder_norm)
-    assert isinstance(norm, _BatchNorm)
-    assert norm.affine
-    assert norm.track_running_stats
     assert network.last_encoder_norm.startswith(network.stages["encoder"])
+    convert(network.module)
+    assert network.last_encoder_norm in affines(network.module)
 
 
 def test_no_norm_of_the_encoder_runs_after_the_last_one(name: str, dims: int) -> None:
@@ -83,7 +113,7 @@ def test_no_norm_of_the_encoder_runs_after_the_last_one(name: str, dims: int) ->
     ran: list[str] = []
     for path, module in network.module.named_modules():
         beside = "shortcut" in path or "downsample" in path
-        if isinstance(module, _BatchNorm) and path.startswith(network.stages["encoder"]) and not beside:
+        if isinstance(module, Norm) and path.startswith(network.stages["encoder"]) and not beside:
             module.register_forward_hook(lambda *_, path=path: ran.append(path))
     network.module(image(network, dims))
     assert ran[-1] == network.last_encoder_norm

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from service.store.ranked_list import UNSOUND
 from tests.conformance.evidences import (
     MEASURES,
     METRICS,
@@ -26,7 +27,7 @@ from tests.conformance.evidences import (
     source_head,
 )
 from worker.science.evidence import PARTS, Affines, Epoch, SourceHead
-from worker.science.measures.ac_corr import DEAD_WEIGHT, layer_correlation
+from worker.science.measures.ac_corr import BEYOND_PAPER, DEAD_WEIGHT, layer_correlation
 from worker.science.measures.registry import (
     DEGENERATE,
     NOT_APPLICABLE,
@@ -210,6 +211,30 @@ def test_ac_corr_records_every_layer_and_dead_channels():
     assert found.record["dead_share"] == pytest.approx(0.3)
     assert found.value == found.record["layers"]["b"]["ac_corr_excess"]
     assert found.record["layers"]["a"]["channels"] == 8
+
+
+@pytest.mark.parametrize("name", AC_CORR)
+def test_ac_corr_says_which_norm_it_looked_at_and_when_the_paper_has_none(name):
+    affines = {"a": drifted(8), "b": drifted(16)}
+    seen = evidence(affines=affines, last_encoder_norm="b")
+    assert BEYOND_PAPER not in score(name, seen).flags
+    assert score(name, seen).record["norm"] == "BatchNorm2d"
+    for path in affines:  # any of them changed what the epoch did
+        other = {**affines, path: replace(affines[path], norm="GroupNorm")}
+        found = score(name, evidence(affines=other, last_encoder_norm="b"))
+        assert found.value == score(name, seen).value
+        assert BEYOND_PAPER in found.flags
+        assert found.record["norm"] == other["b"].norm
+        assert found.record["layers"][path]["norm"] == "GroupNorm"
+    assert BEYOND_PAPER not in UNSOUND
+
+
+@pytest.mark.parametrize("name", AC_CORR)
+def test_ac_corr_says_why_the_last_norm_has_no_affines(name):
+    left = {"encoder.9": "InstanceNorm2d without affine parameters"}
+    found = score(name, evidence(last_encoder_norm="encoder.9", unconverted=left))
+    assert found.flags == (NOT_APPLICABLE,)
+    assert found.reason.endswith("the last encoder norm encoder.9: InstanceNorm2d without affine parameters")
 
 
 @pytest.mark.parametrize("name", AC_CORR)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from models_zoo.checkpoints import submodule
@@ -102,6 +103,30 @@ def test_a_wrong_parameter_is_named_with_what_would_do(
 ) -> None:
     with pytest.raises(ZooError, match=words):
         build(name, spatial_dims=2, in_channels=1, classes=2, **parameters)
+
+
+@pytest.mark.parametrize("name", ["unet", "unet_classifier", "basic_unet"])
+@pytest.mark.parametrize("norm", ["group", "instance"])
+def test_another_norm_changes_no_key_but_the_running_statistics(name: str, norm: str) -> None:
+    def shapes(**parameters: object) -> dict[str, tuple[int, ...]]:
+        with torch.device("meta"):
+            built = build(name, spatial_dims=2, in_channels=1, classes=2, **parameters)
+        return {key: tuple(tensor.shape) for key, tensor in built.module.state_dict().items()}
+
+    default = shapes()
+    statistics = {key for key in default if "running_" in key or "num_batches" in key}
+    assert statistics
+    assert shapes(norm=norm) == {key: shape for key, shape in default.items() if key not in statistics}
+
+
+def test_groups_reach_every_norm_and_must_divide_the_channels() -> None:
+    network = build("unet", spatial_dims=2, in_channels=1, classes=2, width=4, norm="group", groups=4)
+    groups = {layer.num_groups for layer in network.module.modules() if isinstance(layer, nn.GroupNorm)}
+    assert groups == {4}
+    with pytest.raises(ZooError, match="num_channels"):
+        build("unet", spatial_dims=2, in_channels=1, classes=2, width=4, norm="group", groups=3)
+    with pytest.raises(ZooError, match="norm must be one of batch, group, instance, not 'layer'"):
+        build("unet", spatial_dims=2, in_channels=1, classes=2, norm="layer")
 
 
 def test_an_unknown_architecture_or_dimension_is_named() -> None:

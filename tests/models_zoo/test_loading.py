@@ -132,6 +132,8 @@ def test_the_census_tells_types_and_what_they_keep_apart() -> None:
         nn.InstanceNorm2d(6),
         nn.GroupNorm(2, 8),
         nn.LayerNorm((2, 5)),
+        nn.RMSNorm(3),
+        nn.LayerNorm(4, bias=False),
         nn.Conv1d(1, 1, 1),
     )
     counted = {c.type: (c.layers, c.channels, c.affine, c.running_statistics) for c in norm_census(module)}
@@ -140,7 +142,8 @@ def test_the_census_tells_types_and_what_they_keep_apart() -> None:
         "BatchNorm3d": (2, 9, 2, 1),
         "InstanceNorm2d": (1, 6, 0, 0),
         "GroupNorm": (1, 8, 1, 0),
-        "LayerNorm": (1, 10, 1, 0),
+        "LayerNorm": (2, 14, 1, 0),
+        "RMSNorm": (1, 3, 0, 0),
     }
 
 

@@ -230,6 +230,23 @@ def test_the_list_is_ordered_and_says_what_it_knows(client: TestClient) -> None:
     assert client.get(f"/v1/rankings/{ranking.id}").json()["state"] == "done"
 
 
+def test_norms_beyond_the_paper_are_placed_and_explained(client: TestClient) -> None:
+    with transaction() as session:
+        ranking = add_ranking(session, ["a", "b", "c"], order_by="ac_corr")
+        rows = {name: row.id for name, row in evaluations(session, ranking).items()}
+    evaluate(rows["a"], score_of(2.0, "beyond_paper", measure="ac_corr"))
+    evaluate(rows["b"], score_of(1.0, measure="ac_corr"))
+    shown = client.get(f"/v1/rankings/{ranking.id}").json()
+    assert [(row["position"], row["candidate"]["name"]) for row in shown["ranked"]][:2] == [(1, "a"), (2, "b")]
+    assert any(note.startswith("beyond_paper: AC-Norm recalibrated norm layers") for note in shown["notes"])
+    assert not any("no_affine_norm" in note for note in shown["notes"])
+    plain = {"flags": ["no_affine_norm"], "width": None, "seconds": 1.0}
+    evaluate(rows["c"], score_of(None, "not_applicable", measure="ac_corr"), facts=plain)
+    shown = client.get(f"/v1/rankings/{ranking.id}").json()
+    assert shown["flags"] == ["no_affine_norm"]
+    assert any("the one epoch was plain training" in note for note in shown["notes"])
+
+
 @pytest.mark.parametrize("session_of", [reading, transaction])
 def test_a_list_that_is_done_is_whole(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, session_of: Callable[..., Any]

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from models_zoo import registry
 from models_zoo.card import Normalisation
+from models_zoo.norms import Norm
 from worker.science.batches import Feeder
 from worker.science.candidate import Candidate, prepare
 from worker.science.evaluate import gather
@@ -61,18 +62,25 @@ def feeder(data: TargetData, *, divisor: int = 1, **protocol: Any) -> Feeder:
 
 
 def unet_file(
-    folder: Path, *, architecture: str = "unet", dims: int = 2, fresh: bool = False, seed: int = 0
+    folder: Path,
+    *,
+    architecture: str = "unet",
+    dims: int = 2,
+    fresh: bool = False,
+    seed: int = 0,
+    norm: str = "batch",
 ) -> CandidateSpec:
     """A narrow U-Net's weights on disk; `fresh` leaves the affines as they are initialised (all z tied)."""
     torch.manual_seed(seed)
-    network = registry.build(architecture, spatial_dims=dims, in_channels=1, classes=2, width=2)
+    parameters = {"width": 2, **({} if norm == "batch" else {"norm": norm, "groups": 2})}
+    network = registry.build(architecture, spatial_dims=dims, in_channels=1, classes=2, **parameters)
     for layer in network.module.modules():
-        if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm) and not fresh:
+        if isinstance(layer, Norm) and not fresh:
             torch.nn.init.normal_(layer.weight, 1.0, 0.2)
             torch.nn.init.normal_(layer.bias, 0.0, 0.3)
-    path = folder / f"{architecture}-{dims}-{seed}-{fresh}.safetensors"
+    path = folder / f"{architecture}-{dims}-{seed}-{fresh}-{norm}.safetensors"
     save_file(network.module.state_dict(), path)
-    return CandidateSpec(path, architecture, dims, 1, 2, {"width": 2}, {"scale": "unit"})
+    return CandidateSpec(path, architecture, dims, 1, 2, parameters, {"scale": "unit"})
 
 
 def candidate(

@@ -7,13 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from monai.networks.nets import UNet
+from torch import nn
 
-from tests.worker.targets import candidate, silent, target, unet_file
+from models_zoo import registry
+from models_zoo.checkpoints import load
+from tests.worker.targets import candidate, feeder, silent, target, unet_file
+from worker.science.candidate import Candidate, give_fresh_head
 from worker.science.errors import ScienceError
 from worker.science.evaluate import gather
+from worker.science.finetune.loop import make_optimizer, train_epoch
 from worker.science.measures.registry import evaluate, measures
 from worker.science.target import TargetData
 
+AC_CORR = ("ac_corr", "ac_corr_per_channel", "ac_corr_excess")
 OF_VALIDATION = {"one_epoch_outcome", "one_epoch_threshold_free", "one_epoch_loss"}
 
 
@@ -61,6 +68,75 @@ def test_a_never_trained_network_is_degenerate_at_the_maximum_of_ac_corr(tmp_pat
     score = evaluate(measures()["ac_corr"], gathered.evidence)
     assert score.value == pytest.approx(gathered.facts["width"])
     assert "degenerate" in score.flags
+
+
+@pytest.mark.parametrize(
+    ("norm", "dims", "kind"),
+    [("group", 3, "GroupNorm"), ("instance", 2, "InstanceNorm2d"), ("batch", 2, "BatchNorm2d")],
+)
+def test_ac_corr_of_other_norms_is_scored_and_says_so(tmp_path: Path, norm: str, dims: int, kind: str) -> None:
+    data = target(size=(16,) * dims)
+    gathered = gather(candidate(unet_file(tmp_path, dims=dims, norm=norm), data), silent)
+    assert gathered.facts["flags"] == ["few_steps"]
+    for name in AC_CORR:
+        score = evaluate(measures()[name], gathered.evidence)
+        assert score.value is not None
+        assert np.isfinite(score.value)
+        assert ("beyond_paper" in score.flags) == (norm != "batch")
+        assert (score.record["norm"], score.record["channels"]) == (kind, gathered.facts["width"])
+        assert score.record["mean_drift"] > 0
+        assert len(score.record["layers"]) == 14
+
+
+def test_the_epoch_of_other_norms_is_one_of_ac_norm(tmp_path: Path) -> None:
+    """Every pretrained channel is scaled by 1 + C_pp at least, so the very first loss tells."""
+    spec = unet_file(tmp_path, norm="group")
+    ours = gather(candidate(spec, target()), silent, needs={"epoch"}).facts["losses"]
+    made = candidate(spec, target())
+    give_fresh_head(made)
+    plain = train_epoch(
+        made.network.module,
+        make_optimizer(made.network.module, made.feeder.protocol),
+        made.feeder,
+        epoch=0,
+        after_step=lambda *_: None,
+    )
+    assert ours[0] != pytest.approx(plain[0], rel=1e-4)
+
+
+def test_without_an_affine_norm_the_epoch_is_plain_and_ac_corr_says_why(tmp_path: Path) -> None:
+    """MONAI's U-Net as its constructor makes it: InstanceNorm without weight and bias."""
+    unet = UNet(spatial_dims=2, in_channels=1, out_channels=4, channels=(4, 8, 16), strides=(2, 2))
+    bottleneck = "0.model.1.submodule.1.submodule"
+    network = registry.Network(
+        module=nn.Sequential(unet, nn.Conv2d(4, 2, kernel_size=1)),
+        last_encoder_norm=f"{bottleneck}.adn.N",
+        stages={"encoder": bottleneck, "decoder_1": "0.model.1.submodule.2", "decoder_2": "0"},
+        head="1",
+        divisor=4,
+    )
+    assert network.last_encoder_norm is not None
+    assert type(network.module.get_submodule(network.last_encoder_norm)) is nn.InstanceNorm2d
+    report = load(network, network.module.state_dict())
+    made = Candidate(network, report, feeder(target(), divisor=4), source_classes=2, head="softmax")
+    gathered = gather(made, silent)
+    assert gathered.facts["flags"] == ["few_steps", "no_affine_norm"]
+    assert gathered.facts["width"] is None
+    for name in AC_CORR:
+        score = evaluate(measures()[name], gathered.evidence)
+        assert (score.value, score.flags) == (None, ("not_applicable",))
+        assert score.reason is not None
+        assert f"{network.last_encoder_norm}: InstanceNorm2d without affine parameters" in score.reason
+    assert evaluate(measures()["one_epoch_loss"], gathered.evidence).value is not None
+
+
+def test_a_norm_that_the_file_lacks_is_named(tmp_path: Path) -> None:
+    """An InstanceNorm checkpoint under the default architecture: no running statistics in the file."""
+    spec = replace(unet_file(tmp_path, norm="instance"), parameters={"width": 2})
+    gathered = gather(candidate(spec, target()), silent)
+    score = evaluate(measures()["ac_corr"], gathered.evidence)
+    assert score.reason is not None
+    assert score.reason.endswith("BatchNorm2d re-initialised")
 
 
 def test_facts_tell_how_it_came_about(tmp_path: Path) -> None:

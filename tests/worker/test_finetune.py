@@ -19,13 +19,16 @@ from worker.science.specs import FinetuneProtocol
 PROTOCOL = FinetuneProtocol(epochs=12, learning_rate=5e-3)
 
 
-@pytest.mark.parametrize("method", ["ac_norm", "vanilla"])
-def test_it_learns_and_delivers_the_plain_architecture(tmp_path: Path, method: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "norm"), [("ac_norm", "batch"), ("ac_norm", "group"), ("ac_norm", "instance"), ("vanilla", "batch")]
+)
+def test_it_learns_and_delivers_the_plain_architecture(tmp_path: Path, method: str, norm: str) -> None:
     data = target(count=40)
-    made = candidate(unet_file(tmp_path), data, PROTOCOL)
+    spec = unet_file(tmp_path, norm=norm)
+    made = candidate(spec, data, PROTOCOL)
     result = finetune(made, methods()[method], PROTOCOL, progress=silent)
     assert result.metrics["test"]["dice"] > 0.8
-    plain = registry.build("unet", spatial_dims=2, in_channels=1, classes=2, width=2).module
+    plain = registry.build("unet", spatial_dims=2, in_channels=1, classes=2, **spec.parameters).module
     plain.load_state_dict(result.network.state_dict())  # strict: exactly its keys
     assert all(type(a) is type(b) for a, b in zip(plain.modules(), result.network.modules(), strict=True))
     assert validate(plain, made.feeder, data.indices("test")).metrics["dice"] == result.metrics["test"]["dice"]

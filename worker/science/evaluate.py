@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Set
+from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 from models_zoo.registry import Network
-from worker.science.acnorm.convert import affines, convert
+from worker.science.acnorm.convert import affines, convert, unconverted
 from worker.science.candidate import Candidate, give_fresh_head
 from worker.science.errors import NotApplicableError
 from worker.science.evidence import AFFINES, EPOCH, FEATURES, PARTS, SOURCE_HEAD, STAGES, Epoch, Evidence, Features
@@ -70,21 +71,18 @@ def _look(candidate: Candidate, needs: Set[str], progress: Progress) -> dict[str
 def _adapt(candidate: Candidate, progress: Progress) -> dict[str, Any]:
     """The parts that the AC-Norm epoch gives."""
     give_fresh_head(candidate)
-    norms = _convert(candidate)
+    left = _convert(candidate)
     epoch = _epoch(candidate, progress)
-    return {AFFINES: affines(candidate.network.module) if norms else {}, EPOCH: epoch}
+    return {AFFINES: affines(candidate.network.module), EPOCH: epoch, "unconverted": left}
 
 
-def _convert(candidate: Candidate) -> bool:
-    try:
-        convert(
-            candidate.network.module,
-            temperature=candidate.feeder.protocol.temperature,
-            skip=candidate.report.reinitialised_modules(),
-        )
-    except NotApplicableError:
-        return False
-    return True
+def _convert(candidate: Candidate) -> dict[str, str]:
+    """Put AC-Norm in; the norms left as they were, and why. A network without any trains as it is."""
+    module, fresh = candidate.network.module, candidate.report.reinitialised_modules()
+    left = unconverted(module, skip=fresh)
+    with suppress(NotApplicableError):
+        convert(module, temperature=candidate.feeder.protocol.temperature, skip=fresh)
+    return left
 
 
 def _epoch(candidate: Candidate, progress: Progress) -> Epoch:
@@ -129,7 +127,7 @@ def _feature_facts(features: Features) -> dict[str, Any]:
 
 def _epoch_facts(evidence: Evidence, epoch: Epoch) -> dict[str, Any]:
     steps = len(epoch.losses)
-    flags = {"few_steps": steps < FEW_STEPS, "no_batch_norm": not evidence.affines}
+    flags = {"few_steps": steps < FEW_STEPS, "no_affine_norm": not evidence.affines}
     return {
         "flags": [flag for flag, holds in flags.items() if holds],
         "steps": steps,
@@ -142,4 +140,5 @@ def _epoch_facts(evidence: Evidence, epoch: Epoch) -> dict[str, Any]:
 def _width(network: Network) -> int | None:
     if network.last_encoder_norm is None:
         return None
-    return network.module.get_submodule(network.last_encoder_norm).get_parameter("weight").numel()
+    weight = getattr(network.module.get_submodule(network.last_encoder_norm), "weight", None)
+    return None if weight is None else weight.numel()

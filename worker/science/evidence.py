@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from torch import Tensor
@@ -62,13 +62,22 @@ class Stage:
 
 @dataclass(frozen=True)
 class Affines:
-    """A norm layer's affine parameters before (source) and after the epoch (target), each (K,)."""
+    """A norm layer's affine parameters before (source) and after the epoch (target), each (K,).
+
+    norm: the plain layer's type as torch names it; AC-Norm's paper knows BatchNorm only.
+    """
 
     source_weight: Tensor
     source_bias: Tensor
     target_weight: Tensor
     target_bias: Tensor
     eps: float = 1e-5
+    norm: str = "BatchNorm2d"
+
+    @property
+    def beyond_paper(self) -> bool:
+        """Whether the layer is of a kind that the paper doesn't treat."""
+        return not self.norm.startswith("BatchNorm")
 
 
 @dataclass(frozen=True)
@@ -87,11 +96,12 @@ class Evidence:
     task: str  # "classification" or "segmentation"
     features: Features | None = None
     affines: Mapping[str, Affines] | None = None  # norm layer's module path -> affines, in network order
-    last_encoder_norm: str | None = None  # None: the network has no such BatchNorm
+    last_encoder_norm: str | None = None  # None: the encoder has no norm layer
     temperature: float = 1.0  # of Eq. 7
     epoch: Epoch | None = None
     source_head: SourceHead | None = None
     stages: tuple[Stage, ...] | None = None  # from coarse to fine; empty: the network has no decoder
+    unconverted: Mapping[str, str] = field(default_factory=dict)  # path of a norm without `affines` -> why
 
 
 def gathered(part: Part | None, name: str) -> Part:

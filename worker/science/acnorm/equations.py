@@ -39,7 +39,7 @@ def keep_correlated(correlation: Tensor) -> Tensor:
 
 
 def calibrated_affines(gamma: Tensor, beta: Tensor, correlation: Tensor) -> tuple[Tensor, Tensor]:
-    """Eq. 9: gamma + C gamma and beta + C beta, the affines of the one equal BatchNorm.
+    """Eq. 9: gamma + C gamma and beta + C beta, the affines of the one equal norm layer.
 
     The paper's y = (gamma x + beta) + (C gamma x + C beta) for the normalised x is linear in the affines.
     gamma, beta: (K,); correlation: (K, K), a constant to the gradient. Returns two of (K,).

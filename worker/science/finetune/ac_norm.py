@@ -1,4 +1,4 @@
-"""AC-Norm finetuning: BatchNorm recalibrated by its source affines (Eq. 6-9), delivered folded."""
+"""AC-Norm finetuning: norms recalibrated by its source affines (Eq. 6-9), delivered folded."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from worker.science.specs import Protocol
 
 
 def prepare(network: nn.Module, fresh: Collection[str], protocol: Protocol) -> None:
-    """Convert every BatchNorm that has source affines; NotApplicableError where there is none."""
+    """Convert every norm that has source affines; NotApplicableError where there is none."""
     convert(network, temperature=protocol.temperature, skip=tuple(fresh))
 
 
-AC_NORM = register(Method("ac_norm", "AC-Norm (Eq. 6-9), folded into plain BatchNorm", prepare, fold))
+AC_NORM = register(Method("ac_norm", "AC-Norm (Eq. 6-9), folded into plain norms", prepare, fold))

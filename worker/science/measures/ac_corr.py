@@ -24,6 +24,7 @@ TIED_SHARE = 0.5  # above this share of tied channels, ties and not drift decide
 SPREAD_OVER_DRIFT = 10.0  # below this ratio the drift mixes channels, and the sum saturates
 DEAD_WEIGHT = 3e-3  # about sqrt(1e-5): below it eps and not gamma decides Eq. 6
 LOW_SPREAD = "low_spread"
+BEYOND_PAPER = "beyond_paper"  # AC-Norm recalibrated a norm other than BatchNorm; the score may rank
 PAPER = "AC-Norm, Eq. 10"
 
 
@@ -97,16 +98,19 @@ def ac_corr_excess(evidence: Evidence) -> Score:
 def _score(evidence: Evidence, form: str) -> Score:
     path, moved = evidence.last_encoder_norm, gathered(evidence.affines, AFFINES)
     if path is None:
-        raise NotApplicableError("the network's encoder has no BatchNorm; AC-Corr is defined on one")
+        raise NotApplicableError("the network's encoder has no norm layer; AC-Corr is defined on one")
     if path not in moved:
-        raise NotApplicableError(f"the last encoder norm {path} has no source affines (it is re-initialised)")
+        why = evidence.unconverted.get(path, "without source affines")
+        raise NotApplicableError(f"AC-Norm can't recalibrate the last encoder norm {path}: {why}")
     layers = {
         name: layer_correlation(affines, temperature=evidence.temperature) for name, affines in moved.items()
     }
     last = layers[path]
-    per_layer = {name: asdict(layer) for name, layer in layers.items()}
-    record = {"layer": path, "temperature": evidence.temperature, **asdict(last), "layers": per_layer}
-    return Score(getattr(last, form), last.flags, record)
+    per_layer = {name: {"norm": moved[name].norm, **asdict(layer)} for name, layer in layers.items()}
+    record = {"layer": path, "norm": moved[path].norm, "temperature": evidence.temperature}
+    beyond = any(affines.beyond_paper for affines in moved.values())
+    flags = last.flags + (BEYOND_PAPER,) * beyond
+    return Score(getattr(last, form), flags, {**record, **asdict(last), "layers": per_layer})
 
 
 def _sum(target: Tensor, source: Tensor, temperature: float) -> float:
