@@ -13,6 +13,8 @@ from torch import nn
 
 from models_zoo.parameters import count
 
+IMAGE_TASKS = ("classification", "regression", "multilabel")  # one row of outputs an image
+
 
 class ZooError(Exception):
     """Anything wrong with an architecture, its parameters or a checkpoint; the message names the remedy."""

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from monai.networks.nets import DenseNet
 
 from models_zoo.parameters import count, counts
-from models_zoo.registry import Network, register
+from models_zoo.registry import IMAGE_TASKS, Network, register
 
 
-@register(summary="MONAI DenseNet, 121 by default", tasks=("classification",), spatial_dims=(2, 3))
+@register(summary="MONAI DenseNet, 121 by default", tasks=IMAGE_TASKS, spatial_dims=(2, 3))
 def densenet(
     *,
     spatial_dims: int,

@@ -1,4 +1,4 @@
-"""The encoder of the U-Net with a linear head, so that a U-Net's checkpoint can classify."""
+"""The encoder of the U-Net with a linear head, so that a U-Net's checkpoint can answer for whole images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from models_zoo.architectures.unet import ENCODER, LAST_ENCODER_NORM, Encoder
 from models_zoo.norms import GROUPS, NormChoice
 from models_zoo.parameters import count
-from models_zoo.registry import Network, register
+from models_zoo.registry import IMAGE_TASKS, Network, register
 
 DECODER = ("up_tr256.", "up_tr128.", "up_tr64.", "out_tr.")
 
@@ -25,7 +25,7 @@ class UNetClassifier(Encoder):
         return logits
 
 
-@register(summary="encoder of the U-Net, linear head", tasks=("classification",), spatial_dims=(2, 3))
+@register(summary="encoder of the U-Net, linear head", tasks=IMAGE_TASKS, spatial_dims=(2, 3))
 def unet_classifier(
     *,
     spatial_dims: int,

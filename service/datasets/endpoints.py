@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
 from service.datasets import service
-from service.datasets.schemas import DatasetOut, DatasetRequest
+from service.datasets.schemas import DatasetOut, DatasetRequest, Task
 from service.dependencies import After, Limit, Page, PathReference, Repeatable
 from service.errors import FIND_PROBLEMS, READ_PROBLEMS, WRITE_PROBLEMS
 from service.store.session import reading
@@ -25,9 +25,7 @@ def register_dataset(request: DatasetRequest, once: Repeatable) -> Response:
 def list_datasets(
     after: After = None,
     limit: Limit = 50,
-    task: Annotated[
-        Literal["classification", "segmentation"] | None, Query(description="Only those for this task.")
-    ] = None,
+    task: Annotated[Task | None, Query(description="Only those for this task.")] = None,
     modality: Annotated[
         str | None, Query(pattern=r"^[^\x00]*$", description="Only those of this modality.")
     ] = None,

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.dependencies import Name, Text
 
+Task = Literal["classification", "segmentation", "regression", "multilabel"]
+
 
 class DatasetRequest(BaseModel):
     """A file of target images with labels or masks."""
@@ -31,11 +33,14 @@ class DatasetRequest(BaseModel):
 
     uri: Text = Field(
         description="`file://` URI or absolute path, inside the configured roots, of an npz with `images` "
-        "(N,[D,]H,W[,C]), `labels` (N,) or integer `masks` (N,[D,]H,W), and if at hand `split`, `groups`, "
-        "`spacing`."
+        "(N,[D,]H,W[,C]), integer `masks` (N,[D,]H,W) or `labels`: (N,) classes, (N,) or (N,T) numbers for "
+        "regression, (N,L) of 0 and 1 for multilabel; and if at hand `split`, `groups`, `spacing`."
     )
     name: Name | None = Field(None, description="Unique; default: the file's name.")
-    task: Literal["classification", "segmentation"] = Field(description="What the labels or masks are for.")
+    task: Task = Field(
+        description="What is to be told: an image's class, each voxel's class, an image's numbers, or which of "
+        "several labels it has."
+    )
     spatial_dims: Literal[2, 3] = Field(description="2 for images, 3 for volumes.")
     modality: Text | None = Field(None, description="How the images were taken, for people and lists.")
     cohort: Text | None = Field(None, description="Whose images they are, for people.")
@@ -69,7 +74,7 @@ class DatasetOut(BaseModel):
     id: str = Field(description="Sorts by creation; begins with ds_.")
     name: str = Field(description="Unique; stands for the id everywhere.")
     uri: str = Field(description="As it was registered.")
-    task: str = Field(description="classification or segmentation.")
+    task: str = Field(description="classification, segmentation, regression or multilabel.")
     spatial_dims: int = Field(description="2 for images, 3 for volumes.")
     modality: str | None = Field(description="How the images were taken.")
     cohort: str | None = Field(description="Whose images they are.")

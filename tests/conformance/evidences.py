@@ -15,16 +15,35 @@ from worker.science.measures.registry import (
 )
 
 MEASURES = measures()
-METRICS = {"dice": 0.7, "average_precision": 0.8, "accuracy": 0.6, "auc": 0.9, "loss": 0.4}
+METRICS = {
+    "dice": 0.7,
+    "average_precision": 0.8,
+    "accuracy": 0.6,
+    "auc": 0.9,
+    "r2": 0.5,
+    "spearman": 0.3,
+    "loss": 0.4,
+}
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def features(rows: int = 120, width: int = 12, classes: int = 3, *, spread: float = 1.0) -> Features:
-    labels = torch.arange(rows) % classes
-    values = draw(rows, width) + spread * draw(classes, width, seed=1)[labels]
+def features(
+    rows: int = 120, width: int = 12, classes: int = 3, *, spread: float = 1.0, task: str = "classification"
+) -> Features:
+    """Noise moved by the label: by its class, by two standardised numbers, or by each of three labels."""
+    labels, moved = torch.arange(rows) % classes, draw(classes, width, seed=1)
+    shift = moved[labels]
+    if task == "regression":
+        labels = draw(rows, 2, seed=13)
+        labels = (labels - labels.mean(0)) / labels.std(0, correction=0)
+        shift = labels @ moved[:2]
+    elif task == "multilabel":
+        labels = (draw(rows, 3, seed=14) > torch.tensor([0.0, 0.5, -0.5])).long()
+        shift = labels.float() @ moved
+    values = draw(rows, width) + spread * shift
     return Features(values, labels, torch.arange(rows) // 4, scale=1.7, stage="bottleneck")
 
 
@@ -50,7 +69,7 @@ def evidence(task: str = "segmentation", **changes) -> Evidence:
     layers = {"encoder.0": drifted(8), "encoder.1": drifted(16)}
     epoch = Epoch((1.0, 0.5), METRICS, seconds=3.0)
     stages = (stage(), stage("decoder_2"))
-    parts = Evidence(task, features(), layers, "encoder.1", 1.0, epoch, source_head(features()), stages)
+    parts = Evidence(task, features(task=task), layers, "encoder.1", 1.0, epoch, source_head(features()), stages)
     return replace(parts, **changes)
 
 
@@ -73,14 +92,24 @@ def duplicate_columns(f: Features) -> Features:
 
 
 def singleton_class(f: Features) -> Features:
+    """One row of a class, one yes of a label, or one value of a target that is not the others'."""
     labels = f.labels.clone()
-    labels[0] = 9
+    if labels.ndim == 2:
+        labels[:, 0] = 0
+    labels[0] = 9 if labels.ndim == 1 else 1
     return replace(f, labels=labels)
 
 
 def fewer_rows(f: Features) -> Features:
-    return features(20, 60)
+    return features(20, 60, task=task_of(f))
 
 
 def separable(f: Features) -> Features:
-    return replace(f, values=torch.nn.functional.one_hot(f.labels).float())
+    told = torch.nn.functional.one_hot(f.labels) if f.labels.ndim == 1 else f.labels
+    return replace(f, values=told.float())
+
+
+def task_of(f: Features) -> str:
+    if f.labels.ndim == 1:
+        return "classification"
+    return "regression" if f.labels.is_floating_point() else "multilabel"

@@ -86,7 +86,7 @@ def test_gives_logits_of_the_tasks_shape(name: str, dims: int) -> None:
 def test_declares_known_tasks_and_defaults(name: str, dims: int) -> None:
     architecture = architectures()[name]
     assert architecture.tasks
-    assert set(architecture.tasks) <= {"classification", "segmentation"}
+    assert set(architecture.tasks) <= {"classification", "segmentation", "regression", "multilabel"}
     assert architecture.summary
     assert set(SMALL.get(name, {})) <= set(architecture.parameters)
 

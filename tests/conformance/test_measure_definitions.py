@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.linalg import sqrtm
+from sklearn.linear_model import Ridge
+from sklearn.metrics import r2_score
 from sklearn.mixture import GaussianMixture
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from tests.conformance.evidences import (
     METRICS,
@@ -22,16 +26,17 @@ from tests.conformance.evidences import (
 from worker.science.errors import ScienceError
 from worker.science.evidence import Epoch
 from worker.science.measures.cc_fv import gaussian, wasserstein
+from worker.science.measures.folds import grouped_folds
 from worker.science.measures.h_score import shrunk_h_score
 from worker.science.measures.knn import neighbours_skill
-from worker.science.measures.linear_probe import probe_skill
+from worker.science.measures.linear_probe import PENALTY, probe_skill
 from worker.science.measures.logme import class_evidence
 from worker.science.measures.logme_thuml import thuml_log_evidence
 from worker.science.measures.registry import (
     NOT_APPLICABLE,
     SATURATED,
 )
-from worker.science.measures.transrate import coding_rate_gain
+from worker.science.measures.transrate import binned, coding_rate_gain
 
 CC_FV = ["cc_fv", "cc_fv_energy"]
 
@@ -98,6 +103,44 @@ def test_cross_validation_takes_real_targets(skill):
     assert skill(F, draw(200, 2, seed=8), groups) < 0.2
     with pytest.raises(ScienceError, match="finite"):
         skill(F, torch.full((200,), float("nan")), groups)
+
+
+@pytest.mark.parametrize("skill", [neighbours_skill, probe_skill])
+def test_cross_validation_takes_yes_or_no_columns_and_leaves_out_those_that_do_not_vary(skill):
+    F, groups = draw(200, 4), torch.arange(200) // 2
+    labels = torch.stack((F[:, 0] > 1, F[:, 1] < 0), 1).long()
+    found = skill(F, labels, groups)
+    assert 0.8 < found <= 1
+    assert skill(F, torch.cat((labels, torch.zeros(200, 1).long()), 1), groups) == pytest.approx(found)
+    assert abs(skill(F, labels[torch.randperm(200)], groups) - 0.5) < 0.2
+    with pytest.raises(ScienceError, match="don't vary"):
+        skill(F, torch.ones(200, 2).long(), groups)
+
+
+def test_the_ridge_probe_is_scikit_learns():
+    f = features(task="regression")
+    fold = grouped_folds(f.groups)
+    told = np.empty((120, 2))
+    for number in np.unique(fold):
+        train, test = (f.values[torch.from_numpy(fold == number) == held].numpy() for held in (False, True))
+        model = make_pipeline(StandardScaler(), Ridge(PENALTY * len(train)))
+        told[fold == number] = model.fit(train, f.labels.numpy()[fold != number]).predict(test)
+    assert probe_skill(f.values, f.labels, f.groups) == pytest.approx(r2_score(f.labels, told), rel=1e-4)
+
+
+def test_a_regression_target_is_binned_by_its_quantiles():
+    assert binned(draw(100)).bincount().tolist() == [20] * 5
+    assert torch.equal(binned(draw(100).exp()), binned(draw(100)))  # no monotone change of unit matters
+    for ties in ([0.0] * 99 + [1.0], [0.0] + [1.0] * 99, [0.0] * 98 + [1.0, 2.0], [0.0, 1.0]):
+        values = torch.tensor(ties)
+        own = binned(values)
+        assert len(own.unique()) >= 2
+        assert all(len(own[values == value].unique()) == 1 for value in values.unique())
+    f = features(task="regression")
+    expected = np.mean([coding_rate_gain(f.values, binned(f.labels[:, column])) for column in (0, 1)])
+    found = score("transrate", evidence("regression"))
+    assert found.value == pytest.approx(expected)
+    assert found.record["bins"] == 5
 
 
 def test_balanced_ridge_finds_a_rare_class():

@@ -35,6 +35,18 @@ from worker.science.measures.registry import (
     register,
 )
 
+TASKS = ("classification", "segmentation", "regression", "multilabel")
+CASES = [
+    pytest.param(measure, task, id=f"{name}-{task}")
+    for name, measure in MEASURES.items()
+    for task in measure.tasks
+]
+FEATURE_CASES = [
+    pytest.param(name, task, id=f"{name}-{task}")
+    for name, measure in MEASURES.items()
+    for task in measure.tasks
+    if measure.needs == {"features"}
+]
 FEATURE_MEASURES = [name for name, measure in MEASURES.items() if measure.needs == {"features"}]
 HEAD_MEASURES = [name for name, measure in MEASURES.items() if measure.needs == {"source_head"}]
 SCALE_FREE = ["logme", "transrate_official", "h_score", "knn", "linear_probe"]
@@ -42,11 +54,22 @@ AC_CORR = ["ac_corr", "ac_corr_per_channel", "ac_corr_excess"]
 OUTCOMES = ["one_epoch_outcome", "one_epoch_threshold_free", "one_epoch_loss"]
 
 
-@pytest.mark.parametrize("task", ["classification", "segmentation"])
-@pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
+def test_measures_are_for_the_tasks_where_they_mean_something():
+    """By the table of the methods: what needs classes is for targets with classes."""
+    fitting = {task: {name for name, measure in MEASURES.items() if task in measure.tasks} for task in TASKS}
+    assert set().union(*(measure.tasks for measure in MEASURES.values())) == set(TASKS)
+    any_target = {*AC_CORR, *OUTCOMES, "one_epoch_curve_area", "one_epoch_curve_slope"}
+    any_target |= {"logme", "knn", "linear_probe"}
+    transrate = {"transrate", "transrate_official"}
+    of_classes = {"leep", "nce", "nleep", "h_score", "gbc", "gbc_diagonal", "cc_fv", "cc_fv_energy"}
+    assert any_target <= fitting["multilabel"]
+    assert any_target | transrate <= fitting["regression"]
+    assert not (of_classes | transrate) & fitting["multilabel"]
+    assert not of_classes & fitting["regression"]
+
+
+@pytest.mark.parametrize(("measure", "task"), CASES)
 def test_every_measure_scores_ordinary_evidence(measure, task):
-    if task not in measure.tasks:
-        pytest.skip(f"{measure.name} is not for {task}")
     found = evaluate(measure, evidence(task))
     assert finite(found), found.reason
     assert measure.title
@@ -71,21 +94,22 @@ def test_needs_must_be_parts():
         register(title="", source="", needs=("colour",))
 
 
-@pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
-def test_scores_repeat_and_leave_the_evidence_alone(measure):
-    seen = evidence()
-    before = seen.features.values.clone()
+@pytest.mark.parametrize(("measure", "task"), CASES)
+def test_scores_repeat_and_leave_the_evidence_alone(measure, task):
+    seen = evidence(task)
+    before, labels = seen.features.values.clone(), seen.features.labels.clone()
     assert evaluate(measure, seen).value == evaluate(measure, seen).value
     assert torch.equal(seen.features.values, before)
+    assert torch.equal(seen.features.labels, labels)
 
 
-@pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
-def test_sample_order_and_label_names_do_not_matter(measure):
-    seen = evidence()
+@pytest.mark.parametrize(("measure", "task"), CASES)
+def test_sample_order_and_label_names_do_not_matter(measure, task):
+    seen = evidence(task)
     order = torch.randperm(120, generator=torch.Generator().manual_seed(5))
     f = seen.features
     mixed = replace(f, values=f.values[order], labels=f.labels[order], groups=f.groups[order])
-    renamed = replace(f, labels=torch.tensor([40, -3, 7])[f.labels])
+    renamed = replace(f, labels=torch.tensor([40, -3, 7])[f.labels] if f.labels.ndim == 1 else f.labels.flip(1))
     value = evaluate(measure, seen).value
     for changed in (mixed, renamed):
         assert evaluate(measure, replace(seen, features=changed)).value == pytest.approx(value, rel=1e-9)
@@ -95,14 +119,14 @@ DEGENERATE_INPUTS = [constant_column, duplicate_columns, singleton_class, fewer_
 
 
 @pytest.mark.parametrize("spoil", DEGENERATE_INPUTS, ids=lambda spoil: spoil.__name__)
-@pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
-def test_degenerate_features_give_finite_scores(measure, spoil):
-    assert finite(evaluate(measure, evidence(features=spoil(features()))))
+@pytest.mark.parametrize(("measure", "task"), CASES)
+def test_degenerate_features_give_finite_scores(measure, task, spoil):
+    assert finite(evaluate(measure, evidence(task, features=spoil(features(task=task)))))
 
 
-@pytest.mark.parametrize("name", FEATURE_MEASURES)
-def test_separated_classes_beat_shuffled_labels(name):
-    apart = features(spread=2.0)
+@pytest.mark.parametrize(("name", "task"), FEATURE_CASES)
+def test_separated_classes_beat_shuffled_labels(name, task):
+    apart = features(spread=2.0, task=task)
     shuffled = replace(apart, labels=apart.labels[torch.randperm(120)])
     assert score(name, evidence(features=apart)).value > score(name, evidence(features=shuffled)).value
 
@@ -138,18 +162,18 @@ def test_leep_of_a_head_that_tells_nothing_is_minus_the_entropy():
 
 
 @pytest.mark.parametrize("factor", [1e-3, 1e3])
-@pytest.mark.parametrize("name", SCALE_FREE)
-def test_these_measures_ignore_the_scale_of_features(name, factor):
-    f = features()
+@pytest.mark.parametrize(("name", "task"), [case for case in FEATURE_CASES if case.values[0] in SCALE_FREE])
+def test_these_measures_ignore_the_scale_of_features(name, task, factor):
+    f = features(task=task)
     scaled = replace(f, values=f.values * factor)
     value = score(name, evidence(features=f)).value
     assert score(name, evidence(features=scaled)).value == pytest.approx(value, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", FEATURE_MEASURES)
+@pytest.mark.parametrize(("name", "task"), FEATURE_CASES)
 @pytest.mark.parametrize("spoiled", [float("nan"), float("inf")])
-def test_feature_measures_refuse_what_is_not_finite(name, spoiled):
-    f = features()
+def test_feature_measures_refuse_what_is_not_finite(name, task, spoiled):
+    f = features(task=task)
     f.values[3, 2] = spoiled
     found = score(name, evidence(features=f))
     assert (found.value, found.flags) == (None, ("failed",))
@@ -165,18 +189,20 @@ def test_feature_measures_refuse_one_class_and_one_sample(name):
     assert "N >= 2" in score(name, evidence(features=one_sample)).reason
 
 
-@pytest.mark.parametrize("name", FEATURE_MEASURES)
-def test_features_that_do_not_vary_are_degenerate(name):
-    f = features()
+@pytest.mark.parametrize(("name", "task"), FEATURE_CASES)
+def test_features_that_do_not_vary_are_degenerate(name, task):
+    f = features(task=task)
     found = score(name, evidence(features=replace(f, values=torch.ones_like(f.values))))
     assert finite(found), found.reason
     assert DEGENERATE in found.flags
 
 
-@pytest.mark.parametrize("name", FEATURE_MEASURES)
-def test_records_say_what_was_seen(name):
-    found = score(name, evidence(features=singleton_class(fewer_rows(features()))))
-    expected = {"N": 20, "D": 60, "C": 4, "smallest_class": 1, "scale": 1.7, "stage": "bottleneck"}
+@pytest.mark.parametrize(("name", "task"), FEATURE_CASES)
+def test_records_say_what_was_seen(name, task):
+    found = score(name, evidence(features=singleton_class(fewer_rows(features(task=task)))))
+    of_labels = {"regression": {"targets": 2}, "multilabel": {"labels": 3, "smallest_class": 1}}
+    expected = {"N": 20, "D": 60, "scale": 1.7, "stage": "bottleneck"}
+    expected |= of_labels.get(task, {"C": 4, "smallest_class": 1})
     assert expected.items() <= found.record.items()
     assert "N<D" in found.flags
     assert "N<D" not in score(name, evidence()).flags
@@ -255,6 +281,7 @@ def test_outcomes_need_a_defined_metric(name):
 
 def test_outcomes_read_the_metric_of_the_task():
     values = [
-        score(name, evidence(task)).value for task in ("segmentation", "classification") for name in OUTCOMES
+        [score(name, evidence(task)).value for name in OUTCOMES]
+        for task in ("segmentation", "classification", "regression", "multilabel")
     ]
-    assert values == [0.7, 0.8, -0.4, 0.6, 0.9, -0.4]
+    assert values == [[0.7, 0.8, -0.4], [0.6, 0.9, -0.4], [0.5, 0.3, -0.4], [0.9, 0.8, -0.4]]

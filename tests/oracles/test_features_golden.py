@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from worker.science.evidence import Evidence, Features
 from worker.science.measures.gbc import log_overlap
 from worker.science.measures.h_score import shrunk_h_score
 from worker.science.measures.leep import mean_log_expectation
 from worker.science.measures.logme import class_evidence, log_evidence
 from worker.science.measures.logme_thuml import thuml_log_evidence
 from worker.science.measures.nce import negative_conditional_entropy
+from worker.science.measures.registry import evaluate, measures
 from worker.science.measures.transrate import coding_rate_gain, normalised_rate_gain
 
 FAMILY = "feature-measures"
@@ -34,6 +36,22 @@ def test_logme_reaches_the_global_maximum(case):
     found = log_evidence(features, targets) if targets.ndim == 2 else class_evidence(features, targets)
     case.check("logme_oracle", found.score)
     case.check("logme_oracle_per_target", found.per_target)
+
+
+def test_the_measure_takes_several_columns_as_they_are(case):
+    """Regression and multi-label: the measure's own number, not only that of the function behind it."""
+    features, targets = inputs(case)
+    if targets.ndim == 1:
+        pytest.skip("classes, not columns")
+    multilabel = bool(((targets == 0) | (targets == 1)).all())
+    seen = Features(
+        features, targets.long() if multilabel else targets, torch.arange(len(features)), 1.0, "encoder"
+    )
+    score = evaluate(measures()["logme"], Evidence("multilabel" if multilabel else "regression", seen))
+    assert case.expects("logme_oracle")
+    case.check("logme_oracle", score.value)
+    counted = {"labels": 6} if multilabel else {"targets": 3}
+    assert counted.items() <= score.record.items()
 
 
 @pytest.mark.parametrize(

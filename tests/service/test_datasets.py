@@ -94,6 +94,15 @@ def test_pages_cover_all_rows_once_newest_first(client: TestClient) -> None:
     assert seen == sorted(ids, reverse=True)
 
 
+@pytest.mark.parametrize("task", ["classification", "segmentation", "regression", "multilabel"])
+def test_every_task_is_registered_and_listed(sqlite_client: TestClient, task: str) -> None:
+    answer = sqlite_client.post("/v1/datasets", json=dataset_body(settings(), task=task))
+    assert (answer.status_code, answer.json()["task"]) == (201, task)
+    for other in ("regression", "multilabel"):
+        found = sqlite_client.get("/v1/datasets", params={"task": other}).json()["items"]
+        assert len(found) == (other == task)
+
+
 def test_lists_filter(client: TestClient) -> None:
     with transaction() as session:
         add_dataset(session, "a", modality="ct")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from models_zoo import registry
@@ -30,6 +31,8 @@ def target(
     channels: int = 1,
 ) -> TargetData:
     """Bright squares in noise, one brightness a class: something that a network can learn."""
+    if task in ("regression", "multilabel"):
+        return columns_target(task, size=size, count=count)
     random = np.random.default_rng(0)
     images = random.normal(100, 8, (count, channels, *size))
     labels = np.arange(count) % classes if task == "classification" else np.zeros((count, *size), int)
@@ -40,12 +43,28 @@ def target(
         images[(index, slice(None), *square)] += 60 * label
         if task == "segmentation":
             labels[(index, *square)] = label
+    return made(task, images, labels.astype(np.int64), classes)
+
+
+def columns_target(task: str, *, size: tuple[int, ...] = (16, 16), count: int = 20) -> TargetData:
+    """Two numbers (in units far apart) or labels an image: how bright its square is, and how bright the rest."""
+    random = np.random.default_rng(0)
+    levels = random.random((count, 2)) if task == "regression" else random.integers(0, 2, (count, 2))
+    images = random.normal(60, 8, (count, 1, *size)) + 60 * levels[:, 1].reshape(-1, 1, *(1 for _ in size))
+    square = tuple(slice(side // 4, side // 4 + side // 2) for side in size)
+    images[(slice(None), 0, *square)] += 120 * levels[:, 0].reshape(-1, *(1 for _ in size))
+    return made(task, images, levels * [1000, 0.01] + [5, -1] if task == "regression" else levels, 2)
+
+
+def made(task: str, images: NDArray[Any], labels: NDArray[Any], classes: int) -> TargetData:
+    """A target with a split by hash."""
+    count = len(images)
     ids = np.arange(count).astype(np.str_)
     return TargetData(
         task=task,
-        spatial_dims=len(size),
+        spatial_dims=images.ndim - 2,
         images=np.clip(images, 0, 255).astype(np.uint8),
-        labels=labels.astype(np.int64),
+        labels=labels,
         classes=tuple(range(classes)),
         split=complete_split(None, ids),
         groups=np.arange(count),

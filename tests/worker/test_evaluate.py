@@ -32,7 +32,13 @@ def _scores(spec, data: TargetData, **protocol) -> dict[str, float | None]:  # t
 
 @pytest.mark.parametrize(
     ("architecture", "dims", "task"),
-    [("unet", 2, "segmentation"), ("unet", 3, "segmentation"), ("unet_classifier", 2, "classification")],
+    [
+        ("unet", 2, "segmentation"),
+        ("unet", 3, "segmentation"),
+        ("unet_classifier", 2, "classification"),
+        ("unet_classifier", 2, "regression"),
+        ("unet_classifier", 3, "multilabel"),
+    ],
 )
 def test_every_measure_scores_and_the_same_seed_gives_the_same_numbers(
     tmp_path: Path, architecture: str, dims: int, task: str
@@ -45,12 +51,13 @@ def test_every_measure_scores_and_the_same_seed_gives_the_same_numbers(
     assert one != _scores(spec, data, seed=1)
 
 
-def test_the_test_images_are_never_looked_at(tmp_path: Path) -> None:
-    data = target(count=24)
+@pytest.mark.parametrize("task", ["segmentation", "regression", "multilabel"])
+def test_the_test_images_are_never_looked_at(tmp_path: Path, task: str) -> None:
+    data = target(task=task, count=24)
     images, labels = data.images.copy(), data.labels.copy()
     test = data.indices("test")
     images[test], labels[test] = 255, 1
-    spec = unet_file(tmp_path)
+    spec = unet_file(tmp_path, architecture="unet" if task == "segmentation" else "unet_classifier")
     assert _scores(spec, data) == _scores(spec, replace(data, images=images, labels=labels))
 
 
@@ -61,6 +68,16 @@ def test_the_validation_images_teach_nothing(tmp_path: Path) -> None:
     spec = unet_file(tmp_path)
     one, other = _scores(spec, data), _scores(spec, replace(data, images=images))
     assert {name for name in one if one[name] != other[name]} <= OF_VALIDATION
+
+
+def test_the_unit_of_a_regression_target_changes_no_score(tmp_path: Path) -> None:
+    data = target(task="regression", count=24)
+    other = replace(data, labels=data.labels * [1e-3, 1e4] - [0, 500])
+    spec = unet_file(tmp_path, architecture="unet_classifier")
+    one, same = _scores(spec, data), _scores(spec, other)
+    assert one["logme"] != _scores(spec, replace(data, labels=data.labels[::-1]))["logme"]
+    for name, value in one.items():
+        assert same[name] == pytest.approx(value, rel=1e-3), name
 
 
 def test_a_never_trained_network_is_degenerate_at_the_maximum_of_ac_corr(tmp_path: Path) -> None:
@@ -152,7 +169,10 @@ def test_facts_tell_how_it_came_about(tmp_path: Path) -> None:
     [
         ({"in_channels": 3}, "the checkpoint takes 3 channels, the dataset has 1"),
         ({"spatial_dims": 3}, "the checkpoint is 3D, the dataset 2D"),
-        ({"architecture": "unet_classifier"}, "is for classification, the target is segmentation"),
+        (
+            {"architecture": "unet_classifier"},
+            "is for classification, regression, multilabel, the target is segmentation",
+        ),
     ],
 )
 def test_a_candidate_that_does_not_fit_the_target_says_why(

@@ -41,7 +41,7 @@ def test_only_what_is_needed_is_gathered(tmp_path: Path) -> None:
     assert "feature_scale" not in gathered.facts
 
 
-@pytest.mark.parametrize("task", ["segmentation", "classification"])
+@pytest.mark.parametrize("task", ["segmentation", "classification", "regression", "multilabel"])
 def test_a_measure_scores_the_same_alone_as_with_all_others(tmp_path: Path, task: str) -> None:
     spec = unet_file(tmp_path, architecture="unet" if task == "segmentation" else "unet_classifier")
     data = target(task=task, count=24, size=(32, 32))

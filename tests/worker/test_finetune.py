@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from sklearn.metrics import mean_absolute_error, r2_score, roc_auc_score
 from torch import nn
 
 from models_zoo import registry
@@ -58,3 +60,36 @@ def test_classification_with_more_classes_than_the_source(tmp_path: Path) -> Non
     result = finetune(made, methods()["ac_norm"], PROTOCOL, progress=silent)
     assert result.network.get_submodule("fc").out_features == 3
     assert 0 <= result.metrics["test"]["auc"] <= 1
+
+
+@pytest.mark.parametrize("method", ["ac_norm", "vanilla"])
+def test_regression_is_learnt_and_told_in_its_own_units(tmp_path: Path, method: str) -> None:
+    data = target(task="regression", count=80)
+    made = candidate(unet_file(tmp_path, architecture="unet_classifier"), data, PROTOCOL)
+    result = finetune(made, methods()[method], PROTOCOL, progress=silent)
+    test = data.indices("test")
+    with torch.no_grad():
+        outputs = result.network.eval()(made.feeder.batch(test)[0]).double().numpy()
+    told = outputs * data.standard.deviation + data.standard.mean
+    found = result.metrics["test"]
+    assert found["r2"] == pytest.approx(r2_score(data.labels[test], told), rel=1e-4)
+    assert found["r2"] > 0.5
+    errors = mean_absolute_error(data.labels[test], told, multioutput="raw_values")
+    assert [found[f"mean_absolute_error_{column}"] for column in (0, 1)] == pytest.approx(errors, rel=1e-4)
+    assert len(result.cases) == len(test)
+    assert np.mean(result.cases) == pytest.approx(found["r2"])
+
+
+@pytest.mark.parametrize("method", ["ac_norm", "vanilla"])
+def test_several_labels_of_an_image_are_learnt(tmp_path: Path, method: str) -> None:
+    data = target(task="multilabel", count=80)
+    made = candidate(unet_file(tmp_path, architecture="unet_classifier"), data, PROTOCOL)
+    result = finetune(made, methods()[method], PROTOCOL, progress=silent)
+    test = data.indices("test")
+    with torch.no_grad():
+        outputs = result.network.eval()(made.feeder.batch(test)[0]).numpy()
+    found = result.metrics["test"]
+    assert found["auc"] == pytest.approx(roc_auc_score(data.labels[test], outputs, average="macro"))
+    assert found["auc"] > 0.9
+    assert found["label_accuracy"] == pytest.approx(((outputs > 0) == data.labels[test]).mean())
+    assert result.cases == []

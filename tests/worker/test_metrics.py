@@ -7,9 +7,16 @@ import math
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import average_precision_score
+from scipy.stats import spearmanr
+from sklearn.metrics import average_precision_score, f1_score, r2_score, roc_auc_score
 
-from worker.science.metrics import SegmentationTally, classification_metrics
+from worker.science.metrics import (
+    SegmentationTally,
+    classification_metrics,
+    multilabel_metrics,
+    regression_cases,
+    regression_metrics,
+)
 
 
 def _tally(probabilities: torch.Tensor, masks: torch.Tensor) -> dict[str, float]:
@@ -55,3 +62,54 @@ def test_classification_over_the_classes_present() -> None:
     assert found["accuracy"] == 0.75
     assert found["balanced_accuracy"] == 0.75
     assert found["auc"] == pytest.approx(0.75)
+
+
+def test_labels_with_one_value_are_left_out() -> None:
+    torch.manual_seed(0)
+    labels = (torch.rand(40, 3) > 0.6).long()
+    labels[:, 1] = 0
+    logits = 2 * torch.randn(40, 3)
+    found = multilabel_metrics(logits, labels)
+    mixed, scores = labels[:, [0, 2]].numpy(), logits[:, [0, 2]].numpy()
+    assert found["auc"] == pytest.approx(roc_auc_score(mixed, scores, average="macro"))
+    assert found["average_precision"] == pytest.approx(average_precision_score(mixed, scores, average="macro"))
+    assert found["f1"] == pytest.approx(f1_score(mixed, scores > 0, average="macro"))
+    assert found["label_accuracy"] == pytest.approx(float(((logits > 0) == labels).double().mean()))
+    nothing = multilabel_metrics(logits, torch.ones(40, 3).long())
+    assert all(math.isnan(nothing[name]) for name in ("auc", "average_precision", "f1"))
+    assert nothing["label_accuracy"] == pytest.approx(float((logits > 0).double().mean()))
+    sure = multilabel_metrics(torch.tensor([[40.0], [50.0], [60.0]]), torch.tensor([[0], [1], [1]]))
+    assert sure["auc"] == 1.0  # whose probabilities are all 1 in float32
+
+
+def test_regression_metrics_are_the_libraries_and_errors_have_units() -> None:
+    torch.manual_seed(0)
+    values = torch.randn(30, 2).double()
+    predicted = values + 0.5 * torch.randn(30, 2).double()
+    found = regression_metrics(predicted, values, np.array([10.0, 0.1]))
+    assert found["r2"] == pytest.approx(r2_score(values, predicted))
+    expected = np.mean([spearmanr(values[:, i], predicted[:, i])[0] for i in (0, 1)])
+    assert found["spearman"] == pytest.approx(expected)
+    errors = (predicted - values).abs().mean(0) * torch.tensor([10.0, 0.1])
+    assert found["mean_absolute_error_0"] == pytest.approx(float(errors[0]))
+    assert found["mean_absolute_error_1"] == pytest.approx(float(errors[1]))
+    cases = regression_cases(predicted, values)
+    assert len(cases) == 30
+    assert np.mean(cases) == pytest.approx(found["r2"])
+
+
+def test_what_regression_can_not_say_is_nan() -> None:
+    values = torch.tensor([[1.0], [2.0], [4.0]])
+    still = regression_metrics(torch.full((3, 1), 2.0), values, np.ones(1))
+    assert math.isnan(still["pearson"])
+    assert math.isnan(still["spearman"])
+    assert still["r2"] < 0
+    assert still["mean_absolute_error"] == pytest.approx(1.0)
+    for rows in (slice(0, 1), [0, 0]):  # one image, or one value
+        found = regression_metrics(torch.zeros(3, 1)[rows], values[rows], np.ones(1))
+        assert math.isnan(found["r2"])
+        assert found["mean_absolute_error"] == pytest.approx(1.0)
+        assert all(map(math.isnan, regression_cases(torch.zeros(3, 1)[rows], values[rows])))
+    # a target that doesn't vary leaves the other's
+    both = torch.cat((values, torch.ones(3, 1)), 1)
+    assert regression_metrics(both, both, np.ones(2))["r2"] == 1.0

@@ -107,6 +107,16 @@ def test_the_fingerprint_follows_the_content_not_the_file(tmp_path: Path) -> Non
     assert read(path, task="segmentation", spatial_dims=2).fingerprint != before
 
 
+SPLIT = np.array(["train"] * 12 + ["val"] * 4 + ["test"] * 4)
+YES_OR_NO = np.stack((np.arange(20) % 2, np.arange(20) // 2 % 2), 1)
+
+
+def _with(values: Any, place: int, value: float) -> Any:
+    changed = values.copy()
+    changed[place] = value
+    return changed
+
+
 def _nan_images() -> Any:
     images = np.zeros((20, 8, 8))
     images[3, 2, 2] = np.nan
@@ -133,6 +143,31 @@ def _nan_images() -> Any:
         ("classification", {"split": np.array(["test"] * 20)}, "split: 0 images in 'train'"),
         ("classification", {"groups": np.arange(3)}, "groups: shape"),
         ("classification", {"labels": np.array([{}] * 20, dtype=object)}, "Python objects"),
+        ("regression", {"labels": None}, "labels: the npz has no such array, which regression needs"),
+        ("regression", {"labels": np.zeros((20, 2, 2))}, r"labels: shape \(20, 2, 2\).* needs \(N,\) or \(N,T\)"),
+        ("regression", {"labels": np.arange(19.0)}, "labels: shape"),
+        ("regression", {"labels": np.zeros((20, 0))}, "labels: 0 columns"),
+        ("regression", {"labels": np.zeros((20, 1001))}, "labels: 1001 columns"),
+        ("regression", {"labels": np.array(["1.5"] * 20)}, "labels: <U3 values; regression needs numbers"),
+        ("regression", {"labels": np.arange(20) > 9}, "labels: bool values"),
+        ("regression", {"labels": _with(np.arange(20.0), 3, np.nan)}, r"labels: NaN .* 1 images, first \[3\]"),
+        ("regression", {"labels": _with(np.arange(20.0), 3, -np.inf)}, "labels: NaN or infinite"),
+        ("regression", {"labels": np.full(20, 0.1)}, r"labels: one value only in the training images, .* \[0\]"),
+        ("regression", {"labels": np.stack((np.arange(20), np.full(20, 7)), 1)}, r"one value only.* \[1\]"),
+        ("regression", {"labels": np.arange(20.0) * 1e300}, "labels: values up to .* too large"),
+        (
+            "regression",
+            {"labels": _with(np.arange(20.0), 19, 1e30), "split": SPLIT},
+            r"labels: images \[19\] are more",
+        ),
+        ("multilabel", {"labels": None}, "labels: the npz has no such array, which multilabel needs"),
+        ("multilabel", {"labels": np.arange(20) % 2}, r"labels: shape \(20,\), but multilabel of 20 images needs"),
+        ("multilabel", {"labels": np.arange(20).reshape(20, 1) % 2}, "labels: one column only; .* classification"),
+        ("multilabel", {"labels": YES_OR_NO * 2}, r"labels: \[2\] are neither 0 nor 1"),
+        ("multilabel", {"labels": YES_OR_NO - 1}, r"labels: \[-1\] are neither"),
+        ("multilabel", {"labels": _with(YES_OR_NO * 1.0, 3, np.nan)}, r"labels: \[nan\] are neither"),
+        ("multilabel", {"labels": YES_OR_NO.astype(str)}, "labels: .* store 0 and 1"),
+        ("multilabel", {"labels": YES_OR_NO * [1, 0]}, r"one value only in the training images, in columns \[1\]"),
     ],
 )
 def test_bad_content_is_refused_with_the_field_and_the_remedy(
@@ -174,3 +209,51 @@ def test_masks_keep_a_small_type(tmp_path: Path) -> None:
 def test_channels_first_is_recognised(tmp_path: Path) -> None:
     with pytest.raises(ScienceError, match="channels first"):
         read(_file(tmp_path, images=np.zeros((20, 3, 8, 8))), task="classification", spatial_dims=2)
+
+
+@pytest.mark.parametrize("shape", [(20,), (20, 1), (20, 2)])
+def test_regression_targets_are_standardised_by_the_training_images(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    values = np.random.default_rng(0).normal(70, 12, shape).astype(np.float32)
+    data = read(_file(tmp_path, labels=values, split=SPLIT), task="regression", spatial_dims=2)
+    columns = values.reshape(20, -1).astype(float)
+    assert data.classes == tuple(range(columns.shape[1]))
+    assert np.array_equal(data.labels, columns)  # in the file's units
+    standardised = data.standard.apply(data.labels)[data.indices("train")]
+    assert np.allclose(standardised.mean(0), 0)
+    assert np.allclose(standardised.std(0), 1)
+    assert np.allclose(data.standard.mean, columns[:12].mean(0))
+    targets = inspection(data)["targets"]
+    assert [one["column"] for one in targets] == list(data.classes)
+    assert [one["highest"] for one in targets] == pytest.approx(columns.max(0).tolist())
+    assert "classes" not in inspection(data)
+
+
+def test_whole_numbers_are_numbers(tmp_path: Path) -> None:
+    assert (
+        read(_file(tmp_path, labels=np.arange(20)), task="regression", spatial_dims=2).labels.dtype == np.float64
+    )
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int64, np.float32])
+def test_several_labels_an_image(tmp_path: Path, dtype: type) -> None:
+    labels = YES_OR_NO.copy()
+    labels[:15, 1] = np.arange(15) < 3
+    data = read(_file(tmp_path, labels=labels.astype(dtype)), task="multilabel", spatial_dims=2)
+    assert data.classes == (0, 1)
+    assert np.array_equal(data.labels, labels)
+    counted = inspection(data)["classes"]
+    assert [(one["count"], one["share"]) for one in counted] == [(10, 0.5), (6, 0.3)]
+    assert data.warnings == ("fewer than 5 validation images: outcomes will be noisy",)
+
+
+def test_columns_that_say_little_are_warnings(tmp_path: Path) -> None:
+    one_hot = np.stack((np.arange(20) % 2, 1 - np.arange(20) % 2), 1)
+    one_hot[12:16] = [1, 0]
+    data = read(_file(tmp_path, labels=one_hot, split=SPLIT), task="multilabel", spatial_dims=2)
+    assert any("one value only in the validation images, in columns [0, 1]" in one for one in data.warnings)
+    assert any("exactly one label" in one for one in data.warnings)
+    values = _with(np.arange(20.0), slice(12, 16), 3.0)  # type: ignore[arg-type]
+    data = read(_file(tmp_path, labels=values, split=SPLIT), task="regression", spatial_dims=2)
+    assert any("one value only in the validation images" in one for one in data.warnings)

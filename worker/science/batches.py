@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,17 +46,25 @@ class Feeder:
         return tuple(slice(start, start + crop) for start, crop in zip(starts, self.crop, strict=True))
 
     def batch(self, indices: Sequence[int] | Indices, *, epoch: int | None = None) -> tuple[Tensor, Tensor]:
-        """Normalised images (B, C, [D,] H, W) and labels (B,) or (B, [D,] H, W); cropped if `epoch` is given."""
+        """Normalised images (B, C, [D,] H, W) and their labels; cropped if `epoch` is given.
+
+        labels: (B,) or (B, [D,] H, W) int64 classes, (B, L) int64 of 0 and 1, or (B, T) float32, standardised.
+        """
         whole = (slice(None),) * self.data.spatial_dims
         crops = [whole if epoch is None else self.crop_of(int(index), epoch=epoch) for index in indices]
         pairs = list(zip(indices, crops, strict=True))
         stored = np.stack([self.data.images[(index, slice(None), *crop)] for index, crop in pairs])
         images = normalise(torch.from_numpy(stored), self.normalisation, value_range=self.data.value_range)
+        return self._to_device(images), self._labels(pairs)
+
+    def _labels(self, pairs: Sequence[tuple[Any, tuple[slice, ...]]]) -> Tensor:
         if self.data.task == "segmentation":
-            labels = np.stack([self.data.labels[(index, *crop)] for index, crop in pairs])
-        else:
-            labels = self.data.labels[np.asarray(indices)]
-        return self._to_device(images), torch.from_numpy(labels.astype(np.int64))
+            masks = np.stack([self.data.labels[(index, *crop)] for index, crop in pairs])
+            return torch.from_numpy(masks.astype(np.int64))
+        labels = self.data.labels[[index for index, _ in pairs]]
+        if self.data.task == "regression":
+            return torch.from_numpy(self.data.standard.apply(labels).astype(np.float32))
+        return torch.from_numpy(labels.astype(np.int64))
 
     def _to_device(self, images: Tensor) -> Tensor:
         if self.device.type != "cuda":

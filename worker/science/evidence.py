@@ -20,9 +20,10 @@ Part = TypeVar("Part")
 class Features:
     """Frozen features of one stage over the training split, as every measure of section A sees them.
 
-    values: (N, D) float32, already divided by `scale`; labels: (N,) int64, as stored in the dataset;
-    groups: (N,) int64, the image (or patient) each row came from; scale: the root mean square of the
-    centred features before the division.
+    values: (N, D) float32, already divided by `scale`; labels: (N,) int64 classes, (N, L) int64 of 0 and 1
+    (multilabel), or (N, T) float32 (regression), standardised, so that units change no score; groups: (N,)
+    int64, the image (or patient) each row came from; scale: the root mean square of the centred features
+    before the division.
     """
 
     values: Tensor
@@ -93,7 +94,7 @@ class Epoch:
 class Evidence:
     """What one evaluation gathered about one candidate on one target; a part nobody asked for is None."""
 
-    task: str  # "classification" or "segmentation"
+    task: str  # classification, segmentation, regression or multilabel
     features: Features | None = None
     affines: Mapping[str, Affines] | None = None  # norm layer's module path -> affines, in network order
     last_encoder_norm: str | None = None  # None: the encoder has no norm layer

@@ -28,8 +28,8 @@ def stage_of(network: Network, feeder: Feeder) -> str:
 
 
 class FeatureRows:
-    """Classification: the stage's output averaged over space, one row an image. Segmentation: the stage's
-    output, interpolated linearly, at the sampled voxels."""
+    """Segmentation: the stage's output, interpolated linearly, at the sampled voxels. Else: its average over
+    space, one row an image."""
 
     def __init__(self, network: Network, feeder: Feeder, voxels: list[Indices] | None) -> None:
         self.feeder, self.voxels = feeder, voxels

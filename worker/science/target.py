@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,18 +20,34 @@ FEW_VALIDATION_IMAGES = 5
 
 
 @dataclass(frozen=True)
+class Standard:
+    """Mean and standard deviation of each regression target over the training images, each (T,)."""
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+    def apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values (N, T) less the mean, over the deviation."""
+        standardised: NDArray[np.float64] = (values - self.mean) / self.deviation
+        return standardised
+
+
+@dataclass(frozen=True)
 class TargetData:
     """A validated target dataset.
 
-    images: (N, C, [D,] H, W), as stored; labels: (N,) for classification or (N, [D,] H, W) for segmentation,
-    re-indexed to 0..len(classes)-1 (0 is the background); split: (N,) of train, val, test; groups: (N,) codes
-    of the patient (or image) each image came from; value_range: lowest and highest possible or seen value.
+    images: (N, C, [D,] H, W), as stored; split: (N,) of train, val, test; groups: (N,) codes of the patient (or
+    image) each image came from; value_range: lowest and highest possible or seen value. labels and classes, by
+    task; the network has one output for each of `classes`:
+    classification (N,) and segmentation (N, [D,] H, W): places in `classes`, the numbers in the file (0 is the
+    background); regression (N, T): float64 in the file's units; multilabel (N, L): 0 or 1. For the last two
+    `classes` are the columns' numbers.
     """
 
     task: str
     spatial_dims: int
     images: NDArray[Any]
-    labels: NDArray[np.integer]  # the smallest type that holds the classes: masks are large
+    labels: NDArray[Any]  # classes in the smallest type that holds them: masks are large
     classes: tuple[int, ...]
     split: NDArray[np.str_]
     groups: NDArray[np.int64]
@@ -47,6 +64,12 @@ class TargetData:
     def channels(self) -> int:
         """Channels of every image."""
         return int(self.images.shape[1])
+
+    @cached_property
+    def standard(self) -> Standard:
+        """What regression targets are standardised by: nothing is learnt from the other splits."""
+        train = self.labels[self.split == "train"]
+        return Standard(train.mean(axis=0), train.std(axis=0))
 
 
 def split_by_hash(ids: NDArray[np.str_], *, shares: dict[str, float], rest: str) -> NDArray[np.str_]:
@@ -98,23 +121,38 @@ def check_splits(split: NDArray[np.str_], groups: NDArray[np.int64]) -> list[str
 
 
 def inspection(data: TargetData) -> dict[str, Any]:
-    """What the registered dataset's page shows: sizes, classes and balance, range, splits, warnings."""
-    counts = np.zeros(len(data.classes), dtype=np.int64)
-    for one in data.labels:
-        counts += np.bincount(one.ravel(), minlength=len(data.classes))
-    total = data.labels.size
+    """What the registered dataset's page shows: sizes, classes and balance or values, range, splits, warnings."""
     return {
         "images": len(data.images),
         "shape": list(data.images.shape[2:]),
         "channels": data.channels,
         "dtype": str(data.images.dtype),
         "value_range": list(data.value_range),
-        "classes": [
-            {"label": label, "count": int(counts[index]), "share": int(counts[index]) / total}
-            for index, label in enumerate(data.classes)
-        ],
+        **_of_labels(data),
         "splits": {name: int((data.split == name).sum()) for name in SPLITS},
         "groups": len(np.unique(data.groups)),
         "spacing": list(data.spacing) if data.spacing else None,
         "warnings": list(data.warnings),
     }
+
+
+def _of_labels(data: TargetData) -> dict[str, list[dict[str, float]]]:
+    if data.task == "regression":
+        return {"targets": [_of_values(column, data.labels[:, column]) for column in data.classes]}
+    if data.task == "multilabel":
+        counts, total = data.labels.sum(axis=0, dtype=np.int64), len(data.labels)
+    else:
+        counts, total = np.zeros(len(data.classes), dtype=np.int64), data.labels.size
+        for one in data.labels:
+            counts += np.bincount(one.ravel(), minlength=len(data.classes))
+    return {
+        "classes": [
+            {"label": label, "count": int(count), "share": int(count) / total}
+            for label, count in zip(data.classes, counts, strict=True)
+        ]
+    }
+
+
+def _of_values(column: int, values: NDArray[np.float64]) -> dict[str, float]:
+    spread = {"mean": float(values.mean()), "deviation": float(values.std())}
+    return {"column": column, "lowest": float(values.min()), **spread, "highest": float(values.max())}

@@ -20,6 +20,7 @@ from worker.science.errors import ScienceError
 from worker.science.finetune.registry import methods
 from worker.science.finetune.run import Finetuned, finetune
 from worker.science.specs import FinetuneProtocol, Progress
+from worker.science.target import TargetData
 from worker.tasks.device import device
 from worker.tasks.lease import carry_out
 from worker.tasks.specs import protocol_of, read_registered, verified_spec
@@ -50,7 +51,9 @@ def _run(work: FinetuneWork, progress: Progress) -> dict[str, Any]:
         "parameters": parameters,
         "normalisation": work.checkpoint.card.get("normalisation"),
         "value_range": list(data.value_range),
+        "task": data.task,
         "labels": list(data.classes),
+        **_outputs(data),
         "source": work.checkpoint.name,
         "source_sha256": work.checkpoint.sha256,
         "target_fingerprint": data.fingerprint,
@@ -61,6 +64,15 @@ def _run(work: FinetuneWork, progress: Progress) -> dict[str, Any]:
     progress("writing", 0, 1)
     file = _write(result.network, card, name=f"{work.held.id}-{work.held.token}.safetensors")
     return {"result": _result(result, card, file)}
+
+
+def _outputs(data: TargetData) -> dict[str, Any]:
+    """What the network's outputs are; a regression's times `output_scale` plus `output_mean` are the values."""
+    if data.task != "regression":
+        return {"head": "sigmoid" if data.task == "multilabel" else "softmax"}
+    standard = data.standard
+    values = {"output_mean": standard.mean.tolist(), "output_scale": standard.deviation.tolist()}
+    return {"head": "none", **values}
 
 
 def _write(network: nn.Module, card: dict[str, Any], *, name: str) -> Path:

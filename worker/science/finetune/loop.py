@@ -16,8 +16,16 @@ from torch.nn import functional as F
 
 from worker.science.batches import Feeder, Indices
 from worker.science.errors import ScienceError
-from worker.science.metrics import SegmentationTally, classification_cases, classification_metrics
+from worker.science.metrics import (
+    SegmentationTally,
+    classification_cases,
+    classification_metrics,
+    multilabel_metrics,
+    regression_cases,
+    regression_metrics,
+)
 from worker.science.specs import Protocol
+from worker.science.target import TargetData
 
 WINDOW_OVERLAP = 0.25
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -46,9 +54,17 @@ def make_optimizer(network: nn.Module, protocol: Protocol) -> torch.optim.Optimi
 
 
 def make_loss(task: str) -> Loss:
-    """Dice plus cross-entropy over foreground classes (segmentation), or cross-entropy; on raw logits."""
+    """The loss of raw outputs.
+
+    Segmentation: Dice plus cross-entropy over foreground classes; classification: cross-entropy; regression:
+    squared error of standardised targets; multilabel: binary cross-entropy of every label.
+    """
     if task == "classification":
         return F.cross_entropy
+    if task == "regression":
+        return F.mse_loss
+    if task == "multilabel":
+        return lambda logits, labels: F.binary_cross_entropy_with_logits(logits, labels.float())
     dice = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
     return lambda logits, masks: dice(logits, masks[:, None])
 
@@ -98,7 +114,11 @@ def train_epoch(
 
 @dataclass(frozen=True)
 class Validation:
-    """Metrics and mean loss over the images, and the primary metric of each image (NaN: it has no foreground)."""
+    """Metrics and mean loss over the images, and the primary metric of each image.
+
+    The mean of `cases` is the metric, but for NaN (an image without foreground); multilabel has none, since an
+    area under the curve is one of many images.
+    """
 
     metrics: dict[str, float]
     cases: list[float]
@@ -115,7 +135,7 @@ def validate(
     network.eval()
     loss_of = make_loss(feeder.data.task)
     tally = SegmentationTally(len(feeder.data.classes))
-    probabilities: list[Tensor] = []
+    outputs: list[Tensor] = []
     truths: list[Tensor] = []
     losses: list[float] = []
     size = feeder.protocol.batch_size
@@ -131,18 +151,28 @@ def validate(
             for probability, mask in zip(logits.softmax(1), labels, strict=True):
                 tally.add(probability, mask)
         else:
-            probabilities.append(logits.softmax(1))
+            outputs.append(logits)
             truths.append(labels)
     if feeder.data.task == "segmentation":
         metrics, cases = tally.metrics(), tally.cases()
     else:
-        rows = torch.cat(probabilities), torch.cat(truths)
-        metrics, cases = classification_metrics(*rows), classification_cases(*rows)
+        metrics, cases = _of_images(feeder.data, torch.cat(outputs), torch.cat(truths))
     return Validation({**metrics, "loss": sum(losses) / len(losses)}, cases)
 
 
+def _of_images(data: TargetData, outputs: Tensor, labels: Tensor) -> tuple[dict[str, float], list[float]]:
+    """Metrics and cases of tasks with one answer an image: outputs (N, outputs) and labels as the feeder's."""
+    if data.task == "regression":
+        metrics = regression_metrics(outputs, labels, data.standard.deviation)
+        return metrics, regression_cases(outputs, labels)
+    if data.task == "multilabel":
+        return multilabel_metrics(outputs, labels), []
+    probabilities = outputs.softmax(1)
+    return classification_metrics(probabilities, labels), classification_cases(probabilities, labels)
+
+
 def _whole_image_logits(network: nn.Module, feeder: Feeder, images: Tensor) -> Tensor:
-    if feeder.data.task == "classification" or feeder.crop == tuple(images.shape[2:]):
+    if feeder.data.task != "segmentation" or feeder.crop == tuple(images.shape[2:]):
         return logits_of(network, feeder, images)
     return sliding_window_inference(
         images, feeder.padded(feeder.crop), sw_batch_size=1, predictor=network, overlap=WINDOW_OVERLAP

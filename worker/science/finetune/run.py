@@ -23,7 +23,7 @@ class Finetuned:
 
     network: nn.Module
     metrics: dict[str, dict[str, float | None]]  # split -> metric -> value
-    cases: list[float | None]  # the primary metric of every test image; None where it is not defined
+    cases: list[float | None]  # of every test image, as in `Validation`; None where it is not defined
     best_epoch: int  # counted from 1
     epochs: list[dict[str, Any]]
     seconds: float

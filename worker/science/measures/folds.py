@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from worker.science.errors import NotApplicableError, ScienceError
@@ -20,7 +21,8 @@ Predict = Callable[[Array, Array, Array], Array]
 def held_out_skill(
     features: Tensor, targets: Tensor, groups: Tensor, *, classes: Predict, values: Predict
 ) -> float:
-    """Balanced accuracy for labels (N,), mean R^2 over columns for real targets (N, C), over FOLDS folds.
+    """What is told of samples in FOLDS folds: balanced accuracy of integer labels (N,), mean area under the ROC
+    curve of integer yes-or-no columns (N, L), mean R^2 of real columns (N, T).
 
     features: (N, D); groups: (N,), no group is in training and test at once. Class predictions are columns to
     take the largest of; a class without any other group can't be predicted and counts as missed.
@@ -34,7 +36,8 @@ def held_out_skill(
     columns = targets.detach().cpu().reshape(len(targets), -1).double().numpy()
     if len(columns) != len(rows) or not np.isfinite(columns).all():
         raise ScienceError("targets must be finite, one row a sample; drop samples without a target")
-    return determination(columns, _held_out(rows, columns, fold, values))
+    told = _held_out(rows, columns, fold, values)
+    return determination(columns, told) if targets.is_floating_point() else separation(columns, told)
 
 
 def grouped_folds(groups: Tensor, *, seed: int = 0) -> NDArray[np.int64]:
@@ -53,6 +56,14 @@ def determination(targets: Array, predicted: Array) -> float:
         raise ScienceError("the targets don't vary; there is nothing to predict")
     residual = np.square(targets - predicted).sum(0)
     return float(np.mean(1 - residual[total > 0] / total[total > 0]))
+
+
+def separation(labels: Array, scores: Array) -> float:
+    """Mean area under the ROC curve over the columns with both labels; ScienceError when there is none."""
+    mixed = np.flatnonzero(np.ptp(labels, axis=0))
+    if not len(mixed):
+        raise ScienceError("the labels don't vary; there is nothing to predict")
+    return float(np.mean([roc_auc_score(labels[:, column], scores[:, column]) for column in mixed]))
 
 
 def _held_out(rows: Array, targets: Array, fold: NDArray[np.int64], predict: Predict) -> Array:

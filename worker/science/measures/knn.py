@@ -1,4 +1,4 @@
-"""k-NN: how often the nearest neighbours in other images have a sample's label."""
+"""k-NN: how well the nearest neighbours in other images tell a sample's label."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from worker.science.evidence import FEATURES, Evidence, gathered
 from worker.science.measures.folds import FOLDS, held_out_skill
-from worker.science.measures.registry import Score, register
+from worker.science.measures.registry import EVERY_TASK, Score, register
 from worker.science.measures.samples import Array, describe, flags_of
 
 NEIGHBOURS = 5
@@ -20,11 +20,13 @@ BLOCK = 2_000_000  # distances held at a time
 
 @register(
     title="k nearest neighbours",
-    source=f"balanced accuracy of {NEIGHBOURS} neighbours, {FOLDS} folds by image or patient",
+    source=f"balanced accuracy (regression: R2, multilabel: AUC) of {NEIGHBOURS} neighbours, "
+    f"{FOLDS} folds by image or patient",
+    tasks=EVERY_TASK,
     needs=(FEATURES,),
 )
 def knn(evidence: Evidence) -> Score:
-    """Balanced accuracy of the neighbours' vote; neighbours never come from the same image or patient."""
+    """`held_out_skill` of the neighbours' vote or mean; neighbours never come from the same image or patient."""
     features = gathered(evidence.features, FEATURES)
     value = neighbours_skill(features.values, features.labels, features.groups)
     record = describe(features) | {"k": NEIGHBOURS, "folds": FOLDS, "distance": "L2"}
@@ -32,7 +34,7 @@ def knn(evidence: Evidence) -> Score:
 
 
 def neighbours_skill(features: Tensor, targets: Tensor, groups: Tensor) -> float:
-    """Balanced accuracy (labels (N,)) or mean R^2 (real targets (N, C)) of the nearest rows of other groups.
+    """`held_out_skill` of the nearest rows of other groups.
 
     L2 distance, on the features as they are: with a single scale for all of them it is unchanged by scale and
     offset, which cosine is not. Of classes with equal votes the nearer neighbours' wins.

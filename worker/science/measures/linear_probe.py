@@ -1,4 +1,4 @@
-"""Linear probe: how well a ridge classifier on frozen features labels images that it has not seen."""
+"""Linear probe: how well ridge regression on frozen features tells the labels of images that it has not seen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from worker.science.evidence import FEATURES, Evidence, gathered
 from worker.science.measures.folds import FOLDS, held_out_skill
-from worker.science.measures.registry import Score, register
+from worker.science.measures.registry import EVERY_TASK, Score, register
 from worker.science.measures.samples import Array, describe, flags_of
 
 PENALTY = 0.01  # ridge penalty a unit of sample weight, on features of unit variance
@@ -18,11 +18,13 @@ PENALTY = 0.01  # ridge penalty a unit of sample weight, on features of unit var
 
 @register(
     title="Linear probe",
-    source=f"balanced accuracy of a ridge classifier, {FOLDS} folds by image or patient",
+    source=f"balanced accuracy (regression: R2, multilabel: AUC) of ridge regression, "
+    f"{FOLDS} folds by image or patient",
+    tasks=EVERY_TASK,
     needs=(FEATURES,),
 )
 def linear_probe(evidence: Evidence) -> Score:
-    """Balanced accuracy of a class-balanced ridge classifier on features it has not seen."""
+    """`held_out_skill` of ridge regression; for classes they are balanced and the largest output is taken."""
     features = gathered(evidence.features, FEATURES)
     value = probe_skill(features.values, features.labels, features.groups)
     record = describe(features) | {"penalty": PENALTY, "folds": FOLDS}
@@ -30,7 +32,7 @@ def linear_probe(evidence: Evidence) -> Score:
 
 
 def probe_skill(features: Tensor, targets: Tensor, groups: Tensor) -> float:
-    """Balanced accuracy (labels (N,)) or mean R^2 (real targets (N, C)) of a ridge regression.
+    """`held_out_skill` of a ridge regression.
 
     Each fold standardises by its own training rows. Ridge and not logistic regression: it is closed, so it is
     the same on every machine and in any order of rows, and takes one Gram matrix a fold.

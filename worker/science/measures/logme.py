@@ -10,7 +10,7 @@ from torch import Tensor
 
 from worker.science.errors import ScienceError
 from worker.science.evidence import FEATURES, Evidence, gathered
-from worker.science.measures.registry import SATURATED, Score, register
+from worker.science.measures.registry import EVERY_TASK, SATURATED, Score, register
 from worker.science.measures.samples import (
     ROWS,
     Array,
@@ -73,11 +73,17 @@ class Spectrum:
     rows: int
 
 
-@register(title="LogME", source="You et al., JMLR 2022, with the full (D - k) log alpha term", needs=(FEATURES,))
+@register(
+    title="LogME",
+    source="You et al., JMLR 2022, with the full (D - k) log alpha term",
+    tasks=EVERY_TASK,
+    needs=(FEATURES,),
+)
 def logme(evidence: Evidence) -> Score:
-    """LogME of the candidate's features with one column for each class present."""
+    """LogME of the candidate's features: a column for each class present, or the columns of the labels."""
     features = gathered(evidence.features, FEATURES)
-    found = class_evidence(features.values, features.labels)
+    of_labels = class_evidence if features.labels.ndim == 1 else log_evidence
+    found = of_labels(features.values, features.labels)
     record = describe(features) | {"rank": found.rank, "residual_share": float(found.residual_share.min())}
     flags = {
         SATURATED: found.saturated,

@@ -7,35 +7,41 @@ from math import isfinite
 
 from worker.science.errors import NotApplicableError
 from worker.science.evidence import EPOCH, Evidence, gathered
-from worker.science.measures.registry import Score, register
+from worker.science.measures.registry import EVERY_TASK, Score, register
 from worker.science.metrics import PRIMARY, THRESHOLD_FREE
 
 
 @register(
-    title="Outcome after one epoch", source="validation Dice or accuracy after one AC-Norm epoch", needs=(EPOCH,)
+    title="Outcome after one epoch",
+    source="validation Dice, accuracy, R2 or AUC (multilabel) after one AC-Norm epoch",
+    tasks=EVERY_TASK,
+    needs=(EPOCH,),
 )
 def one_epoch_outcome(evidence: Evidence) -> Score:
-    """Validation Dice (segmentation) or accuracy (classification) after the epoch."""
+    """Validation Dice (segmentation), accuracy (classification), R^2 (regression) or AUC (multilabel)."""
     return _score(evidence, PRIMARY)
 
 
 @register(
     title="Threshold-free outcome after one epoch",
-    source="validation average precision or AUC after one AC-Norm epoch",
+    source="validation average precision, AUC (classification) or Spearman's rho (regression) "
+    "after one AC-Norm epoch",
+    tasks=EVERY_TASK,
     needs=(EPOCH,),
 )
 def one_epoch_threshold_free(evidence: Evidence) -> Score:
-    """Validation average precision (segmentation) or AUC (classification) after the epoch."""
+    """Validation average precision (segmentation, multilabel), AUC (classification) or rank correlation."""
     return _score(evidence, THRESHOLD_FREE)
 
 
 @register(
     title="Validation loss after one epoch",
     source="negated validation loss after one AC-Norm epoch",
+    tasks=EVERY_TASK,
     needs=(EPOCH,),
 )
 def one_epoch_loss(evidence: Evidence) -> Score:
-    """Minus the validation loss after the epoch: Dice plus cross-entropy, or cross-entropy."""
+    """Minus the loss that was trained on, over the validation images after the epoch."""
     found = _score(evidence, dict.fromkeys(PRIMARY, "loss"))
     return replace(found, value=-found.value) if found.value is not None else found
 
@@ -48,5 +54,5 @@ def _score(evidence: Evidence, metrics: dict[str, str]) -> Score:
     if value is None:
         raise NotApplicableError(f"the epoch's validation did not report {metric}")
     if not isfinite(value):
-        raise NotApplicableError(f"{metric} is undefined on the validation split (one class only?)")
+        raise NotApplicableError(f"{metric} is undefined on the validation split (one class or value only?)")
     return Score(float(value), record={"metric": metric, "epoch_seconds": epoch.seconds})

@@ -17,6 +17,9 @@ NOT_APPLICABLE = "not_applicable"
 SATURATED = "saturated"
 DEGENERATE = "degenerate"
 
+WITH_CLASSES = ("classification", "segmentation")  # one class an image or voxel
+EVERY_TASK = (*WITH_CLASSES, "regression", "multilabel")
+
 
 @dataclass(frozen=True)
 class Score:
@@ -48,7 +51,7 @@ def register(
     *,
     title: str,
     source: str,
-    tasks: tuple[str, ...] = ("classification", "segmentation"),
+    tasks: tuple[str, ...] = WITH_CLASSES,
     needs: tuple[str, ...] = PARTS,
     name: str = "",
 ) -> Callable[[Callable[[Evidence], Score]], Callable[[Evidence], Score]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.linalg.blas import dsyrk
 from torch import Tensor
@@ -24,10 +25,19 @@ Rows = NDArray[np.floating]
 def describe(features: Features) -> dict[str, Any]:
     """What a score's record says of the features it saw."""
     rows, width = features.values.shape
-    _, counts = features.labels.unique(return_counts=True)
-    smallest = int(counts.min())
-    counted = {"N": rows, "D": width, "C": len(counts), "smallest_class": smallest}
+    counted = {"N": rows, "D": width, **_counted(features.labels)}
     return counted | {"scale": features.scale, "stage": features.stage}
+
+
+def _counted(labels: Tensor) -> dict[str, int]:
+    """Classes and the images (or voxels) of the rarest; of columns, how many, and the rarest answer's images."""
+    if labels.ndim == 1:
+        _, counts = labels.unique(return_counts=True)
+        return {"C": len(counts), "smallest_class": int(counts.min())}
+    if labels.is_floating_point():
+        return {"targets": labels.shape[1]}
+    yes = labels.sum(0)
+    return {"labels": labels.shape[1], "smallest_class": int(torch.minimum(yes, len(labels) - yes).min())}
 
 
 def flags_of(features: Features) -> tuple[str, ...]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import torch
+from scipy.stats import rankdata
 from torch import Tensor
 
 from worker.science.errors import ScienceError
 from worker.science.evidence import FEATURES, Evidence, gathered
-from worker.science.measures.registry import Score, register
+from worker.science.measures.registry import WITH_CLASSES, Score, register
 from worker.science.measures.samples import (
     Array,
     checked_features,
@@ -17,30 +21,48 @@ from worker.science.measures.samples import (
     present_classes,
 )
 
+BINS = 5  # classes of equal size that a regression target is cut into
+TASKS = (*WITH_CLASSES, "regression")
 DISTORTION = 1e-4  # the paper's eps^2; meaningful because features come with unit root mean square
 
 
-@register(title="TransRate", source="Huang et al., ICML 2022, Eq. 3 and its listing", needs=(FEATURES,))
+@register(
+    title="TransRate", source="Huang et al., ICML 2022, Eq. 3 and its listing", tasks=TASKS, needs=(FEATURES,)
+)
 def transrate(evidence: Evidence) -> Score:
     """TransRate of the candidate's features; grows with D and C, so compare equal widths."""
-    features = gathered(evidence.features, FEATURES)
-    value = coding_rate_gain(features.values, features.labels)
-    record = describe(features) | {"epsilon": DISTORTION}
-    return Score(value, flags_of(features), record)
+    return _score(evidence, coding_rate_gain)
 
 
 @register(
     title="TransRate, official form",
     source="Huang et al., ICML 2022, as in the authors' code",
+    tasks=TASKS,
     needs=(FEATURES,),
     name="transrate_official",
 )
 def official(evidence: Evidence) -> Score:
     """Rows of unit length, classes weighted by size, rates divided by the rank: does not rank like the paper's."""
+    return _score(evidence, normalised_rate_gain)
+
+
+def _score(evidence: Evidence, gain: Callable[[Tensor, Tensor], float]) -> Score:
+    """The gain by the classes, or the mean of the gains by each regression target's bins."""
     features = gathered(evidence.features, FEATURES)
-    value = normalised_rate_gain(features.values, features.labels)
     record = describe(features) | {"epsilon": DISTORTION}
-    return Score(value, flags_of(features), record)
+    if features.labels.ndim == 1:
+        return Score(gain(features.values, features.labels), flags_of(features), record)
+    gains = [gain(features.values, binned(column)) for column in features.labels.unbind(1)]
+    return Score(float(np.mean(gains)), flags_of(features), record | {"bins": BINS})
+
+
+def binned(target: Tensor) -> Tensor:
+    """Which of BINS quantile bins each value (N,) is in, (N,) int64; equal values are in one bin.
+
+    A value's bin is that of its mean rank, so that a target of two values or more has two bins or more.
+    """
+    ranks = rankdata(target.cpu().numpy())  # 1..N
+    return torch.from_numpy(np.floor((ranks - 0.5) / len(ranks) * BINS).astype(np.int64))
 
 
 def coding_rate_gain(features: Tensor, labels: Tensor, *, epsilon: float = DISTORTION) -> float:

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.science.errors import ScienceError
+from worker.science.readers.columns import check_columns, columns_of
 from worker.science.readers.members import read_members
 from worker.science.readers.registry import register
 from worker.science.target import SPLITS, TargetData, check_splits, complete_split
 
+COLUMNS = ("regression", "multilabel")  # tasks whose labels may have several columns
 FIELDS = ("images", "labels", "masks", "split", "groups", "spacing")
 MOST_CHANNELS = 4  # of an image that may have been stored channels first
 MANY_CLASSES = 16  # a mask with more values was probably interpolated
@@ -25,20 +27,25 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @register(
     endings=(".npz",),
-    summary="images (N,[D,]H,W[,C]); labels (N,) or integer masks (N,[D,]H,W); split, groups, spacing",
+    summary="images (N,[D,]H,W[,C]); integer masks (N,[D,]H,W), or labels: classes (N,), numbers (N[,T]) or "
+    "0 and 1 (N,L); split, groups, spacing",
 )
 def read_npz(path: Path, task: str, spatial_dims: int) -> TargetData:
     """Read the documented npz layout; never unpickles."""
     arrays = read_members(path, FIELDS)
     images = _images(arrays, spatial_dims)
     field = "masks" if task == "segmentation" else "labels"
-    raw = _labels(arrays, field, images)
+    raw = _labels(arrays, field, task, images)
     names = _groups(arrays, len(images))
     groups = np.unique(names, return_inverse=True)[1].astype(np.int64)
     split = complete_split(_split(arrays, len(images)), names)
     warnings = check_splits(split, groups)
-    classes, labels = _reindex(raw, split, field=field)
-    warnings += _check_classes(task, labels, classes, split)
+    if task in COLUMNS:
+        classes, labels = tuple(range(raw.shape[1])), raw
+        warnings += check_columns(task, labels, split)
+    else:
+        classes, labels = _reindex(raw, split, field=field)
+        warnings += _check_classes(task, labels, classes, split)
     return TargetData(
         task=task,
         spatial_dims=spatial_dims,
@@ -79,11 +86,15 @@ def _refuse_non_finite(images: NDArray[Any]) -> None:
         raise ScienceError(f"images: NaN or infinite values in {len(bad)} images, first {bad[:5]}; replace them")
 
 
-def _labels(arrays: Arrays, field: str, images: NDArray[Any]) -> NDArray[Any]:
+def _labels(arrays: Arrays, field: str, task: str, images: NDArray[Any]) -> NDArray[Any]:
     if field not in arrays:
-        task = "segmentation" if field == "masks" else "classification"
         raise ScienceError(f"{field}: the npz has no such array, which {task} needs; add it or change the task")
-    labels = arrays[field]
+    if task in COLUMNS:
+        return columns_of(task, arrays[field], len(images))
+    return _classes(arrays[field], field, images)
+
+
+def _classes(labels: NDArray[Any], field: str, images: NDArray[Any]) -> NDArray[Any]:
     if field == "labels" and labels.shape == (len(images), 1):
         labels = labels[:, 0]
     expected = (len(images), *images.shape[2:]) if field == "masks" else (len(images),)
