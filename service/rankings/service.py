@@ -92,8 +92,8 @@ def _candidates(session: Session, request: RankingRequest, dataset: Dataset) -> 
 def ranked(session: Session, ranking_id: str, *, records: bool = False) -> RankingOut:
     """A ranking with its list; on demand with what each score was computed from, which is long."""
     ranking = _found(session, ranking_id)
-    rows = rankings.candidates(session, ranking, records=records)
-    candidates = [candidate_in_list(row, finetune=ranking.finetune_protocol, records=records) for row in rows]
+    found = rankings.ranked(session, ranking, records=records)
+    candidates = [candidate_in_list(row, finetune=ranking.finetune_protocol, records=records) for row in found.candidates]
     first = next((row for row in candidates if row.position is not None), None)
     return RankingOut(
         **dict(_summary(session, ranking, Counter(row.state for row in candidates))),

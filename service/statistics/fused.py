@@ -16,14 +16,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.statistics.prior import centred, history_prior
-from service.statistics.records import Numbers, TargetRecord, others, standardised
+from service.statistics.records import Numbers, TargetRecord, of_task, others, standardised, standardised_rows
 
 EARLIER_TARGETS = 5.0  # that what was known before counts for
 CONSENSUS_TRUST = 0.4  # correlation with outcomes before anything is known
@@ -34,6 +34,9 @@ DRAWS = 4000
 RESAMPLES = 200
 STEADY = 0.5  # first more often than all others together
 TIED = 0.1  # first at least so often: one of those that can't be told apart
+
+FUSED = "fused"
+HISTORY_PRIOR = "history_prior"
 
 Scores = Mapping[str, Mapping[str, float]]  # measure -> candidate -> score
 Trust = Mapping[str, float]  # measure -> correlation with outcomes that published studies found
@@ -62,6 +65,10 @@ class Combination:
     targets: int  # in history
     spread: float | None  # usual standard deviation of outcomes over candidates
 
+    def only(self, names: Sequence[str]) -> Combination:
+        """The same, of fewer candidates."""
+        return replace(self, candidates={name: self.candidates[name] for name in names})
+
     @property
     def leaders(self) -> list[str]:
         """The first, then those that can't be told apart from it: none when it is steady."""
@@ -77,12 +84,13 @@ def fuse(history: Sequence[TargetRecord], scores: Scores, candidates: Sequence[s
     A candidate without a score, or without history, is taken as average there.
     """
     weights = measure_weights(history, scores, trust)
-    parts = _parts(history, scores, candidates, weights)
+    rows = standardised_rows(scores, candidates)
+    parts = _parts(history, rows, candidates, weights)
     coefficients, explained = _coefficients(history, parts, trust)
     values = coefficients @ parts
     spread = _spread(history)
     best, regret, gain = _draws(values, math.sqrt(1 - explained))
-    first = _resampled(history, scores, candidates, weights, coefficients)
+    first = _resampled(history, rows, candidates, weights, coefficients)
     found = {
         name: Fused(
             value=float(values[i]),
@@ -105,37 +113,21 @@ def fuse(history: Sequence[TargetRecord], scores: Scores, candidates: Sequence[s
 
 
 def _parts(
-    history: Sequence[TargetRecord], scores: Scores, candidates: Sequence[str], weights: Mapping[str, float]
+    history: Sequence[TargetRecord], rows: Numbers, candidates: Sequence[str], weights: Mapping[str, float]
 ) -> Numbers:
-    """Consensus and prior: (2, n)."""
-    own = np.array([weights.get(measure, 0.0) for measure in scores])
-    consensus = standardised(own @ _standardised_scores(scores, candidates))
+    """Consensus and prior: (2, n). `rows` are the standardised scores of the weighted measures."""
+    consensus = standardised(np.array(list(weights.values())) @ rows)
     prior = history_prior(history)
     known = np.array([prior[name].value if name in prior else np.nan for name in candidates])
     return np.array([consensus, np.nan_to_num(standardised(known))])
 
 
-def _standardised_scores(scores: Scores, candidates: Sequence[str]) -> Numbers:
-    """One row a measure; a candidate without a score counts as average: (measures, n)."""
-    rows = [np.array([own.get(name, np.nan) for name in candidates], float) for own in scores.values()]
-    known = np.array([standardised(row) for row in rows]).reshape(len(rows), len(candidates))
-    return np.where(np.isfinite(known), known, 0.0)
-
-
-def measure_weights(history: Sequence[TargetRecord], scores: Scores, trust: Trust) -> dict[str, float]:
+def measure_weights(history: Sequence[TargetRecord], measures: Iterable[str], trust: Trust) -> dict[str, float]:
     """Measure -> its shrunken mean correlation with outcomes, at least 0."""
-    return {
-        measure: max(_shrunk(_correlations(history, measure), trust.get(measure, 0.0)), 0.0)
-        for measure in sorted(scores)
-    }
-
-
-def _correlations(history: Sequence[TargetRecord], measure: str) -> list[float]:
-    found = []
-    for record in history:
-        names, x, y = record.pair(measure)
-        if len(names) > 1 and np.ptp(x) > 0 and np.ptp(y) > 0:
-            found.append(float(np.mean(standardised(x) * standardised(y))))
+    found = {}
+    for measure in measures:
+        seen = [record.correlations[measure] for record in history if measure in record.correlations]
+        found[measure] = max(_shrunk(seen, trust.get(measure, 0.0)), 0.0)
     return found
 
 
@@ -168,11 +160,10 @@ def _past_parts(
     history: Sequence[TargetRecord], record: TargetRecord, trust: Trust
 ) -> tuple[Numbers, Numbers] | None:
     """Consensus and prior of one past target from all others (2, n), and its standardised outcomes (n,)."""
-    names = sorted(record.outcomes)
-    outcomes = standardised(np.array([record.outcomes[name] for name in names]))
+    names, outcomes = record.standardised_outcomes
     rest = others(history, target=record.target, cohort=record.cohort)
     weights = measure_weights(rest, record.scores, trust)
-    return (_parts(rest, record.scores, names, weights), outcomes) if outcomes.any() else None
+    return (_parts(rest, record.standardised_scores, names, weights), outcomes) if outcomes.any() else None
 
 
 def _product(one: Numbers, other: Numbers) -> float:
@@ -198,16 +189,16 @@ def _draws(values: Numbers, deviation: float) -> tuple[Numbers, Numbers, Numbers
 
 def _resampled(
     history: Sequence[TargetRecord],
-    scores: Scores,
+    rows: Numbers,
     candidates: Sequence[str],
     weights: Mapping[str, float],
     coefficients: Numbers,
 ) -> Numbers:
     """How often each candidate comes first when weighted measures and past targets are drawn again: (n,)."""
     random = np.random.default_rng(0)
-    own = np.array([weights[measure] for measure in scores])
+    own = np.array(list(weights.values()))
     drawn = own * _counts(random, own > 0)  # (RESAMPLES, measures)
-    consensus = drawn @ _standardised_scores(scores, candidates)  # (RESAMPLES, n)
+    consensus = drawn @ rows  # (RESAMPLES, n)
     past = centred(history, candidates)  # (targets, n)
     counts = _counts(random, np.ones(len(past), bool))
     with np.errstate(invalid="ignore"):
@@ -227,3 +218,16 @@ def _counts(random: np.random.Generator, drawable: NDArray[np.bool_]) -> Numbers
 
 def _each_standardised(rows: Numbers) -> Numbers:
     return np.nan_to_num(np.apply_along_axis(standardised, 1, rows)) if rows.size else rows
+
+
+def with_derived(records: Sequence[TargetRecord], trust: Trust) -> list[TargetRecord]:
+    """The records with prior and fused score as measures: each from the records of other targets and cohorts."""
+    found = []
+    for record in records:
+        history = of_task(others(records, target=record.target, cohort=record.cohort), record.task)
+        names = sorted(record.outcomes)
+        prior = {name: one.value for name, one in history_prior(history).items() if name in record.outcomes}
+        values = {name: one.value for name, one in fuse(history, record.scores, names, trust).candidates.items()}
+        derived = {HISTORY_PRIOR: prior} if prior else {}
+        found.append(replace(record, scores={**record.scores, **derived, FUSED: values}))
+    return found

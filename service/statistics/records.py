@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,27 @@ class TargetRecord:
         names = tuple(sorted(name for name in own if name in self.outcomes))
         return names, np.array([own[name] for name in names]), np.array([self.outcomes[name] for name in names])
 
+    @cached_property
+    def correlations(self) -> dict[str, float]:
+        """Measure -> Pearson's correlation of its scores with the outcomes; without those that have no order."""
+        found = {}
+        for measure in self.scores:
+            _, x, y = self.pair(measure)
+            if len(x) > 1 and np.ptp(x) > 0 and np.ptp(y) > 0:
+                found[measure] = float(np.mean(standardised(x) * standardised(y)))
+        return found
+
+    @cached_property
+    def standardised_outcomes(self) -> tuple[list[str], Numbers]:
+        """Candidates by name, and their standardised outcomes: (n,)."""
+        names = sorted(self.outcomes)
+        return names, standardised(np.array([self.outcomes[name] for name in names], float))
+
+    @cached_property
+    def standardised_scores(self) -> Numbers:
+        """One row a measure, in the order of `scores`, over candidates by name: (measures, n)."""
+        return standardised_rows(self.scores, sorted(self.outcomes))
+
 
 @dataclass(frozen=True)
 class Similar:
@@ -52,15 +74,20 @@ def others(records: Sequence[TargetRecord], *, target: str, cohort: str | None) 
     )
 
 
+def of_task(records: Sequence[TargetRecord], task: str | None) -> tuple[TargetRecord, ...]:
+    """Records of one target task."""
+    return tuple(record for record in records if record.task == task)
+
+
 def similar(
     records: Sequence[TargetRecord], *, target: str, task: str | None, modality: str | None, cohort: str | None
 ) -> Similar:
     """Other targets of the same task and modality; with fewer than FEWEST_SIMILAR of them, of the same task."""
-    of_task = tuple(record for record in others(records, target=target, cohort=cohort) if record.task == task)
-    alike = tuple(record for record in of_task if record.modality == modality and modality is not None)
+    same_task = of_task(others(records, target=target, cohort=cohort), task)
+    alike = tuple(record for record in same_task if record.modality == modality and modality is not None)
     if len(alike) >= FEWEST_SIMILAR:
         return Similar(alike, f"{task} targets, {modality}")
-    return Similar(of_task, f"{task} targets of any modality")
+    return Similar(same_task, f"{task} targets of any modality")
 
 
 def standardised(values: Numbers) -> Numbers:
@@ -69,3 +96,12 @@ def standardised(values: Numbers) -> Numbers:
     if len(known) < 2 or np.ptp(known) == 0:
         return np.where(np.isfinite(values), 0.0, np.nan)
     return np.asarray((values - known.mean()) / known.std())
+
+
+def standardised_rows(scores: Mapping[str, Mapping[str, float]], candidates: Sequence[str]) -> Numbers:
+    """One row a measure; a candidate without a score counts as average: (measures, n)."""
+    rows = [
+        standardised(np.array([own.get(name, np.nan) for name in candidates], float)) for own in scores.values()
+    ]
+    known = np.array(rows).reshape(len(rows), len(candidates))
+    return np.where(np.isfinite(known), known, 0.0)

@@ -43,7 +43,7 @@ class _Described:
     cohort: str | None
 
 
-def records(session: Session, part: Slice = Slice(), *, protocol: Json | None = None) -> list[TargetRecord]:  # noqa: B008
+def records(session: Session, part: Slice = Slice(), *, protocol: Json | None = None) -> list[TargetRecord]:
     """Every target with outcomes, by name. Own scores are of `protocol` where there are any, else of the protocol
     that scored most candidates, the latest of equals; never of two protocols for one measure."""
     rows = _rows(session, part)

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, defer
 from service import queue
 from service.store import finetune_runs
 from service.store.claims import OPEN_STATES, Claim, hold
+from service.store.fusion import Fusion, fusion
 from service.store.pages import page
 from service.store.ranked_list import Candidate, in_order
 from service.store.session import ring
@@ -71,7 +72,15 @@ def listed(
     return page(session, query, Ranking.id, after=after, limit=limit)
 
 
-def candidates(session: Session, ranking: Ranking, *, records: bool = False) -> list[Candidate]:
+@dataclass(frozen=True)
+class RankedList:
+    """Candidates in order, and what the ledger says of them."""
+
+    candidates: list[Candidate]
+    fusion: Fusion
+
+
+def ranked(session: Session, ranking: Ranking, *, records: bool = False) -> RankedList:
     """The ranked list, best first, derived from the rows at every call; the scores' long records on demand."""
     # Evaluations before scores: one that is done has all its scores, also where each query sees its own moment.
     rows = session.execute(
@@ -86,7 +95,14 @@ def candidates(session: Session, ranking: Ranking, *, records: bool = False) -> 
         of_ranking = of_ranking.options(defer(Score.record))
     for score in session.scalars(of_ranking):
         scores.setdefault(score.evaluation_id, []).append(score)
-    return in_order([(row, ck, scores.get(row.id, [])) for row, ck in rows], order_by=ranking.order_by)
+    done = {
+        ck.name: {one.measure: one for one in scores.get(row.id, [])} for row, ck in rows if row.state == "done"
+    }
+    fused = fusion(session, ranking, done)
+    with_derived = [
+        (row, ck, scores.get(row.id, []) + (fused.scores(ck.name) if ck.name in done else [])) for row, ck in rows
+    ]
+    return RankedList(in_order(with_derived, order_by=ranking.order_by), fused)
 
 
 def states(session: Session, ranking_ids: Sequence[str]) -> dict[str, dict[str, int]]:
@@ -205,7 +221,7 @@ def settle(session: Session, ranking_id: str) -> None:
     started = exists().where(FinetuneRun.ranking_id == ranking_id)
     if ranking.finetune_top == 0 or ranking.canceled_at or session.scalar(select(still_open | started)):
         return
-    best = [candidate for candidate in candidates(session, ranking) if candidate.position is not None]
+    best = [candidate for candidate in ranked(session, ranking).candidates if candidate.position is not None]
     for candidate in best[: ranking.finetune_top]:
         run = FinetuneRun(
             dataset_id=ranking.dataset_id,

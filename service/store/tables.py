@@ -141,6 +141,35 @@ class FinetuneRun(Worked):
     result: Mapped[Json | None]
 
 
+class LedgerRow(Base):
+    """One outcome, of a run of this service or imported, or one imported score.
+
+    `target` and `candidate` are names, with or without data or weights here: a dataset or checkpoint of that name
+    is what they mean. `course` is what must be equal for outcomes to compare. `cases` are the outcomes of the
+    test images, for the metric that a task is judged by.
+    """
+
+    __tablename__ = "ledger"
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id("lg"))
+    key: Mapped[str] = mapped_column(unique=True)
+    kind: Mapped[str]
+    target: Mapped[str] = mapped_column(index=True)
+    candidate: Mapped[str] = mapped_column(index=True)
+    name: Mapped[str]
+    value: Mapped[float]
+    higher_is_better: Mapped[bool]
+    seed: Mapped[int | None]
+    method: Mapped[str | None]
+    course: Mapped[str]
+    cohort: Mapped[str | None]
+    modality: Mapped[str | None]
+    task: Mapped[str | None]
+    source: Mapped[str]
+    finetune_run_id: Mapped[str | None] = mapped_column(ForeignKey("finetune_runs.id"))
+    cases: Mapped[list[Any] | None]
+    created_at: Mapped[float] = mapped_column(default=time.time)
+
+
 class Capability(Base):
     """Something the workers can do, published by them: a measure, method, architecture, card or default."""
 

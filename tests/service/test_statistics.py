@@ -173,7 +173,7 @@ def test_a_measure_that_was_right_weighs_more_than_one_that_was_wrong() -> None:
         TargetRecord(str(i), r.outcomes, {"right": r.outcomes, "wrong": {n: -v for n, v in r.outcomes.items()}})
         for i, r in enumerate(record("x", values) for values in OUTCOMES)
     ]
-    weights = measure_weights(past, {"right": {}, "wrong": {}, "new": {}, "known": {}}, {"known": 0.3})
+    weights = measure_weights(past, ["right", "wrong", "new", "known"], {"known": 0.3})
     assert weights["right"] > 0.4
     assert weights["known"] == pytest.approx(0.3)
     assert weights["new"] == 0
