@@ -79,13 +79,23 @@ def rank_command(
     measure: Annotated[list[str] | None, typer.Option("--measure", help="Again for each.")] = None,
     order_by: Annotated[str | None, typer.Option("--order-by", help="The measure that orders.")] = None,
     finetune_top: Annotated[int, typer.Option("--finetune-top", min=0, max=5)] = 0,
+    permutations: Annotated[
+        int | None, typer.Option("--permutations", min=2, max=999, help="Of the labels, for ac_corr_null.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Take the cost: don't ask.")] = False,
 ) -> None:
-    """Rank checkpoints for a dataset, watch it, and print the ranked list; 1 when no candidate has a place."""
+    """Rank checkpoints for a dataset, watch it, and print the ranked list; 1 when no candidate has a place.
+
+    A request that takes more than one training epoch a candidate (--measure ac_corr_null) is not made before its
+    cost was shown, on stderr, and agreed to. Without a terminal to ask at, and with --json, only --yes agrees.
+    """
     more: dict[str, Any] = {"finetune_top": finetune_top}
+    more |= {"protocol": {"null_permutations": permutations}} if permutations else {}
     more |= {"measures": measure} if measure else {}
     more |= {"order_by": order_by} if order_by else {}
     try:
         with ZooRank(url) as zoo:
+            _agree(zoo.cost(dataset, checkpoints, **more), yes=yes, as_json=as_json)
             ranking = _rank(zoo, dataset, checkpoints, more, as_json=as_json, records=records)
             problem = console.without_answer(ranking)
             if problem:
@@ -93,6 +103,19 @@ def rank_command(
     except ClientError as error:
         Console(stderr=True).print(str(error), style="red", markup=False, highlight=False)
         raise typer.Exit(1) from None
+
+
+def _agree(cost: Json, *, yes: bool, as_json: bool) -> None:
+    """Go on only with a request of one epoch a candidate, or one whose cost somebody took."""
+    if (cost["epochs_per_candidate"] or 0) <= 1:
+        return
+    Console(stderr=True).print(console.cost(cost), markup=False, highlight=False, soft_wrap=True)
+    if yes:
+        return
+    if as_json or not sys.stdin.isatty():
+        raise ClientError("not requested: say --yes to take this cost")
+    if not typer.confirm("Request this ranking?", err=True):
+        raise ClientError("not requested")
 
 
 def _rank(zoo: ZooRank, dataset: str, checkpoints: list[str], more: Json, *, as_json: bool, records: bool) -> Json:

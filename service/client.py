@@ -85,6 +85,11 @@ class ZooRank:
         """Request a ranking; `more` are further fields of the request."""
         return self.post("/v1/rankings", {"dataset": dataset, "candidates": list(candidates), **more})
 
+    def cost(self, dataset: str, candidates: Sequence[str], **more: Any) -> Json:
+        """What `rank` with the same arguments would take: epochs, steps, seconds; nothing is requested."""
+        body = {"dataset": dataset, "candidates": list(candidates), **more}
+        return self._json("POST", "/v1/rankings/cost", json=body)
+
     def ranking(self, ranking_id: str, *, records: bool = False) -> Json:
         """A ranking with its list; with `records`, also what each score was computed from."""
         return self.get(f"/v1/rankings/{ranking_id}", records="true" if records else None)

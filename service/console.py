@@ -1,4 +1,4 @@
-"""The ranked list on a terminal."""
+"""The ranked list, and what a ranking costs, on a terminal."""
 
 from __future__ import annotations
 
@@ -11,6 +11,19 @@ from rich.text import Text
 Json = dict[str, Any]
 
 _STYLES = {"done": "green", "running": "yellow", "queued": "dim", "failed": "red", "canceled": "dim"}
+
+
+def cost(found: Json) -> str:
+    """What a ranking would take, in words."""
+    null, steps = found["null_epochs_per_candidate"], found["steps"]
+    each = f"{found['epochs_per_candidate']} training epochs each" + (
+        f", {null} on permuted labels" if null else ""
+    )
+    total = f"{found['epochs']} epochs" + ("" if steps is None else f", {steps} steps")
+    seconds = found["seconds"]
+    time = "Time: not known; " if seconds is None else f"About {_duration(seconds)}, by "
+    who = "1 candidate" if found["candidates"] == 1 else f"{found['candidates']} candidates"
+    return f"{who}, {each}: {total} in all.\n{time}{found['seconds_from']}."
 
 
 def progress(ranking: Json) -> RenderableType:

@@ -124,8 +124,19 @@ class Once:
         return kept
 
 
+async def _digest(request: Request) -> str:
+    body = await request.body()
+    canonical = json.dumps(strict_json(body), sort_keys=True) if body else ""
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+# Of the body; asking for it refuses what is not strict JSON.
+StrictBody = Annotated[str, Depends(_digest)]
+
+
 async def _once(
     request: Request,
+    digest: StrictBody,
     idempotency_key: Annotated[
         str | None,
         Header(
@@ -138,9 +149,6 @@ async def _once(
         ),
     ] = None,
 ) -> Once:
-    body = await request.body()
-    canonical = json.dumps(strict_json(body), sort_keys=True) if body else ""
-    digest = hashlib.sha256(canonical.encode()).hexdigest()
     return Once(f"{request.method} {request.url.path}", idempotency_key, digest)
 
 

@@ -27,6 +27,7 @@ PROTOCOL_EXAMPLE: Json = {
     "threads": 1,
     "temperature": 1.0,
     "precision": "float32",
+    "null_permutations": 19,
 }
 FINETUNE_EXAMPLE: Json = {**PROTOCOL_EXAMPLE, "epochs": 20, "patience": 5}
 Crop = Annotated[list[Annotated[int, Field(ge=8, le=100_000)]], Field(min_length=2, max_length=3)]
@@ -59,6 +60,13 @@ class ProtocolOverrides(BaseModel):
     threads: int | None = Field(None, ge=1, le=1024, description="CPU threads; they change the numbers.")
     temperature: float | None = Field(None, ge=1e-6, le=1e6, description="Of Eq. 7 of AC-Norm.")
     precision: Literal["float32", "mixed"] | None = Field(None, description="float32, or mixed on a GPU.")
+    null_permutations: int | None = Field(
+        None,
+        ge=2,
+        le=999,
+        description="Epochs on permuted labels a candidate, for measures that need them (ac_corr_null); a z-score "
+        "takes two, p can reach 0.05 with 19.",
+    )
 
 
 class FinetuneOverrides(ProtocolOverrides):

@@ -20,7 +20,14 @@ def what_it_can() -> dict[str, dict[str, dict[str, Any]]]:
     """Kind -> name -> body, JSON values only."""
     return {
         "measure": {
-            one.name: {"title": one.title, "source": one.source, "tasks": list(one.tasks)}
+            one.name: {
+                "title": one.title,
+                "source": one.source,
+                "tasks": list(one.tasks),
+                "optional": one.optional,
+                "epochs": one.epochs,
+                "epochs_per_permutation": one.epochs_per_permutation,
+            }
             for one in measures().values()
         },
         "architecture": {

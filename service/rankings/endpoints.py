@@ -6,10 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from service.dependencies import After, Limit, Page, PathReference, Repeatable
+from service.dependencies import After, Limit, Page, PathReference, Repeatable, StrictBody
 from service.errors import CHANGE_PROBLEMS, FIND_PROBLEMS, READ_PROBLEMS, WRITE_PROBLEMS
 from service.rankings import service
-from service.rankings.schemas import RankingOut, RankingRequest, RankingState, RankingSummary
+from service.rankings.schemas import CostOut, RankingOut, RankingRequest, RankingState, RankingSummary
 from service.store.session import reading
 
 router = APIRouter(prefix="/v1/rankings", tags=["rankings"])
@@ -21,6 +21,13 @@ def request_ranking(request: RankingRequest, once: Repeatable) -> Response:
     return once.answer(
         202, lambda session: service.request_ranking(session, request), location="/v1/rankings/{id}"
     )
+
+
+@router.post("/cost", responses=WRITE_PROBLEMS)
+def estimate_cost(request: RankingRequest, _body: StrictBody) -> CostOut:
+    """What a ranking would take, before it is requested: its body, validated alike; nothing is made."""
+    with reading() as session:
+        return service.cost(session, request)
 
 
 @router.get("", responses=READ_PROBLEMS)

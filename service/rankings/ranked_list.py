@@ -23,6 +23,8 @@ _MEANINGS = {
     "AC-Corr is large for no reason; a network that was never trained looks like this.",
     "low_spread": "low_spread: the affine parameters moved far in comparison with how far apart the channels "
     "are, where AC-Corr mostly tells how far.",
+    "few_permutations": "few_permutations: fewer than 19 permutations of the labels, so the p of ac_corr_null "
+    "can't reach 0.05, and its z rests on few values.",
     "saturated": "saturated: the features separate the labels exactly, so the number is set by rounding.",
     "interpolated": "interpolated: the features reproduce the labels of these few samples exactly; the number is "
     "finite, but says little of new samples.",

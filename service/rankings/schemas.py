@@ -51,7 +51,11 @@ class RankingRequest(BaseModel):
         None, description="Candidates by what they are, added to the listed ones; {} takes the whole zoo."
     )
     measures: list[Text] | None = Field(
-        None, min_length=1, max_length=100, description="Default: all that apply to the dataset's task."
+        None,
+        min_length=1,
+        max_length=100,
+        description="Default: all that apply to the dataset's task, "
+        "but for the optional ones (`GET /v1/measures`), which take more than one epoch a candidate.",
     )
     order_by: Text | None = Field(
         None,
@@ -163,6 +167,7 @@ class RankingOut(RankingSummary):
             "examples": [
                 {
                     **_SUMMARY_EXAMPLE,
+                    "epochs_per_candidate": 1,
                     "protocol": PROTOCOL_EXAMPLE,
                     "finetune_protocol": FINETUNE_EXAMPLE,
                     "flags": [],
@@ -175,6 +180,9 @@ class RankingOut(RankingSummary):
         }
     )
 
+    epochs_per_candidate: int | None = Field(
+        description="Training epochs that the measures take together; null: the workers don't say."
+    )
     protocol: dict[str, Any] = Field(description="The same for every candidate, in full.")
     finetune_protocol: dict[str, Any] = Field(description="Of the finetune runs it starts, in full.")
     flags: list[str] = Field(description="The candidates' own, and what only their comparison shows.")
@@ -182,3 +190,39 @@ class RankingOut(RankingSummary):
     finetune_seconds: float | None = Field(description="Estimate of a full finetune of the first.")
     finetune_runs: list[str] = Field(description="Ids of those it started.")
     ranked: list[RankedOut] = Field(description="One row a candidate.")
+
+
+class CostOut(BaseModel):
+    """What a ranking would take. Candidates whose equal evaluation is there already take nothing."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "dataset": {"id": "ds_1a206a6cd613f71a0109d", "name": "discs"},
+                    "candidates": 2,
+                    "measures": ["ac_corr_null", "one_epoch_outcome"],
+                    "null_epochs_per_candidate": 19,
+                    "epochs_per_candidate": 20,
+                    "epochs": 40,
+                    "steps_per_epoch": 24,
+                    "steps": 960,
+                    "seconds": 420.0,
+                    "seconds_from": "past evaluations for this dataset, ...",
+                }
+            ]
+        }
+    )
+
+    dataset: NamedOut = Field(description="The target.")
+    candidates: int = Field(description="So many would be evaluated.")
+    measures: list[str] = Field(description="All that would be computed.")
+    null_epochs_per_candidate: int | None = Field(description="Of these, epochs on permuted labels.")
+    epochs_per_candidate: int | None = Field(
+        description="Training epochs of each candidate; null: the workers don't say."
+    )
+    epochs: int | None = Field(description="Training epochs of all candidates.")
+    steps_per_epoch: int | None = Field(description="Null: the dataset has not been inspected yet.")
+    steps: int | None = Field(description="Training steps of all candidates.")
+    seconds: float | None = Field(description="Estimate for one worker; null: nothing tells.")
+    seconds_from: str = Field(description="What the estimate rests on, or why there is none.")

@@ -8,8 +8,9 @@ from service import requested
 from service.dependencies import NamedOut, Page
 from service.errors import ConflictError, InvalidError, NotFoundError
 from service.published import protocol_of, published
+from service.rankings.cost import cost_of, epochs_of
 from service.rankings.ranked_list import candidate_in_list, flags_of, notes_of
-from service.rankings.schemas import RankingOut, RankingRequest, RankingSummary
+from service.rankings.schemas import CostOut, RankingOut, RankingRequest, RankingSummary
 from service.store import checkpoints, datasets, finetune_runs, rankings
 from service.store.claims import OPEN_STATES
 from service.store.session import Session
@@ -20,6 +21,18 @@ _USUAL = "one_epoch_outcome"
 
 def request_ranking(session: Session, request: RankingRequest) -> RankingOut:
     """Insert a ranking with one queued evaluation per candidate."""
+    ranking, _, candidates = _planned(session, request)
+    rankings.create(session, ranking, candidates)
+    return ranked(session, ranking.id)
+
+
+def cost(session: Session, request: RankingRequest) -> CostOut:
+    """What this request would take; nothing is inserted."""
+    return cost_of(session, *_planned(session, request))
+
+
+def _planned(session: Session, request: RankingRequest) -> tuple[Ranking, Dataset, list[Checkpoint]]:
+    """The ranking that a valid request asks for, not inserted, its dataset and its candidates."""
     dataset = requested.target(session, request.dataset)
     measures = _measures(session, request, dataset)
     dims = dataset.spatial_dims
@@ -34,14 +47,14 @@ def request_ranking(session: Session, request: RankingRequest) -> RankingOut:
             session, "finetune", request.finetune, dims=dims, field="finetune", after=protocol
         ),
     )
-    rankings.create(session, ranking, _candidates(session, request, dataset))
-    return ranked(session, ranking.id)
+    return ranking, dataset, _candidates(session, request, dataset)
 
 
 def _measures(session: Session, request: RankingRequest, dataset: Dataset) -> list[str]:
     known = published(session, "measure")
     fitting = [name for name, body in known.items() if dataset.task in body["tasks"]]
-    asked = fitting if request.measures is None else list(dict.fromkeys(request.measures))
+    usual = [name for name in fitting if not known[name].get("optional", False)]
+    asked = usual if request.measures is None else list(dict.fromkeys(request.measures))
     for number, name in enumerate(asked):
         if name not in fitting:
             why = f"does not apply to {dataset.task}" if name in known else "does not exist"
@@ -93,10 +106,14 @@ def ranked(session: Session, ranking_id: str, *, records: bool = False) -> Ranki
     """A ranking with its list; on demand with what each score was computed from, which is long."""
     ranking = _found(session, ranking_id)
     found = rankings.ranked(session, ranking, records=records)
-    candidates = [candidate_in_list(row, finetune=ranking.finetune_protocol, records=records) for row in found.candidates]
+    candidates = [
+        candidate_in_list(row, finetune=ranking.finetune_protocol, records=records) for row in found.candidates
+    ]
     first = next((row for row in candidates if row.position is not None), None)
+    epochs = epochs_of(session, ranking.measures, ranking.protocol)
     return RankingOut(
         **dict(_summary(session, ranking, Counter(row.state for row in candidates))),
+        epochs_per_candidate=epochs.all if epochs else None,
         protocol=ranking.protocol,
         finetune_protocol=ranking.finetune_protocol,
         flags=flags_of(candidates),

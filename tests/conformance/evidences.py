@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from worker.science.evidence import Affines, Epoch, Evidence, Features, SourceHead, Stage
+from worker.science.evidence import Affines, Epoch, Evidence, Features, NullEpochs, SourceHead, Stage
 from worker.science.measures.registry import (
     Score,
     evaluate,
@@ -52,6 +52,12 @@ def drifted(channels: int = 16, drift: float = 0.1) -> Affines:
     return Affines(weight, bias, weight.clone(), bias + drift * draw(channels, seed=4))
 
 
+def null(count: int = 19, channels: int = 16) -> NullEpochs:
+    """Repetitions that drifted less than `drifted`, each by another length."""
+    repeated = ({"encoder.1": drifted(channels, 0.005 * (number + 1))} for number in range(count))
+    return NullEpochs(tuple(repeated), seconds=9.0)
+
+
 def source_head(seen: Features) -> SourceHead:
     """A head that knows something of the labels, with a class that it never gives."""
     logits = draw(len(seen.labels), 4, seed=11) + 2 * draw(3, 4, seed=12)[seen.labels % 3]
@@ -69,7 +75,9 @@ def evidence(task: str = "segmentation", **changes) -> Evidence:
     layers = {"encoder.0": drifted(8), "encoder.1": drifted(16)}
     epoch = Epoch((1.0, 0.5), METRICS, seconds=3.0)
     stages = (stage(), stage("decoder_2"))
-    parts = Evidence(task, features(task=task), layers, "encoder.1", 1.0, epoch, source_head(features()), stages)
+    parts = Evidence(
+        task, features(task=task), layers, "encoder.1", 1.0, epoch, source_head(features()), stages, null=null()
+    )
     return replace(parts, **changes)
 
 

@@ -30,13 +30,18 @@ PROTOCOL = {
     "threads": 1,
     "temperature": 1.0,
     "precision": "float32",
+    "null_permutations": 19,
 }
+FROZEN = {"optional": False, "epochs": 0, "epochs_per_permutation": 0}
+TRAINED = {"optional": False, "epochs": 1, "epochs_per_permutation": 0}
+REPEATED = {"optional": True, "epochs": 1, "epochs_per_permutation": 1}
 CAPABILITIES: dict[str, dict[str, Any]] = {
     "measure": {
-        "one_epoch_outcome": {"title": "One-epoch outcome", "source": "this project", "tasks": BOTH},
-        "logme": {"title": "LogME", "source": "You et al. 2021", "tasks": BOTH},
-        "ac_corr": {"title": "AC-Corr, raw sum", "source": "Eq. 10", "tasks": BOTH},
-        "leep": {"title": "LEEP", "source": "Nguyen et al. 2020", "tasks": ["classification"]},
+        "one_epoch_outcome": {"title": "One-epoch outcome", "source": "this project", "tasks": BOTH, **TRAINED},
+        "logme": {"title": "LogME", "source": "You et al. 2021", "tasks": BOTH, **FROZEN},
+        "ac_corr": {"title": "AC-Corr, raw sum", "source": "Eq. 10", "tasks": BOTH, **TRAINED},
+        "ac_corr_null": {"title": "AC-Corr, z", "source": "Eq. 10", "tasks": BOTH, **REPEATED},
+        "leep": {"title": "LEEP", "source": "Nguyen et al. 2020", "tasks": ["classification"], **FROZEN},
     },
     "architecture": {
         "unet": {

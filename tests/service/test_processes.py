@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -150,6 +151,67 @@ def test_rank_fails_with_field_and_remedy(api: tuple[str, subprocess.Popen[bytes
         zoo.rank("discs", ["x"])
     assert caught.value.errors[0]["field"] == "dataset"
     assert caught.value.status == 422
+
+
+def _at_a_terminal(command: list[str], answer: str) -> subprocess.Popen[str]:
+    """Run it at a terminal of its own, where this is typed; what it prints goes into pipes."""
+    ours, its = pty.openpty()
+    os.write(ours, answer.encode())
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, stdin=its, **pipes)
+    os.close(its)
+    return process
+
+
+def test_rank_asks_before_it_takes_more_than_one_epoch_a_candidate(
+    api: tuple[str, subprocess.Popen[bytes]],
+) -> None:
+    url, process = api
+    _await(url, process)
+    with transaction() as session:
+        add_dataset(session).inspection = {"splits": {"train": 16}}
+        add_checkpoint(session, "only")
+    options = ["--measure", "one_epoch_outcome", "--measure", "ac_corr_null", "--permutations", "4"]
+    command = [*ZOORANK, "rank", "discs", "only", "--url", url, *options]
+    cost = "1 candidate, 5 training epochs each, 4 on permuted labels: 5 epochs, 10 steps in all."
+    for refused in (command, [*command, "--json"]):
+        run = subprocess.run(refused, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        assert (run.returncode, run.stdout) == (1, "")
+        assert cost in run.stderr
+        assert "say --yes" in run.stderr
+    said = _at_a_terminal(command, "n\n").communicate(timeout=30)[1]
+    assert cost in said
+    assert "Request this ranking? [y/N]" in said
+    with ZooRank(url) as zoo:
+        assert zoo.get("/v1/rankings")["items"] == []
+        asked = {"measures": ["ac_corr_null"], "protocol": {"null_permutations": 4}}
+        assert zoo.cost("discs", ["only"], **asked)["epochs"] == 5
+    agreed = _at_a_terminal(command, "y\n")
+    _worker(["only"], "")
+    assert "only" in agreed.communicate(timeout=30)[0]
+    assert agreed.returncode == 0
+    with ZooRank(url) as zoo:
+        [made] = zoo.get("/v1/rankings")["items"]
+        assert zoo.ranking(made["id"])["protocol"]["null_permutations"] == 4
+        assert zoo.ranking(made["id"])["epochs_per_candidate"] == 5
+
+
+def test_rank_with_yes_does_not_ask(api: tuple[str, subprocess.Popen[bytes]]) -> None:
+    url, process = api
+    _await(url, process)
+    with transaction() as session:
+        add_dataset(session)
+        add_checkpoint(session, "only")
+    options = ["--measure", "one_epoch_outcome", "--measure", "ac_corr_null", "--yes", "--json"]
+    command = [*ZOORANK, "rank", "discs", "only", "--url", url, *options]
+    run = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    _worker(["only"], "")
+    printed, said = run.communicate(timeout=30)
+    assert json.loads(printed)["epochs_per_candidate"] == 20
+    assert "20 training epochs each, 19 on permuted labels: 20 epochs in all." in said
+    assert "Time: not known; the dataset has not been inspected yet" in said
 
 
 def test_rank_says_when_nobody_answers() -> None:

@@ -119,6 +119,8 @@ def test_a_filter_adds_what_matches_and_fits(client: TestClient) -> None:
         ({"protocol": {"crop": [64]}}, "protocol.crop", ""),
         ({"protocol": {"crop": [64, 64, 64]}}, "protocol.crop", "2 integers"),
         ({"protocol": {"epochs": 3}}, "protocol.epochs", "remove"),
+        ({"protocol": {"null_permutations": 1}}, "protocol.null_permutations", ""),
+        ({"protocol": {"null_permutations": 1000}}, "protocol.null_permutations", ""),
         ({"protocol": {"seed": None}}, "protocol.seed", "leave it out"),
         ({"finetune": {"epochs": 0}}, "finetune.epochs", ""),
         ({"finetune": {"crop": [8, 8, 8]}}, "finetune.crop", "2 integers"),
@@ -134,6 +136,9 @@ def test_a_bad_field_is_named_with_its_remedy(
     assert [fault["field"] for fault in answer.json()["errors"]] == [field]
     assert answer.json()["errors"][0]["remedy"]
     assert word in answer.json()["errors"][0]["remedy"]
+    body = {"dataset": "discs", "candidates": ["a", "b"], **change}
+    asked = sqlite_client.post("/v1/rankings/cost", json=body)
+    assert (asked.status_code, asked.json()) == (422, answer.json())
     assert sqlite_client.get("/v1/rankings").json()["items"] == []
 
 

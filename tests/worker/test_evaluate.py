@@ -17,7 +17,7 @@ from worker.science.candidate import Candidate, give_fresh_head
 from worker.science.errors import ScienceError
 from worker.science.evaluate import gather
 from worker.science.finetune.loop import make_optimizer, train_epoch
-from worker.science.measures.registry import evaluate, measures
+from worker.science.measures.registry import evaluate, measures, needs_of
 from worker.science.target import TargetData
 
 AC_CORR = ("ac_corr", "ac_corr_per_channel", "ac_corr_excess")
@@ -25,8 +25,9 @@ OF_VALIDATION = {"one_epoch_outcome", "one_epoch_threshold_free", "one_epoch_los
 
 
 def _scores(spec, data: TargetData, **protocol) -> dict[str, float | None]:  # type: ignore[no-untyped-def]
-    evidence = gather(candidate(spec, data, **protocol), silent).evidence
     fitting = {name: measure for name, measure in measures().items() if data.task in measure.tasks}
+    made = candidate(spec, data, null_permutations=2, **protocol)
+    evidence = gather(made, silent, needs=needs_of(fitting.values())).evidence
     return {name: evaluate(measure, evidence).value for name, measure in fitting.items()}
 
 

@@ -13,10 +13,23 @@ from models_zoo.registry import Network
 from worker.science.acnorm.convert import affines, convert, unconverted
 from worker.science.candidate import Candidate, give_fresh_head
 from worker.science.errors import NotApplicableError
-from worker.science.evidence import AFFINES, EPOCH, FEATURES, PARTS, SOURCE_HEAD, STAGES, Epoch, Evidence, Features
+from worker.science.evidence import (
+    AFFINES,
+    EPOCH,
+    FEATURES,
+    NULL,
+    SOURCE_HEAD,
+    STAGES,
+    USUAL_PARTS,
+    Epoch,
+    Evidence,
+    Features,
+    NullEpochs,
+)
 from worker.science.features import FeatureRows
-from worker.science.finetune.loop import compute_threads, make_optimizer, train_epoch, validate
+from worker.science.finetune.loop import compute_threads, validate
 from worker.science.frozen import frozen_pass
+from worker.science.one_epoch import kept_state, null_epochs, one_epoch
 from worker.science.sampling import sample_voxels
 from worker.science.source_head import HeadRows
 from worker.science.specs import Progress
@@ -33,15 +46,18 @@ class Gathered:
     facts: dict[str, Any]
 
 
-def gather(candidate: Candidate, progress: Progress, *, needs: Set[str] = frozenset(PARTS)) -> Gathered:
-    """What `needs` names: a frozen pass of the source network, then one AC-Norm epoch from its weights."""
+def gather(candidate: Candidate, progress: Progress, *, needs: Set[str] = frozenset(USUAL_PARTS)) -> Gathered:
+    """What `needs` names: a frozen pass of the source network, then one AC-Norm epoch from its weights.
+
+    `null` repeats that epoch on permuted labels: it takes the protocol's `null_permutations` epochs more.
+    """
     network, feeder = candidate.network, candidate.feeder
     start = perf_counter()
     with compute_threads(feeder.protocol.threads):
         parts = _look(candidate, needs, progress)
         looking = perf_counter() - start
-        if needs & {AFFINES, EPOCH}:
-            parts |= _adapt(candidate, progress)
+        if needs & {AFFINES, EPOCH, NULL}:
+            parts |= _adapt(candidate, needs, progress)
     evidence = Evidence(
         task=feeder.data.task,
         last_encoder_norm=network.last_encoder_norm,
@@ -68,12 +84,18 @@ def _look(candidate: Candidate, needs: Set[str], progress: Progress) -> dict[str
     return {name: taker.gathered() for name, taker in wanted.items()}
 
 
-def _adapt(candidate: Candidate, progress: Progress) -> dict[str, Any]:
-    """The parts that the AC-Norm epoch gives."""
+def _adapt(candidate: Candidate, needs: Set[str], progress: Progress) -> dict[str, Any]:
+    """The parts that the AC-Norm epoch gives, and its repetitions on permuted labels."""
     give_fresh_head(candidate)
     left = _convert(candidate)
+    start = kept_state(candidate) if NULL in needs else None
     epoch = _epoch(candidate, progress)
-    return {AFFINES: affines(candidate.network.module), EPOCH: epoch, "unconverted": left}
+    moved = affines(candidate.network.module)
+    parts: dict[str, Any] = {AFFINES: moved, EPOCH: epoch, "unconverted": left}
+    if start is not None:
+        compared = candidate.network.last_encoder_norm in moved  # else there is nothing that a null is for
+        parts[NULL] = null_epochs(candidate, start, progress) if compared else NullEpochs((), 0.0)
+    return parts
 
 
 def _convert(candidate: Candidate) -> dict[str, str]:
@@ -88,13 +110,7 @@ def _convert(candidate: Candidate) -> dict[str, str]:
 def _epoch(candidate: Candidate, progress: Progress) -> Epoch:
     module, feeder = candidate.network.module, candidate.feeder
     start = perf_counter()
-    losses = train_epoch(
-        module,
-        make_optimizer(module, feeder.protocol),
-        feeder,
-        epoch=0,
-        after_step=lambda done, total: progress("epoch", done, total),
-    )
+    losses = one_epoch(candidate, feeder, lambda done, total: progress("epoch", done, total))
     seconds = perf_counter() - start
     validation = feeder.data.indices("val")
     found = validate(module, feeder, validation, lambda done, total: progress("validation", done, total))
@@ -114,9 +130,12 @@ def _facts(candidate: Candidate, evidence: Evidence, looking: float, seconds: fl
     }
     if evidence.features is not None:
         facts |= _feature_facts(evidence.features)
+    null = evidence.null.seconds if evidence.null is not None else 0.0
+    if evidence.null is not None:
+        facts["null_seconds"] = null
     if evidence.epoch is not None:
         # An epoch of a finetune trains and validates.
-        facts |= _epoch_facts(evidence, evidence.epoch) | {"finetune_epoch_seconds": seconds - looking}
+        facts |= _epoch_facts(evidence, evidence.epoch) | {"finetune_epoch_seconds": seconds - looking - null}
         facts["epoch_steps"] = len(feeder.whole_order(epoch=0))
     return facts
 

@@ -11,7 +11,9 @@ from torch import Tensor
 from worker.science.errors import ScienceError
 
 FEATURES, SOURCE_HEAD, STAGES, AFFINES, EPOCH = "features", "source_head", "stages", "affines", "epoch"
-PARTS = (FEATURES, SOURCE_HEAD, STAGES, AFFINES, EPOCH)
+USUAL_PARTS = (FEATURES, SOURCE_HEAD, STAGES, AFFINES, EPOCH)
+NULL = "null"  # takes an epoch for every permutation: gathered for measures that somebody asked for by name
+PARTS = (*USUAL_PARTS, NULL)
 
 Part = TypeVar("Part")
 
@@ -91,6 +93,18 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class NullEpochs:
+    """The same epoch, repeated with the labels permuted among the training images.
+
+    affines: of every repetition, as `Evidence.affines`; fewer than asked for, with the reason, when one failed.
+    """
+
+    affines: tuple[Mapping[str, Affines], ...]
+    seconds: float
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What one evaluation gathered about one candidate on one target; a part nobody asked for is None."""
 
@@ -103,6 +117,7 @@ class Evidence:
     source_head: SourceHead | None = None
     stages: tuple[Stage, ...] | None = None  # from coarse to fine; empty: the network has no decoder
     unconverted: Mapping[str, str] = field(default_factory=dict)  # path of a norm without `affines` -> why
+    null: NullEpochs | None = None
 
 
 def gathered(part: Part | None, name: str) -> Part:

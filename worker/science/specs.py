@@ -28,6 +28,7 @@ class Protocol:
     threads: int = 1  # the thread count changes numbers on CPU
     temperature: float = 1.0  # of Eq. 7
     precision: str = "float32"  # or "mixed": bfloat16 where CUDA is
+    null_permutations: int = 19  # epochs on permuted labels, where a measure needs them; 19: p can reach 0.05
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from worker.science.errors import NotApplicableError, ScienceError
-from worker.science.evidence import PARTS, Evidence
+from worker.science.evidence import AFFINES, EPOCH, NULL, PARTS, USUAL_PARTS, Evidence
 
 # Flags that say a score can't be ranked by; a candidate carrying one stands after all others.
 NOT_APPLICABLE = "not_applicable"
@@ -43,6 +43,21 @@ class Measure:
     needs: frozenset[str]  # the parts of the evidence it looks at
     score: Callable[[Evidence], Score]
 
+    @property
+    def epochs(self) -> int:
+        """Training epochs that it takes whatever the protocol says; shared with the other measures."""
+        return int(bool(self.needs & {AFFINES, EPOCH, NULL}))
+
+    @property
+    def epochs_per_permutation(self) -> int:
+        """Training epochs that it takes for each of the protocol's `null_permutations`."""
+        return int(NULL in self.needs)
+
+    @property
+    def optional(self) -> bool:
+        """Whether it is computed only where it is asked for by name, since it takes more than one epoch."""
+        return NULL in self.needs
+
 
 _REGISTRY: dict[str, Measure] = {}
 
@@ -52,7 +67,7 @@ def register(
     title: str,
     source: str,
     tasks: tuple[str, ...] = WITH_CLASSES,
-    needs: tuple[str, ...] = PARTS,
+    needs: tuple[str, ...] = USUAL_PARTS,
     name: str = "",
 ) -> Callable[[Callable[[Evidence], Score]], Callable[[Evidence], Score]]:
     """Make the decorated `Evidence -> Score` function a measure (named like it, or `name`)."""

@@ -1,0 +1,80 @@
+"""The one AC-Norm epoch, and its repetitions with labels that belong to other images (the null epochs)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worker.science.acnorm.convert import affines
+from worker.science.batches import Feeder
+from worker.science.candidate import Candidate
+from worker.science.errors import ScienceError
+from worker.science.evidence import NullEpochs
+from worker.science.finetune.loop import make_optimizer, train_epoch
+from worker.science.specs import Progress
+from worker.science.target import TargetData
+
+State = Mapping[str, Tensor]
+_STREAM = 0x6E756C6C  # keeps the permutations apart from the orders, crops and voxels of the same seed
+
+
+def one_epoch(candidate: Candidate, feeder: Feeder, after_step: Callable[[int, int], None]) -> list[float]:
+    """Train the candidate's network for one epoch of these batches; the loss of every step.
+
+    The random numbers that layers draw (dropout) depend on the protocol's seed alone.
+    """
+    module, device = candidate.network.module, feeder.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(feeder.protocol.seed)
+        optimizer = make_optimizer(module, feeder.protocol)
+        return train_epoch(module, optimizer, feeder, epoch=0, after_step=after_step)
+
+
+def kept_state(candidate: Candidate) -> State:
+    """A copy of every tensor of the network, to start an epoch from again."""
+    return {key: tensor.clone() for key, tensor in candidate.network.module.state_dict().items()}
+
+
+def permuted(data: TargetData, *, seed: int, number: int) -> TargetData:
+    """The target with the labels (or whole masks) of its training images permuted among them.
+
+    The permutation depends on seed, number and the training split only; images, order, crops and all other
+    splits stay. Images are permuted freely, those of one group (patient) too.
+    """
+    train = data.indices("train")
+    rows = np.arange(len(data.labels))
+    rows[train] = np.random.default_rng((seed, _STREAM, number)).permutation(train)
+    return replace(data, labels=data.labels[rows])
+
+
+def null_epochs(candidate: Candidate, start: State, progress: Progress) -> NullEpochs:
+    """Repeat the epoch from `start` on permuted labels, so often as the protocol says; restore the network.
+
+    An epoch that can't be trained is the reason why there is no null; it doesn't end the evaluation.
+    """
+    feeder, module = candidate.feeder, candidate.network.module
+    count, seed = feeder.protocol.null_permutations, feeder.protocol.seed
+    began, end, training = perf_counter(), kept_state(candidate), module.training
+    found = []
+    reason = None
+    try:
+        for number in range(count):
+            module.load_state_dict(start)
+            own = replace(feeder, data=permuted(feeder.data, seed=seed, number=number))
+            one_epoch(candidate, own, _steps_of_all(progress, number, count))
+            found.append(affines(module))
+    except ScienceError as error:
+        reason = f"the epoch on permuted labels {len(found) + 1} of {count} failed: {error}"
+    finally:
+        module.load_state_dict(end)
+        module.train(training)
+    return NullEpochs(tuple(found), perf_counter() - began, reason)
+
+
+def _steps_of_all(progress: Progress, number: int, count: int) -> Callable[[int, int], None]:
+    return lambda done, total: progress("null epoch", number * total + done, count * total)
