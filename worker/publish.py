@@ -27,6 +27,7 @@ def what_it_can() -> dict[str, dict[str, dict[str, Any]]]:
                 "optional": one.optional,
                 "epochs": one.epochs,
                 "epochs_per_permutation": one.epochs_per_permutation,
+                "trust": one.trust,
             }
             for one in measures().values()
         },

@@ -11,6 +11,8 @@ from service.store.tables import Json
 MIXED_WIDTHS = "mixed_widths"
 
 _MEANINGS = {
+    "thin_history": "thin_history: fewer than three past targets of this task stand behind the fused score or the "
+    "prior, so published studies and little else say how far to trust a measure.",
     MIXED_WIDTHS: "The candidates' layers have different widths: AC-Corr grows with the width, so its values "
     "can't be compared between candidates of different widths.",
     "few_steps": "few_steps: the one epoch had fewer than 20 training steps, so candidates had little time to "
@@ -31,7 +33,7 @@ _MEANINGS = {
 }
 
 
-def candidate_in_list(row: Candidate, *, finetune: Json, records: bool) -> RankedOut:
+def candidate_in_list(row: Candidate, *, finetune: Json, records: bool, outcome: float | None) -> RankedOut:
     """One row, from the store's; `finetune` is the protocol that a finetune is estimated for."""
     evaluation, facts = row.evaluation, row.evaluation.facts or {}
     scores = {
@@ -60,6 +62,7 @@ def candidate_in_list(row: Candidate, *, finetune: Json, records: bool) -> Ranke
         width=facts.get("width"),
         seconds=facts.get("seconds"),
         finetune_seconds=_finetune_seconds(facts, finetune),
+        outcome=outcome,
         reused_from=evaluation.reused_from,
         facts=facts,
     )
@@ -85,10 +88,7 @@ def flags_of(candidates: Sequence[RankedOut]) -> list[str]:
 
 def notes_of(candidates: Sequence[RankedOut], *, order_by: str) -> list[str]:
     """The list's caveats in words."""
-    notes = [
-        f"No track record yet: no finetune outcomes have been compared with {order_by} on targets like this "
-        "one, so how far the order can be trusted is not known."
-    ]
+    notes = []
     of_scores = {flag for row in candidates for score in row.scores.values() for flag in score.flags}
     shown = of_scores.union(flags_of(candidates))
     notes += [meaning for flag, meaning in _MEANINGS.items() if flag in shown]

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.agreed import AgreementOut
 from service.dependencies import NamedOut, Reference, Text
 from service.published import FINETUNE_EXAMPLE, PROTOCOL_EXAMPLE, FinetuneOverrides, ProtocolOverrides
 
@@ -59,8 +60,8 @@ class RankingRequest(BaseModel):
     )
     order_by: Text | None = Field(
         None,
-        description="The measure that orders the list. Default: one_epoch_outcome, or the first of `measures` "
-        "when that is not among them.",
+        description="What orders the list: `fused`, `history_prior`, or one of the measures. Default: `fused`, "
+        "or the first of `measures` where no study has published how far any of them can be trusted.",
     )
     protocol: ProtocolOverrides | None = Field(None, description="What shall differ from the default.")
     finetune_top: int = Field(0, ge=0, le=5, description="Finetune this many of the best afterwards.")
@@ -107,10 +108,43 @@ class RankedOut(BaseModel):
     width: int | None = Field(description="Channels of the layer that AC-Corr is taken at.")
     seconds: float | None = Field(description="That the whole evaluation took.")
     finetune_seconds: float | None = Field(description="Estimate of a full finetune, all its epochs.")
+    outcome: float | None = Field(description="Known on this very target, if any, in the ledger's metric.")
     reused_from: str | None = Field(description="The equal evaluation that these scores were taken from.")
     facts: dict[str, Any] = Field(
         description="What the worker noted beside the scores: losses, metrics, steps, seconds of its parts."
     )
+
+
+class AnswerOut(BaseModel):
+    """What the fused score says: which candidate, how sure, and whether the evidence separates it from others."""
+
+    separated: bool = Field(
+        description="The first leads in most resamplings of measures and past targets; else the answer abstains."
+    )
+    first: NamedOut = Field(description="The candidate with the highest fused score.")
+    tied: list[NamedOut] = Field(
+        description="When not separated: the candidates that can't be told apart, first too."
+    )
+    probability_best: float = Field(description="Of the first.")
+    steadiness: float = Field(description="Share of resamplings of the evidence in which the first leads.")
+    expected_regret: float | None = Field(
+        description="Of choosing the first, in the outcome's unit; null: no outcome on other targets yet."
+    )
+    past_targets: int = Field(description="Other targets of this task, cohort left out, that it was learned from.")
+    weights: dict[str, float] = Field(description="Measure -> its weight in the fused score's consensus.")
+    next_run: NamedOut | None = Field(
+        description="Whose finetune run would tell most for its time; null: separated, or all have outcomes."
+    )
+    next_run_seconds: float | None = Field(description="Estimate of that run.")
+    text: str = Field(description="All of it in words.")
+
+
+class TrackRecordOut(BaseModel):
+    """How often each measure was right before, on targets like this one."""
+
+    similar: str = Field(description="Which past targets count, in words.")
+    targets: list[str] = Field(description="Their names.")
+    measures: dict[str, AgreementOut | None] = Field(description="Measure -> its agreement; null: no history yet.")
 
 
 _SUMMARY_EXAMPLE: dict[str, Any] = {
@@ -118,7 +152,7 @@ _SUMMARY_EXAMPLE: dict[str, Any] = {
     "dataset": {"id": "ds_1a206a6cd613f71a0109d", "name": "discs"},
     "state": "done",
     "counts": {"done": 1},
-    "order_by": "one_epoch_outcome",
+    "order_by": "fused",
     "measures": ["logme", "one_epoch_outcome"],
     "finetune_top": 0,
     "created_at": "2026-01-31T09:32:00Z",
@@ -139,6 +173,7 @@ _RANKED_EXAMPLE: dict[str, Any] = {
     "width": 32,
     "seconds": 12.5,
     "finetune_seconds": 180.0,
+    "outcome": None,
     "reused_from": None,
     "facts": {"steps": 24, "epoch_steps": 24, "losses": [0.9, 0.6]},
 }
@@ -171,7 +206,25 @@ class RankingOut(RankingSummary):
                     "protocol": PROTOCOL_EXAMPLE,
                     "finetune_protocol": FINETUNE_EXAMPLE,
                     "flags": [],
-                    "notes": ["No track record yet: ..."],
+                    "notes": ["The order is by the fused score ..."],
+                    "answer": {
+                        "separated": True,
+                        "first": {"id": "ck_1a206ab8b1e87ae9c62c8", "name": "vessels"},
+                        "tied": [],
+                        "probability_best": 0.6,
+                        "steadiness": 0.9,
+                        "expected_regret": 0.01,
+                        "past_targets": 4,
+                        "weights": {"logme": 0.34, "one_epoch_outcome": 0.2},
+                        "next_run": None,
+                        "next_run_seconds": None,
+                        "text": "Use vessels: ...",
+                    },
+                    "track_record": {
+                        "similar": "4 segmentation targets, fundus",
+                        "targets": ["cups", "drusen", "lesions", "vessels"],
+                        "measures": {"logme": None},
+                    },
                     "finetune_seconds": 180.0,
                     "finetune_runs": [],
                     "ranked": [_RANKED_EXAMPLE],
@@ -187,6 +240,8 @@ class RankingOut(RankingSummary):
     finetune_protocol: dict[str, Any] = Field(description="Of the finetune runs it starts, in full.")
     flags: list[str] = Field(description="The candidates' own, and what only their comparison shows.")
     notes: list[str] = Field(description="What to keep in mind when reading the list.")
+    answer: AnswerOut | None = Field(description="By the fused score; null while nothing is done that counts.")
+    track_record: TrackRecordOut = Field(description="Of each measure; empty while the ranking runs.")
     finetune_seconds: float | None = Field(description="Estimate of a full finetune of the first.")
     finetune_runs: list[str] = Field(description="Ids of those it started.")
     ranked: list[RankedOut] = Field(description="One row a candidate.")

@@ -8,15 +8,16 @@ from service import requested
 from service.dependencies import NamedOut, Page
 from service.errors import ConflictError, InvalidError, NotFoundError
 from service.published import protocol_of, published
+from service.rankings.answer import NOT_YET, answer_of, track_record_of
 from service.rankings.cost import cost_of, epochs_of
 from service.rankings.ranked_list import candidate_in_list, flags_of, notes_of
 from service.rankings.schemas import CostOut, RankingOut, RankingRequest, RankingSummary
+from service.statistics.fused import FUSED
 from service.store import checkpoints, datasets, finetune_runs, rankings
 from service.store.claims import OPEN_STATES
+from service.store.fusion import DERIVED, trust_of
 from service.store.session import Session
 from service.store.tables import Checkpoint, Dataset, Ranking
-
-_USUAL = "one_epoch_outcome"
 
 
 def request_ranking(session: Session, request: RankingRequest) -> RankingOut:
@@ -40,7 +41,7 @@ def _planned(session: Session, request: RankingRequest) -> tuple[Ranking, Datase
     ranking = Ranking(
         dataset_id=dataset.id,
         measures=measures,
-        order_by=_ordering(request, measures),
+        order_by=_ordering(session, request, measures),
         protocol=protocol,
         finetune_top=request.finetune_top,
         finetune_protocol=protocol_of(
@@ -66,14 +67,16 @@ def _measures(session: Session, request: RankingRequest, dataset: Dataset) -> li
     return asked
 
 
-def _ordering(request: RankingRequest, measures: list[str]) -> str:
+def _ordering(session: Session, request: RankingRequest, measures: list[str]) -> str:
     if request.order_by is None:
-        return _USUAL if _USUAL in measures else measures[0]
-    if request.order_by not in measures:
+        trust = trust_of(session)
+        return FUSED if any(trust.get(name) for name in measures) else measures[0]
+    known = [*DERIVED, *measures]
+    if request.order_by not in known:
         raise InvalidError(
             f"the list can't be ordered by {request.order_by!r}, which is not among its measures",
             field="order_by",
-            remedy=f"order by one of {', '.join(measures)}, or add it to the measures",
+            remedy=f"order by one of {', '.join(known)}, or add it to the measures",
         )
     return request.order_by
 
@@ -107,17 +110,27 @@ def ranked(session: Session, ranking_id: str, *, records: bool = False) -> Ranki
     ranking = _found(session, ranking_id)
     found = rankings.ranked(session, ranking, records=records)
     candidates = [
-        candidate_in_list(row, finetune=ranking.finetune_protocol, records=records) for row in found.candidates
+        candidate_in_list(
+            row,
+            finetune=ranking.finetune_protocol,
+            records=records,
+            outcome=found.fusion.outcomes.get(row.checkpoint.name),
+        )
+        for row in found.candidates
     ]
+    counts = Counter(row.state for row in candidates)
+    over = rankings.state_of(counts) in ("done", "canceled")
     first = next((row for row in candidates if row.position is not None), None)
     epochs = epochs_of(session, ranking.measures, ranking.protocol)
     return RankingOut(
-        **dict(_summary(session, ranking, Counter(row.state for row in candidates))),
+        **dict(_summary(session, ranking, counts)),
         epochs_per_candidate=epochs.all if epochs else None,
         protocol=ranking.protocol,
         finetune_protocol=ranking.finetune_protocol,
         flags=flags_of(candidates),
         notes=notes_of(candidates, order_by=ranking.order_by),
+        answer=answer_of(found.fusion, candidates),
+        track_record=track_record_of(found.fusion, ranking.measures) if over else NOT_YET,
         finetune_seconds=first.finetune_seconds if first else None,
         finetune_runs=[run.id for run in finetune_runs.of_ranking(session, ranking.id)],
         ranked=candidates,

@@ -23,7 +23,9 @@ Scores = Mapping[str, Score]  # measure -> score
 class Fusion:
     """What the ledger says of one ranking's candidates, by name."""
 
+    dataset: Dataset
     records: tuple[TargetRecord, ...]  # of all targets
+    trust: dict[str, float]
     prior: dict[str, Prior]
     combination: Combination
     outcomes: Mapping[str, float]  # of this very target, as far as there are any
@@ -74,7 +76,9 @@ def fusion(session: Session, ranking: Ranking, scores: Mapping[str, Scores]) -> 
     by_measure = _by_measure(scores)
     combination = fuse(history, by_measure, sorted(scores), trust)
     return Fusion(
+        dataset=dataset,
         records=records,
+        trust=trust,
         prior={name: prior[name] for name in scores if name in prior},
         combination=_where_known(combination, by_measure, prior),
         outcomes=own.outcomes if own else {},

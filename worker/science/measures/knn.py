@@ -24,6 +24,7 @@ BLOCK = 2_000_000  # distances held at a time
     f"{FOLDS} folds by image or patient",
     tasks=EVERY_TASK,
     needs=(FEATURES,),
+    trust=0.44,  # arXiv 2412.20172, its nearest-neighbour probe
 )
 def knn(evidence: Evidence) -> Score:
     """`held_out_skill` of the neighbours' vote or mean; neighbours never come from the same image or patient."""

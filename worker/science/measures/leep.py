@@ -13,7 +13,12 @@ from worker.science.measures.registry import Score, register
 from worker.science.measures.samples import Array, checked_features, present_classes
 
 
-@register(title="LEEP", source="Nguyen et al., ICML 2020, Eq. 2", needs=(SOURCE_HEAD,))
+@register(
+    title="LEEP",
+    source="Nguyen et al., ICML 2020, Eq. 2",
+    needs=(SOURCE_HEAD,),
+    trust=0.35,  # arXiv 2412.20172
+)
 def leep(evidence: Evidence) -> Score:
     """LEEP of the source head's probabilities; at most 0, and -H(Y) for a head that tells nothing."""
     head = gathered(evidence.source_head, SOURCE_HEAD)

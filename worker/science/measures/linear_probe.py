@@ -22,6 +22,7 @@ PENALTY = 0.01  # ridge penalty a unit of sample weight, on features of unit var
     f"{FOLDS} folds by image or patient",
     tasks=EVERY_TASK,
     needs=(FEATURES,),
+    trust=0.44,  # arXiv 2412.20172, its nearest-neighbour probe
 )
 def linear_probe(evidence: Evidence) -> Score:
     """`held_out_skill` of ridge regression; for classes they are balanced and the largest output is taken."""

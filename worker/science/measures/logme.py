@@ -78,6 +78,7 @@ class Spectrum:
     source="You et al., JMLR 2022, with the full (D - k) log alpha term",
     tasks=EVERY_TASK,
     needs=(FEATURES,),
+    trust=0.34,  # arXiv 2412.20172
 )
 def logme(evidence: Evidence) -> Score:
     """LogME of the candidate's features: a column for each class present, or the columns of the labels."""

@@ -35,7 +35,12 @@ class Mixture:
     converged: bool
 
 
-@register(title="N-LEEP", source="Li et al., CVPR 2021, with the logarithm", needs=(FEATURES,))
+@register(
+    title="N-LEEP",
+    source="Li et al., CVPR 2021, with the logarithm",
+    needs=(FEATURES,),
+    trust=0.41,  # arXiv 2412.20172
+)
 def nleep(evidence: Evidence) -> Score:
     """LEEP of the clusters' posteriors; the record also has the mean without logarithm of the public code."""
     features = gathered(evidence.features, FEATURES)

@@ -42,6 +42,9 @@ class Measure:
     tasks: tuple[str, ...]
     needs: frozenset[str]  # the parts of the evidence it looks at
     score: Callable[[Evidence], Score]
+    # Mean weighted tau with outcomes that a published medical study found, 0 where there is none: how far the
+    # fused score trusts it before a ledger has outcomes of its own.
+    trust: float = 0.0
 
     @property
     def epochs(self) -> int:
@@ -69,13 +72,14 @@ def register(
     tasks: tuple[str, ...] = WITH_CLASSES,
     needs: tuple[str, ...] = USUAL_PARTS,
     name: str = "",
+    trust: float = 0.0,
 ) -> Callable[[Callable[[Evidence], Score]], Callable[[Evidence], Score]]:
-    """Make the decorated `Evidence -> Score` function a measure (named like it, or `name`)."""
+    """Make the decorated `Evidence -> Score` function a measure (named like it, or `name`); see Measure.trust."""
     if unknown := set(needs) - set(PARTS):
         raise ValueError(f"needs: {', '.join(sorted(unknown))} is no part of the evidence; use {', '.join(PARTS)}")
 
     def add(score: Callable[[Evidence], Score]) -> Callable[[Evidence], Score]:
-        measure = Measure(name or score.__name__, title, source, tasks, frozenset(needs), score)
+        measure = Measure(name or score.__name__, title, source, tasks, frozenset(needs), score, trust)
         _REGISTRY[measure.name] = measure
         return score
 

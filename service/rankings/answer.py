@@ -1,0 +1,90 @@
+"""What a ranking answers: the fused score's choice or its abstention, and every measure's track record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from service.agreed import agreed
+from service.dependencies import NamedOut
+from service.rankings.schemas import AnswerOut, RankedOut, TrackRecordOut
+from service.statistics.fused import Combination, with_derived
+from service.statistics.records import similar
+from service.store.fusion import DERIVED, Fusion
+
+NOT_YET = TrackRecordOut(similar="the ranking is not over yet", targets=[], measures={})
+
+
+def answer_of(fusion: Fusion, candidates: Sequence[RankedOut]) -> AnswerOut | None:
+    """The fused score's answer; None where no candidate has one."""
+    combination = fusion.combination
+    if not combination.leaders:
+        return None
+    rows = {row.candidate.name: row for row in candidates}
+    first, *others = combination.leaders
+    known = combination.candidates[first]
+    run = _next_run(combination, rows) if others else None
+    return AnswerOut(
+        separated=not others,
+        first=_named(rows[first]),
+        tied=[_named(rows[name]) for name in (first, *others)] if others else [],
+        probability_best=known.best,
+        steadiness=known.first,
+        expected_regret=known.regret,
+        past_targets=combination.targets,
+        weights={name: weight for name, weight in combination.weights.items() if weight > 0},
+        next_run=_named(run) if run else None,
+        next_run_seconds=run.finetune_seconds if run else None,
+        text=_in_words(combination, run),
+    )
+
+
+def _named(row: RankedOut) -> NamedOut:
+    return NamedOut(id=row.candidate.id, name=row.candidate.name)
+
+
+def _next_run(combination: Combination, rows: dict[str, RankedOut]) -> RankedOut | None:
+    """Of the tied ones without an outcome here: whose outcome is worth most for the seconds that it takes."""
+    tied = [rows[name] for name in combination.leaders if rows[name].outcome is None]
+    seconds = [row.finetune_seconds for row in tied]
+    timed = all(seconds)
+
+    def worth(row: RankedOut) -> float:
+        gain = combination.candidates[row.candidate.name].gain
+        return gain / row.finetune_seconds if timed and row.finetune_seconds else gain
+
+    return max(tied, key=worth, default=None)
+
+
+def _in_words(combination: Combination, run: RankedOut | None) -> str:
+    first, *others = combination.leaders
+    known = combination.candidates[first]
+    basis = (
+        f"{combination.targets} past targets"
+        if combination.targets
+        else "no outcome on other targets yet, only what studies have published"
+    )
+    sure = f"{known.best:.0%} likely to be the best; {basis}"
+    loss = "" if known.regret is None else f"; expected regret {known.regret:.3f}"
+    if not others:
+        return f"Use {first}: it leads in {known.first:.0%} of resamplings of the evidence, {sure}{loss}."
+    then = f" Finetune {run.candidate.name} next: it tells most for its time." if run else ""
+    return (
+        f"The evidence does not separate {', '.join((first, *others))}: {first} leads in only {known.first:.0%} "
+        f"of its resamplings, {sure}{loss}.{then}"
+    )
+
+
+def track_record_of(fusion: Fusion, measures: Sequence[str]) -> TrackRecordOut:
+    """Each measure's agreement on similar past targets; the fused score's with each of those left out."""
+    dataset = fusion.dataset
+    derived = with_derived([record for record in fusion.records if record.task == dataset.task], fusion.trust)
+    past = similar(
+        derived, target=dataset.name, task=dataset.task, modality=dataset.modality, cohort=dataset.cohort
+    )
+    names = [*DERIVED, *measures]
+    found = agreed(past.records, names)
+    return TrackRecordOut(
+        similar=f"{len(past.records)} {past.how}",
+        targets=[record.target for record in past.records],
+        measures={name: found.get(name) for name in names},
+    )
