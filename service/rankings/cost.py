@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.dependencies import NamedOut
@@ -103,13 +104,18 @@ def _tells(one: Past, protocol: Json) -> bool:
 
 
 def _seconds_like(known: Sequence[Past], row: Checkpoint, epochs: Epochs, steps: int) -> float | None:
-    """From the newest evaluation of an equal network: its seconds beside the epochs, and our epochs' own."""
-    for one in known:
-        if (one.architecture, one.parameters) == (row.architecture, row.parameters):
-            beside = one.facts["seconds"] - one.facts["epoch_seconds"] - one.facts.get("null_seconds", 0.0)
-            return float(max(beside, 0.0) + epochs.all * steps * _seconds_a_step(one.facts))
-    return None
+    """The median over the evaluations of equal networks: what each took beside its epochs, and our epochs' own."""
+    equal = [one for one in known if (one.architecture, one.parameters) == (row.architecture, row.parameters)]
+    found = [_beside(one) + epochs.all * steps * _seconds_a_step(one) for one in equal]
+    return statistics.median(found) if found else None
 
 
-def _seconds_a_step(facts: Mapping[str, float]) -> float:
-    return facts["epoch_seconds"] / facts["steps"]
+def _beside(one: Past) -> float:
+    trained = one.facts["epoch_seconds"] + one.facts.get("null_seconds", 0.0)
+    return float(max(one.facts["seconds"] - trained, 0.0))
+
+
+def _seconds_a_step(one: Past) -> float:
+    """Over all of its epochs: the first steps of a worker are slow."""
+    trained = one.facts["epoch_seconds"] + one.facts.get("null_seconds", 0.0)
+    return float(trained / (one.facts["steps"] * (1 + one.facts.get("null_epochs", 0))))

@@ -42,6 +42,14 @@ def test_flags_that_may_rank_are_explained_beside_the_list() -> None:
     assert flags.isdisjoint(UNSOUND)
 
 
+def test_what_takes_more_than_one_epoch_is_optional() -> None:
+    for name, body in what_it_can()["measure"].items():
+        assert body["optional"] == (body["epochs_per_permutation"] > 0), name
+        assert body["epochs"] in (0, 1), name
+    assert what_it_can()["measure"]["ac_corr_null"]["optional"]
+    assert "null_permutations" in what_it_can()["protocol"]["ranking"]
+
+
 def test_every_task_can_be_imported() -> None:
     for target in TASKS.values():
         assert callable(deferred(target))

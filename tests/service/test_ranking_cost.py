@@ -108,10 +108,17 @@ def test_past_evaluations_of_equal_networks_tell_the_seconds(client: TestClient)
     assert _cost(client)["seconds"] == 2 * (4.0 + 3 * 2.0)  # b is a network like a
     assert _cost(client, measures=NULL)["seconds"] == 2 * (4.0 + 20 * 3 * 2.0)
     assert _cost(client, measures=["logme"])["seconds"] == 2 * 4.0
-    _evaluate(client, "b", {**PAST, "seconds": 130.0, "null_seconds": 120.0})  # newer; its null is not beside
+    repeated = {
+        **PAST,
+        "seconds": 124.0,
+        "null_seconds": 114.0,
+        "null_epochs": 19,
+    }  # 120 seconds for 20 epochs of 3 steps
+    _evaluate(client, "b", repeated, measures=NULL)
     assert _cost(client)["seconds"] == 2 * (4.0 + 3 * 2.0)
-    _evaluate(client, "b", {**PAST, "seconds": 5.0, "epoch_seconds": 3.0})  # newer and quicker
-    assert _cost(client)["seconds"] == 2 * (2.0 + 3 * 1.0)
+    for median in (10.0, 7.5, 5.0):
+        _evaluate(client, "b", {**PAST, "seconds": 5.0, "epoch_seconds": 3.0})  # 1 second a step, 2 beside them
+        assert _cost(client)["seconds"] == 2 * median
     assert "on one worker" in _cost(client)["seconds_from"]
 
 

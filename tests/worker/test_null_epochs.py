@@ -192,4 +192,5 @@ def test_facts_keep_the_null_apart_from_a_finetunes_epoch(tmp_path: Path) -> Non
     parts = facts["null_seconds"] + facts["finetune_epoch_seconds"] + facts["features_seconds"]
     assert parts == pytest.approx(facts["evidence_seconds"])
     assert facts["epoch_seconds"] <= facts["finetune_epoch_seconds"] < facts["null_seconds"]
+    assert facts["null_epochs"] == 8
     assert "null_seconds" not in gather(_made(tmp_path, target(count=24)), silent).facts

@@ -132,7 +132,7 @@ def _facts(candidate: Candidate, evidence: Evidence, looking: float, seconds: fl
         facts |= _feature_facts(evidence.features)
     null = evidence.null.seconds if evidence.null is not None else 0.0
     if evidence.null is not None:
-        facts["null_seconds"] = null
+        facts |= {"null_seconds": null, "null_epochs": len(evidence.null.affines)}
     if evidence.epoch is not None:
         # An epoch of a finetune trains and validates.
         facts |= _epoch_facts(evidence, evidence.epoch) | {"finetune_epoch_seconds": seconds - looking - null}
