@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from service.store import claims, idempotency, rankings
+from service.store import claims, idempotency, outcomes, rankings
 from service.store.claims import Claim
-from service.store.tables import Checkpoint, Dataset, Evaluation, Worked
+from service.store.tables import Checkpoint, Dataset, Evaluation, FinetuneRun, Worked
 from service.store.waiting import ring_waiting_for
 
 
@@ -32,5 +32,9 @@ def _follow(session: Session, kind: type[Worked], row_id: str) -> None:
         ring_waiting_for(session, dataset_id=row_id)
     elif kind is Checkpoint:
         ring_waiting_for(session, checkpoint_id=row_id)
+    elif kind is FinetuneRun:
+        run = session.get_one(FinetuneRun, row_id, populate_existing=True)
+        if run.state == "done":
+            outcomes.add_own(session, run)
     elif kind is Evaluation:
         rankings.settle(session, session.get_one(Evaluation, row_id).ranking_id)

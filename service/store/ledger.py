@@ -21,7 +21,7 @@ Values = dict[str, float]  # candidate -> value
 
 @dataclass(frozen=True)
 class Slice:
-    """Which part of the ledger: None takes all. `zoo` is the source of imported rows, or `OWN`."""
+    """Which part of the ledger: None takes all. `zoo` is the source of its rows."""
 
     target: str | None = None
     task: str | None = None
@@ -29,9 +29,6 @@ class Slice:
     architecture: str | None = None
     zoo: str | None = None
     metric: str | None = None
-
-
-OWN = "finetune run"  # the source of outcomes of this service's own runs
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, MetaData, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, MetaData, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 Json = dict[str, Any]
@@ -158,7 +158,7 @@ class LedgerRow(Base):
     name: Mapped[str]
     value: Mapped[float]
     higher_is_better: Mapped[bool]
-    seed: Mapped[int | None]
+    seed: Mapped[int | None] = mapped_column(BigInteger)
     method: Mapped[str | None]
     course: Mapped[str]
     cohort: Mapped[str | None]

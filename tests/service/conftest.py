@@ -150,7 +150,7 @@ def add_ranking(session: Session, names: list[str], **more: Any) -> Ranking:
 
 def evaluations(session: Session, ranking: Ranking) -> dict[str, Evaluation]:
     """The evaluations of a ranking by their candidate's name."""
-    return {row.checkpoint.name: row.evaluation for row in rankings.candidates(session, ranking)}
+    return {row.checkpoint.name: row.evaluation for row in rankings.ranked(session, ranking).candidates}
 
 
 def score_of(value: float | None, *flags: str, measure: str = "one_epoch_outcome") -> Score:

@@ -91,7 +91,7 @@ def _worker(names: list[str], broken: str) -> None:
     for _ in range(200):
         with reading() as session:
             found = rankings.listed(session, after=None, limit=1)
-            rows = rankings.candidates(session, found[0]) if found else []
+            rows = rankings.ranked(session, found[0]).candidates if found else []
         if rows:
             break
         time.sleep(0.05)

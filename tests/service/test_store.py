@@ -313,7 +313,9 @@ def test_two_last_evaluations_ending_together_start_the_finetune_runs_once() -> 
         _together(*(_end_with(one, value) for one, value in zip(held, (0.1, 0.9, 0.5), strict=True)))
         with reading() as session:
             runs = finetune_runs.of_ranking(session, ranking.id)
-            found = sorted(candidate.checkpoint.name for candidate in rankings.candidates(session, ranking)[:2])
+            found = sorted(
+                candidate.checkpoint.name for candidate in rankings.ranked(session, ranking).candidates[:2]
+            )
             by_id = {row.checkpoint_id: name for name, row in rows.items()}
             assert sorted(by_id[run.checkpoint_id] for run in runs) == found
             assert {run.protocol["epochs"] for run in runs} == {100}
@@ -371,7 +373,7 @@ def test_the_order() -> None:
         evaluate(rows[name].id, score)
     fail(rows["failed"].id, "no weights")
     with reading() as session:
-        listed = rankings.candidates(session, ranking)
+        listed = rankings.ranked(session, ranking).candidates
     assert [(row.position, row.checkpoint.name) for row in listed] == [
         (1, "best"),
         (2, "tied-a"),
@@ -401,7 +403,7 @@ def test_what_failed_or_was_canceled_has_no_place_by_any_measure() -> None:
         ending.end(session, held["canceled"], state="canceled", reason="the ranking was canceled")
         ending.end(session, held["done"], state="done", facts={})
     with reading() as session:
-        found = {row.checkpoint.name: row.positions for row in rankings.candidates(session, ranking)}
+        found = {row.checkpoint.name: row.positions for row in rankings.ranked(session, ranking).candidates}
     assert found == {"done": {"logme": 1}, "running": {"logme": 2}, "failed": {}, "canceled": {}}
 
 

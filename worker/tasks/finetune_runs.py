@@ -19,6 +19,7 @@ from worker.science.candidate import prepare
 from worker.science.errors import ScienceError
 from worker.science.finetune.registry import methods
 from worker.science.finetune.run import Finetuned, finetune
+from worker.science.metrics import PRIMARY
 from worker.science.specs import FinetuneProtocol, Progress
 from worker.science.target import TargetData
 from worker.tasks.device import device
@@ -88,6 +89,7 @@ def _write(network: nn.Module, card: dict[str, Any], *, name: str) -> Path:
 def _result(result: Finetuned, card: dict[str, Any], file: Path) -> dict[str, Any]:
     return {
         "metrics": result.metrics,
+        "primary": PRIMARY[card["task"]],
         "cases": result.cases,
         "best_epoch": result.best_epoch,
         "epochs": result.epochs,

@@ -1,0 +1,118 @@
+"""The ledger's rows: outcomes of own finetune runs, and imported outcomes and scores."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session, defer
+
+from service.store.pages import page
+from service.store.tables import Checkpoint, Dataset, FinetuneRun, Json, LedgerRow
+
+OWN = "finetune run"  # the source of outcomes of this service's own runs
+LOWER_IS_BETTER = ("loss", "mean_absolute_error")  # and what begins with these
+_CHUNK = 500
+
+
+@dataclass(frozen=True)
+class Imported:
+    """How many rows an import added, gave another value, and left as they were."""
+
+    added: int
+    replaced: int
+    unchanged: int
+
+
+def add(session: Session, rows: Sequence[LedgerRow]) -> Imported:
+    """Add rows, whose `key` says what they are of; an equal key keeps its row, with the new value."""
+    for row in rows:
+        row.key = row.key or _imported_key(row)
+    known: dict[str, LedgerRow] = {}
+    for start in range(0, len(rows), _CHUNK):
+        keys = [row.key for row in rows[start : start + _CHUNK]]
+        known |= {row.key: row for row in session.scalars(select(LedgerRow).where(LedgerRow.key.in_(keys)))}
+    added = [row for row in rows if row.key not in known]
+    replaced = 0
+    for row in rows:
+        old = known.get(row.key)
+        if old is not None and (old.value, old.higher_is_better) != (row.value, row.higher_is_better):
+            old.value, old.higher_is_better = row.value, row.higher_is_better
+            replaced += 1
+    session.add_all(added)
+    session.flush()
+    return Imported(len(added), replaced, len(rows) - len(added) - replaced)
+
+
+def _imported_key(row: LedgerRow) -> str:
+    what = (row.kind, row.target, row.candidate, row.name, row.seed, row.source, row.method)
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()
+
+
+def add_own(session: Session, run: FinetuneRun) -> None:
+    """The outcomes of a run that is done: one row a finite test metric."""
+    result = run.result or {}
+    dataset = session.get_one(Dataset, run.dataset_id)
+    checkpoint = session.get_one(Checkpoint, run.checkpoint_id)
+    add(
+        session,
+        [
+            LedgerRow(
+                key=hashlib.sha256(json.dumps((run.id, metric)).encode()).hexdigest(),
+                kind="outcome",
+                target=dataset.name,
+                candidate=checkpoint.name,
+                name=metric,
+                value=value,
+                higher_is_better=not metric.startswith(LOWER_IS_BETTER),
+                seed=run.protocol.get("seed"),
+                method=run.method,
+                course=course_of(run.method, run.protocol),
+                cohort=dataset.cohort,
+                modality=dataset.modality,
+                task=dataset.task,
+                source=OWN,
+                finetune_run_id=run.id,
+                cases=result.get("cases") or None if metric == result.get("primary") else None,
+            )
+            for metric, value in result.get("metrics", {}).get("test", {}).items()
+            if value is not None
+        ],
+    )
+
+
+def course_of(method: str, protocol: Json) -> str:
+    """What outcomes must share to be compared: method and protocol, whatever the seed."""
+    shared = {key: value for key, value in protocol.items() if key != "seed"}
+    return hashlib.sha256(json.dumps((method, shared), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def listed(
+    session: Session,
+    *,
+    after: str | None,
+    limit: int,
+    kind: str | None = None,
+    target: str | None = None,
+    candidate: str | None = None,
+    name: str | None = None,
+    source: str | None = None,
+) -> list[LedgerRow]:
+    """One page, newest first; test images' outcomes are not loaded."""
+    asked = {"kind": kind, "target": target, "candidate": candidate, "name": name, "source": source}
+    query = select(LedgerRow).options(defer(LedgerRow.cases))
+    for column, value in asked.items():
+        if value is not None:
+            query = query.where(getattr(LedgerRow, column) == value)
+    return page(session, query, LedgerRow.id, after=after, limit=limit)
+
+
+def remove(session: Session, *, source: str) -> int:
+    """Take back what was imported from one source; own outcomes stay."""
+    if source == OWN:
+        return 0
+    removed = session.execute(delete(LedgerRow).where(LedgerRow.source == source).returning(LedgerRow.id))
+    return len(removed.all())
