@@ -17,18 +17,19 @@ NAME = "ac_corr_null"
 
 
 @pytest.mark.parametrize(
-    ("observed", "values", "p", "z"),
+    ("observed", "values", "p", "below", "z"),
     [
-        (7.0, (1.0, 2.0, 3.0), 1 / 4, 5.0),  # mean 2, deviation 1
-        (2.0, (1.0, 2.0, 3.0), 3 / 4, 0.0),  # one that ties counts as at or above
-        (0.0, (1.0, 2.0, 3.0), 4 / 4, -2.0),
-        (9.0, (2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0), 2 / 9, 4 / (32 / 7) ** 0.5),  # mean 5, squares 32
-        (6.0, (4.0, 6.0), 2 / 3, 0.5 * 2**0.5),
+        (7.0, (1.0, 2.0, 3.0), 1 / 4, 4 / 4, 5.0),  # mean 2, deviation 1
+        (2.0, (1.0, 2.0, 3.0), 3 / 4, 3 / 4, 0.0),  # one that ties counts as at or above
+        (0.0, (1.0, 2.0, 3.0), 4 / 4, 1 / 4, -2.0),
+        (9.0, (2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0), 2 / 9, 9 / 9, 4 / (32 / 7) ** 0.5),  # mean 5, squares 32
+        (6.0, (4.0, 6.0), 2 / 3, 3 / 3, 0.5 * 2**0.5),
     ],
 )
-def test_p_and_z_by_hand(observed: float, values: tuple[float, ...], p: float, z: float) -> None:
+def test_p_and_z_by_hand(observed: float, values: tuple[float, ...], p: float, below: float, z: float) -> None:
     found = Calibration(observed, values)
-    assert (found.p, found.z) == (pytest.approx(p), pytest.approx(z))
+    assert (found.p, found.p_below) == (pytest.approx(p), pytest.approx(below))
+    assert found.z == pytest.approx(z)
 
 
 @pytest.mark.parametrize("values", [(3.0, 3.0, 3.0), (3.0, 3.0 + 4e-16, 3.0 - 4e-16)])
@@ -46,7 +47,8 @@ def test_the_score_is_that_of_the_last_encoder_norm() -> None:
     expected = Calibration(own, nulls)
     assert found.value == expected.z
     record = found.record
-    assert (record["p"], record["permutations"], record["layer"]) == (expected.p, 19, "encoder.1")
+    assert (record["p"], record["p_below"]) == (expected.p, expected.p_below)
+    assert (record["permutations"], record["layer"]) == (19, "encoder.1")
     assert (record["observed"], tuple(record["null"])) == (own, nulls)
     assert (record["null_mean"], record["null_deviation"]) == (expected.mean, expected.deviation)
     assert record["source"]["channels"] == 16

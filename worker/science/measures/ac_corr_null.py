@@ -46,6 +46,11 @@ class Calibration:
         """(1 + null values at or above the observed) / (R + 1), one-sided."""
         return (1 + sum(value >= self.observed for value in self.null)) / (len(self.null) + 1)
 
+    @property
+    def p_below(self) -> float:
+        """The same on the other side: small where these labels move the norm less than any others do."""
+        return (1 + sum(value <= self.observed for value in self.null)) / (len(self.null) + 1)
+
 
 @register(
     title="AC-Corr above its label-permutation null",
@@ -84,6 +89,7 @@ def ac_corr_null(evidence: Evidence) -> Score:
 def _record(found: Calibration) -> dict[str, Any]:
     return {
         "p": found.p,
+        "p_below": found.p_below,
         "permutations": len(found.null),
         "observed": found.observed,
         "null_mean": found.mean,
