@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.statistics.agreement import Agreement, TargetAgreement, agreement
 from service.statistics.records import TargetRecord
 
-_EXAMPLE: dict[str, Any] = {
+EXAMPLE: dict[str, Any] = {
     "targets": 4,
     "candidates": 12,
     "no_ranking": 0,
@@ -41,7 +41,7 @@ class TargetAgreementOut(BaseModel):
 class AgreementOut(BaseModel):
     """How well a measure's scores told outcomes: plain means over targets where its scores are not constant."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     targets: int = Field(description="That the figures are over.")
     candidates: int = Field(description="Different ones.")
@@ -64,12 +64,12 @@ def agreement_out(found: Agreement, *, by_target: bool = False) -> AgreementOut:
         targets=found.targets,
         candidates=found.candidates,
         no_ranking=found.no_ranking,
-        weighted_tau=_known(found.weighted_tau),
-        kendall_tau=_known(found.kendall_tau),
-        pearson=_known(found.pearson),
+        weighted_tau=known(found.weighted_tau),
+        kendall_tau=known(found.kendall_tau),
+        pearson=known(found.pearson),
         hits=found.hits,
-        regret=_known(found.regret),
-        p=_known(found.p),
+        regret=known(found.regret),
+        p=known(found.p),
         intervals=found.intervals,
         by_target=[_target_out(one) for one in found.by_target] if by_target else [],
     )
@@ -79,15 +79,16 @@ def _target_out(found: TargetAgreement) -> TargetAgreementOut:
     return TargetAgreementOut(
         target=found.target,
         candidates=found.candidates,
-        weighted_tau=_known(found.weighted_tau),
-        kendall_tau=_known(found.kendall_tau),
-        pearson=_known(found.pearson),
+        weighted_tau=known(found.weighted_tau),
+        kendall_tau=known(found.kendall_tau),
+        pearson=known(found.pearson),
         hit=found.hit,
         regret=found.regret,
     )
 
 
-def _known(value: float) -> float | None:
+def known(value: float) -> float | None:
+    """The number, or null for one that there is not."""
     return value if math.isfinite(value) else None
 
 

@@ -10,6 +10,8 @@ from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 
 from service import capabilities, health, overview, problem_handlers
+from service.agreement import endpoints as agreement
+from service.agreement import pages as agreement_pages
 from service.checkpoints import endpoints as checkpoints
 from service.checkpoints import pages as checkpoint_pages
 from service.datasets import endpoints as datasets
@@ -29,8 +31,8 @@ Errors are `application/problem+json` documents (RFC 9457); their `errors` name 
 Every POST takes an `Idempotency-Key`: a repeat gets the first answer again and makes nothing twice.
 """
 
-_OPERATIONS = (datasets, checkpoints, rankings, finetune_runs, capabilities, health)
-_PAGES = (overview, dataset_pages, checkpoint_pages, ranking_pages, finetune_run_pages)
+_OPERATIONS = (datasets, checkpoints, rankings, finetune_runs, agreement, capabilities, health)
+_PAGES = (overview, dataset_pages, checkpoint_pages, ranking_pages, finetune_run_pages, agreement_pages)
 
 
 def create_app() -> FastAPI:

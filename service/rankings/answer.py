@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from service.agreed import agreed
 from service.dependencies import NamedOut
 from service.rankings.schemas import AnswerOut, RankedOut, TrackRecordOut
-from service.statistics.fused import Combination, with_derived
-from service.statistics.records import similar
+from service.statistics.fused import Combination, leave_one_out
+from service.statistics.records import of_task, similar
 from service.store.fusion import DERIVED, Fusion
 
 NOT_YET = TrackRecordOut(similar="the ranking is not over yet", targets=[], measures={})
@@ -77,9 +77,12 @@ def _in_words(combination: Combination, run: RankedOut | None) -> str:
 def track_record_of(fusion: Fusion, measures: Sequence[str]) -> TrackRecordOut:
     """Each measure's agreement on similar past targets; the fused score's with each of those left out."""
     dataset = fusion.dataset
-    derived = with_derived([record for record in fusion.records if record.task == dataset.task], fusion.trust)
     past = similar(
-        derived, target=dataset.name, task=dataset.task, modality=dataset.modality, cohort=dataset.cohort
+        [one.record for one in leave_one_out(of_task(fusion.records, dataset.task), fusion.trust)],
+        target=dataset.name,
+        task=dataset.task,
+        modality=dataset.modality,
+        cohort=dataset.cohort,
     )
     names = [*DERIVED, *measures]
     found = agreed(past.records, names)

@@ -6,6 +6,8 @@ from fastapi import APIRouter, Request, Response
 
 from service.dependencies import PathReference
 from service.rankings import picture, service
+from service.rankings.schemas import RankingOut
+from service.store.fusion import DERIVED
 from service.store.session import reading
 from service.web.render import page
 
@@ -25,7 +27,7 @@ def show_ranking(request: Request, ranking_id: PathReference) -> Response:
         "ranking.html",
         ranking=ranking,
         running=ranking.state not in _ENDED,
-        measures=[ranking.order_by, *(name for name in ranking.measures if name != ranking.order_by)],
+        measures=_columns(ranking),
         placed=[row for row in ranking.ranked if row.position is not None],
         unplaced=[row for row in ranking.ranked if row.position is None and row.state == "done"],
         unfinished=[row for row in ranking.ranked if row.state in ("queued", "running")],
@@ -34,3 +36,10 @@ def show_ranking(request: Request, ranking_id: PathReference) -> Response:
         curves=picture.curves_of(ranking),
         sizes=picture,
     )
+
+
+def _columns(ranking: RankingOut) -> list[str]:
+    """The ordering measure, the derived scores that there are, then all others."""
+    held = {name for row in ranking.ranked for name in row.scores}
+    derived = [name for name in DERIVED if name in held]
+    return list(dict.fromkeys([ranking.order_by, *derived, *ranking.measures]))

@@ -220,14 +220,60 @@ def _each_standardised(rows: Numbers) -> Numbers:
     return np.nan_to_num(np.apply_along_axis(standardised, 1, rows)) if rows.size else rows
 
 
-def with_derived(records: Sequence[TargetRecord], trust: Trust) -> list[TargetRecord]:
-    """The records with prior and fused score as measures: each from the records of other targets and cohorts."""
+@dataclass(frozen=True)
+class LeftOut:
+    """One past target as if it were new: its record with prior and fused score as measures."""
+
+    record: TargetRecord
+    combination: Combination
+
+
+def leave_one_out(records: Sequence[TargetRecord], trust: Trust) -> list[LeftOut]:
+    """Every record with what is derived from the records of other targets and cohorts of its task."""
     found = []
     for record in records:
         history = of_task(others(records, target=record.target, cohort=record.cohort), record.task)
-        names = sorted(record.outcomes)
         prior = {name: one.value for name, one in history_prior(history).items() if name in record.outcomes}
-        values = {name: one.value for name, one in fuse(history, record.scores, names, trust).candidates.items()}
+        combination = fuse(history, record.scores, sorted(record.outcomes), trust)
+        values = {name: one.value for name, one in combination.candidates.items()}
         derived = {HISTORY_PRIOR: prior} if prior else {}
-        found.append(replace(record, scores={**record.scores, **derived, FUSED: values}))
+        scores = {**record.scores, **derived, FUSED: values}
+        found.append(LeftOut(replace(record, scores=scores), combination))
     return found
+
+
+@dataclass(frozen=True)
+class Answers:
+    """How the fused score would have answered past targets; regrets in the outcome's unit, NaN for none."""
+
+    targets: int
+    answered: int  # the rest were abstained from
+    regret: float  # mean, when its first choice is followed on all
+    regret_answered: float
+    regret_abstained: float
+    regret_expected: float  # what it expected, over all
+
+
+def answers(past: Sequence[LeftOut]) -> Answers:
+    """Over targets with scores or a prior to choose by, and at least two outcomes."""
+    asked = [one for one in past if len(one.record.outcomes) > 1 and len(one.record.scores) > 1]
+    regrets = [_regret(one) for one in asked]
+    sure = [len(one.combination.leaders) == 1 for one in asked]
+    expected = [one.combination.candidates[one.combination.leaders[0]].regret for one in asked]
+    return Answers(
+        targets=len(asked),
+        answered=sum(sure),
+        regret=_mean(regrets),
+        regret_answered=_mean([regret for regret, one in zip(regrets, sure, strict=True) if one]),
+        regret_abstained=_mean([regret for regret, one in zip(regrets, sure, strict=True) if not one]),
+        regret_expected=_mean([value for value in expected if value is not None]),
+    )
+
+
+def _regret(one: LeftOut) -> float:
+    outcomes = one.record.outcomes
+    return max(outcomes.values()) - outcomes[one.combination.leaders[0]]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")

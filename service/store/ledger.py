@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service.statistics.records import TargetRecord
+from service.store import checkpoints
 from service.store.ranked_list import UNSOUND
 from service.store.tables import Checkpoint, Dataset, Evaluation, Json, LedgerRow, Ranking, Score
 
@@ -29,6 +30,12 @@ class Slice:
     architecture: str | None = None
     zoo: str | None = None
     metric: str | None = None
+    source_task: str | None = None
+
+    def has(self, record: TargetRecord) -> bool:
+        """Whether the record's target is of this slice."""
+        asked = ((self.target, record.target), (self.task, record.task), (self.modality, record.modality))
+        return all(wanted is None or wanted == known for wanted, known in asked)
 
 
 @dataclass(frozen=True)
@@ -45,24 +52,19 @@ def records(session: Session, part: Slice = Slice(), *, protocol: Json | None = 
     that scored most candidates, the latest of equals; never of two protocols for one measure."""
     rows = _rows(session, part)
     described = _described(session, rows)
-    architecture = _candidates_of(session, part.architecture)
+    allowed = _candidates_of(session, part)
     imported, own = _imported_scores(rows), _own_scores(session, protocol)
     found = []
     for target in sorted({row.target for row in rows if row.kind == "outcome"}):
-        what = described[target]
-        if not _fits(part, target, what):
-            continue
         of_target = [
             row
             for row in rows
-            if row.target == target
-            and row.kind == "outcome"
-            and (architecture is None or row.candidate in architecture)
+            if row.target == target and row.kind == "outcome" and (allowed is None or row.candidate in allowed)
         ]
         if of_target:
             scores = {**imported.get(target, {}), **own.get(target, {})}
-            found.append(_record(target, what, of_target, scores, part.metric))
-    return found
+            found.append(_record(target, described[target], of_target, scores, part.metric))
+    return [record for record in found if record.outcomes and part.has(record)]
 
 
 def _rows(session: Session, part: Slice) -> Sequence[LedgerRow]:
@@ -88,17 +90,13 @@ def _described(session: Session, rows: Iterable[LedgerRow]) -> dict[str, _Descri
     return found
 
 
-def _candidates_of(session: Session, architecture: str | None) -> set[str] | None:
-    if architecture is None:
+def _candidates_of(session: Session, part: Slice) -> set[str] | None:
+    """The registered candidates that the slice is about; None: all, registered or not."""
+    if part.architecture is None and part.source_task is None:
         return None
-    return set(session.scalars(select(Checkpoint.name).where(Checkpoint.architecture == architecture)))
-
-
-def _fits(part: Slice, target: str, what: _Described) -> bool:
-    return all(
-        asked is None or asked == known
-        for asked, known in ((part.target, target), (part.task, what.task), (part.modality, what.modality))
-    )
+    asked = {"architecture": part.architecture, "source_task": part.source_task}
+    filters = {name: value for name, value in asked.items() if value is not None}
+    return {row.name for row in checkpoints.matching(session, filters)}
 
 
 def _record(

@@ -37,7 +37,7 @@ TRAINED = {"optional": False, "epochs": 1, "epochs_per_permutation": 0}
 REPEATED = {"optional": True, "epochs": 1, "epochs_per_permutation": 1}
 CAPABILITIES: dict[str, dict[str, Any]] = {
     "measure": {
-        "one_epoch_outcome": {"title": "One-epoch outcome", "source": "this project", "tasks": BOTH, **TRAINED},
+        "one_epoch_outcome": {"title": "One epoch", "source": "ours", "tasks": BOTH, **TRAINED, "trust": 0.4},
         "logme": {"title": "LogME", "source": "You et al. 2021", "tasks": BOTH, **FROZEN},
         "ac_corr": {"title": "AC-Corr, raw sum", "source": "Eq. 10", "tasks": BOTH, **TRAINED},
         "ac_corr_null": {"title": "AC-Corr, z", "source": "Eq. 10", "tasks": BOTH, **REPEATED},

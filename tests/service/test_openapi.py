@@ -30,6 +30,7 @@ OPERATIONS = {
     "list_protocols": "GET /v1/protocols",
     "list_rankings": "GET /v1/rankings",
     "list_readers": "GET /v1/readers",
+    "read_agreement": "GET /v1/agreement",
     "read_checkpoint": "GET /v1/checkpoints/{reference}",
     "read_dataset": "GET /v1/datasets/{reference}",
     "read_finetune_run": "GET /v1/finetune-runs/{run_id}",

@@ -88,7 +88,7 @@ def test_a_finished_ranking(client: TestClient) -> None:
     order = [page.index(f">{name}</a>") for name in ("near", "far &lt;b&gt;", "other", "random", "broken")]
     assert order == sorted(order)
     for expected in (
-        "No track record yet",
+        "no history yet",
         "different widths",
         "a pickle that would run code",
         "saturated",
@@ -232,7 +232,7 @@ def test_a_visitor_reads_a_finished_ranking(address: str, tab: tuple[Page, list[
     widths = [box["width"] for box in bars if box]
     assert len(widths) == 3
     assert widths[0] > widths[1] > widths[2] > 0
-    expect(page.get_by_text("No track record yet")).to_be_visible()
+    expect(page.get_by_text("no history yet").first).to_be_visible()
     expect(page.get_by_text("a pickle that would run code")).to_be_visible()
     page.locator("details").first.locator("summary").click()
     expect(page.locator("details").first.locator("dd")).to_be_visible()

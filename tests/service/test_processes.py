@@ -80,7 +80,7 @@ def test_the_api_is_up_soon_and_small(api: tuple[str, subprocess.Popen[bytes]]) 
 def test_the_api_imports_no_science() -> None:
     probe = (
         "import sys; from service.app import create_app; create_app().openapi(); import service.cli;"
-        "print(sorted({'torch', 'monai', 'numpy', 'scipy', 'worker', 'models_zoo'} & set(sys.modules)))"
+        "print(sorted({'torch', 'monai', 'scipy', 'sklearn', 'worker', 'models_zoo'} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
@@ -119,7 +119,7 @@ def test_rank_prints_the_list(api: tuple[str, subprocess.Popen[bytes]]) -> None:
     assert run.returncode == 0
     assert printed.index("high") < printed.index("low") < printed.index("broken")
     assert "a truncated file" in printed
-    assert "No track record yet" in printed
+    assert "no history yet" in printed
     assert "about 5 minutes" in printed
     assert f"{url}/rankings/rk_" in printed
 

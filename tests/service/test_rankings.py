@@ -47,9 +47,9 @@ def test_a_request_is_accepted_with_defaults(client: TestClient) -> None:
     assert shown["counts"] == {"queued": 2}
     assert shown["protocol"] == PROTOCOL
     assert shown["measures"] == ["ac_corr", "logme", "one_epoch_outcome"]  # leep is for classification
-    assert shown["order_by"] == "one_epoch_outcome"
+    assert shown["order_by"] == "fused"
     assert [row["candidate"]["name"] for row in shown["ranked"]] == ["a", "b"]
-    assert shown["notes"][0].startswith("No track record yet")
+    assert (shown["answer"], shown["track_record"]["measures"]) == (None, {})
 
 
 def test_overrides_are_laid_over_the_published_protocol(client: TestClient) -> None:
@@ -71,12 +71,12 @@ def test_overrides_are_laid_over_the_published_protocol(client: TestClient) -> N
 @pytest.mark.parametrize(
     ("measures", "first"),
     [
-        (None, "one_epoch_outcome"),
-        (["logme", "one_epoch_outcome"], "one_epoch_outcome"),
+        (None, "fused"),
+        (["logme", "one_epoch_outcome"], "fused"),
         (["logme", "ac_corr"], "logme"),
     ],
 )
-def test_without_the_usual_measure_the_first_one_orders(
+def test_where_no_measure_is_trusted_the_first_one_orders(
     sqlite_client: TestClient, measures: list[str] | None, first: str
 ) -> None:
     _zoo()

@@ -1,0 +1,37 @@
+"""/v1/agreement."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from service.agreement import service
+from service.agreement.schemas import SliceOut
+from service.errors import READ_PROBLEMS
+from service.store.ledger import Slice
+from service.store.session import reading
+
+router = APIRouter(prefix="/v1/agreement", tags=["outcomes"])
+Part = Annotated[str | None, Query(pattern=r"^[^\x00]*$", max_length=400)]
+
+
+@router.get("", responses=READ_PROBLEMS)
+def read_agreement(
+    target: Annotated[Part, Query(description="A dataset's name.")] = None,
+    task: Annotated[Part, Query(description="Of the targets.")] = None,
+    modality: Annotated[Part, Query(description="Of the targets.")] = None,
+    architecture: Annotated[Part, Query(description="Only registered candidates of this one.")] = None,
+    zoo: Annotated[Part, Query(description="Only rows of this source: an import's, or `finetune run`.")] = None,
+    metric: Annotated[Part, Query(description="Of the outcomes; else the one that most have.")] = None,
+    source_task: Annotated[Part, Query(description="Only registered candidates trained on this task.")] = None,
+    published: Annotated[
+        bool, Query(description="Whether the fused score starts from published studies, or trusts no measure.")
+    ] = True,
+    p: Annotated[bool, Query(description="With permutation p, which takes longer.")] = False,
+    by_target: Annotated[bool, Query(description="With the figures of each target.")] = False,
+) -> SliceOut:
+    """How well every measure's scores told outcomes: rank correlations, regret, intervals."""
+    part = Slice(target, task, modality, architecture, zoo, metric, source_task)
+    with reading() as session:
+        return service.over(session, part, with_p=p, by_target=by_target, published=published)

@@ -1,0 +1,35 @@
+"""/agreement for people."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from service.agreement import service
+from service.agreement.endpoints import Part
+from service.store.ledger import Slice
+from service.store.session import reading
+from service.web.render import page
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/agreement")
+def show_agreement(
+    request: Request,
+    target: Part = None,
+    task: Part = None,
+    modality: Part = None,
+    architecture: Part = None,
+    zoo: Part = None,
+) -> Response:
+    """Every measure's track record, by slice."""
+    chosen = Slice(*(value or None for value in (target, task, modality, architecture, zoo)))
+    with reading() as session:
+        whole = service.over(session, Slice(), with_p=False, by_target=False)
+        found = whole if chosen == Slice() else service.over(session, chosen, with_p=False, by_target=False)
+    choices = {
+        "task": sorted({row.task for row in whole.targets if row.task}),
+        "modality": sorted({row.modality for row in whole.targets if row.modality}),
+        "target": [row.name for row in whole.targets],
+    }
+    return page(request, "agreement.html", found=found, chosen=chosen, choices=choices, any_target=whole.targets)

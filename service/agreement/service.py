@@ -1,0 +1,59 @@
+"""Agreement over a slice of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from service.agreed import agreed, known
+from service.agreement.schemas import AnswersOut, SliceOut, TargetOut
+from service.statistics.fused import LeftOut, answers, leave_one_out
+from service.statistics.records import TargetRecord
+from service.store import ledger
+from service.store.fusion import trust_of
+from service.store.ledger import Slice
+from service.store.session import Session
+
+
+def over(session: Session, part: Slice, *, with_p: bool, by_target: bool, published: bool = True) -> SliceOut:
+    """Every measure that has scores and outcomes in the slice; prior and fused score from all other targets.
+
+    `published`: the fused score starts from how far studies found that a measure can be trusted.
+    """
+    trust = trust_of(session) if published else {}
+    past = _chosen(session, part, trust)
+    records = [one.record for one in past]
+    measures = sorted({measure for record in records for measure in record.scores})
+    found = agreed(records, measures, with_p=with_p, by_target=by_target)
+    best_first = sorted(found.items(), key=lambda item: (-(item[1].weighted_tau or -2.0), item[0]))
+    answered = answers(past)
+    return SliceOut(
+        targets=[_target(record) for record in records],
+        measures=dict(best_first),
+        answers=AnswersOut(
+            targets=answered.targets,
+            answered=answered.answered,
+            regret=known(answered.regret),
+            regret_answered=known(answered.regret_answered),
+            regret_abstained=known(answered.regret_abstained),
+            regret_expected=known(answered.regret_expected),
+        ),
+    )
+
+
+def _chosen(session: Session, part: Slice, trust: Mapping[str, float]) -> list[LeftOut]:
+    """The records of the slice; what is derived for a target looks at all targets, also outside of the slice."""
+    wide = replace(part, target=None, task=None, modality=None)
+    return [one for one in leave_one_out(ledger.records(session, wide), trust) if part.has(one.record)]
+
+
+def _target(record: TargetRecord) -> TargetOut:
+    return TargetOut(
+        name=record.target,
+        task=record.task,
+        modality=record.modality,
+        cohort=record.cohort,
+        metric=record.metric,
+        candidates=len(record.outcomes),
+        left_out=record.left_out,
+    )
