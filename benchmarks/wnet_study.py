@@ -79,7 +79,7 @@ def request_rankings(http: httpx.Client, candidates: tuple[str, ...]) -> list[st
     for target, protocol in itertools.product(TARGETS, RANKINGS):
         body = {"dataset": target.name, "candidates": list(candidates), "protocol": protocol}
         name = "-".join(map(str, protocol.values())) or "default"
-        found.append(_once(http, "/v1/rankings", body, key=f"wnet-study-{target.name}-{name}"))
+        found.append(once(http, "/v1/rankings", body, key=f"wnet-study-rank-{target.name}-{name}"))
     return found
 
 
@@ -90,11 +90,12 @@ def request_runs(http: httpx.Client, candidates: tuple[str, ...]) -> list[str]:
         protocol = {**FINETUNE, "seed": seed}
         body = {"dataset": target.name, "checkpoint": candidate, "method": method, "protocol": protocol}
         key = f"wnet-study-{target.name}-{candidate}-{method}-{seed}"
-        found.append(_once(http, "/v1/finetune-runs", body, key=key))
+        found.append(once(http, "/v1/finetune-runs", body, key=key))
     return found
 
 
-def _once(http: httpx.Client, path: str, body: dict[str, Any], *, key: str) -> str:
+def once(http: httpx.Client, path: str, body: dict[str, Any], *, key: str) -> str:
+    """Ask for something that was perhaps asked for before; its place."""
     answer = http.post(path, json=body, headers={"Idempotency-Key": key})
     if not answer.is_success:
         raise SystemExit(f"{path}: {answer.text}")
@@ -126,6 +127,7 @@ def main() -> None:
         register_targets(http, shared, work)
         follow(http, request_rankings(http, candidates), "rankings")
         follow(http, request_runs(http, candidates), "finetune runs")
+        print("done; benchmarks.evidence reads it from the same work folder")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from service.agreement import service
 from service.agreement.schemas import SliceOut
-from service.errors import READ_PROBLEMS
+from service.errors import FIND_PROBLEMS
 from service.store.ledger import Slice
 from service.store.session import reading
 
@@ -16,7 +16,7 @@ router = APIRouter(prefix="/v1/agreement", tags=["outcomes"])
 Part = Annotated[str | None, Query(pattern=r"^[^\x00]*$", max_length=400)]
 
 
-@router.get("", responses=READ_PROBLEMS)
+@router.get("", responses=FIND_PROBLEMS)
 def read_agreement(
     target: Annotated[Part, Query(description="A dataset's name.")] = None,
     task: Annotated[Part, Query(description="Of the targets.")] = None,
@@ -25,6 +25,7 @@ def read_agreement(
     zoo: Annotated[Part, Query(description="Only rows of this source: an import's, or `finetune run`.")] = None,
     metric: Annotated[Part, Query(description="Of the outcomes; else the one that most have.")] = None,
     source_task: Annotated[Part, Query(description="Only registered candidates trained on this task.")] = None,
+    ranking: Annotated[Part, Query(description="Scores by this ranking's protocol, where there are any.")] = None,
     published: Annotated[
         bool, Query(description="Whether the fused score starts from published studies, or trusts no measure.")
     ] = True,
@@ -34,4 +35,4 @@ def read_agreement(
     """How well every measure's scores told outcomes: rank correlations, regret, intervals."""
     part = Slice(target, task, modality, architecture, zoo, metric, source_task)
     with reading() as session:
-        return service.over(session, part, with_p=p, by_target=by_target, published=published)
+        return service.over(session, part, with_p=p, by_target=by_target, published=published, ranking_id=ranking)

@@ -7,21 +7,32 @@ from dataclasses import replace
 
 from service.agreed import agreed, known
 from service.agreement.schemas import AnswersOut, SliceOut, TargetOut
+from service.errors import NotFoundError
 from service.statistics.fused import LeftOut, answers, leave_one_out
 from service.statistics.records import TargetRecord
-from service.store import ledger
+from service.store import ledger, rankings
 from service.store.fusion import trust_of
 from service.store.ledger import Slice
 from service.store.session import Session
+from service.store.tables import Json
 
 
-def over(session: Session, part: Slice, *, with_p: bool, by_target: bool, published: bool = True) -> SliceOut:
+def over(
+    session: Session,
+    part: Slice,
+    *,
+    with_p: bool,
+    by_target: bool,
+    published: bool = True,
+    ranking_id: str | None = None,
+) -> SliceOut:
     """Every measure that has scores and outcomes in the slice; prior and fused score from all other targets.
 
-    `published`: the fused score starts from how far studies found that a measure can be trusted.
+    `published`: the fused score starts from how far studies found that a measure can be trusted. `ranking_id`:
+    scores are of its protocol where there are any.
     """
     trust = trust_of(session) if published else {}
-    past = _chosen(session, part, trust)
+    past = _chosen(session, part, trust, _protocol(session, ranking_id))
     records = [one.record for one in past]
     measures = sorted({measure for record in records for measure in record.scores})
     found = agreed(records, measures, with_p=with_p, by_target=by_target)
@@ -41,10 +52,23 @@ def over(session: Session, part: Slice, *, with_p: bool, by_target: bool, publis
     )
 
 
-def _chosen(session: Session, part: Slice, trust: Mapping[str, float]) -> list[LeftOut]:
+def _protocol(session: Session, ranking_id: str | None) -> Json | None:
+    if ranking_id is None:
+        return None
+    ranking = rankings.find(session, ranking_id)
+    if ranking is None:
+        raise NotFoundError(f"there is no ranking {ranking_id!r}", field="ranking", remedy="see GET /v1/rankings")
+    return ranking.protocol
+
+
+def _chosen(session: Session, part: Slice, trust: Mapping[str, float], protocol: Json | None) -> list[LeftOut]:
     """The records of the slice; what is derived for a target looks at all targets, also outside of the slice."""
     wide = replace(part, target=None, task=None, modality=None)
-    return [one for one in leave_one_out(ledger.records(session, wide), trust) if part.has(one.record)]
+    return [
+        one
+        for one in leave_one_out(ledger.records(session, wide, protocol=protocol), trust)
+        if part.has(one.record)
+    ]
 
 
 def _target(record: TargetRecord) -> TargetOut:
