@@ -23,7 +23,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks.serving import post, register_wnets, service
-from benchmarks.wnet_study import FINETUNE, RANKINGS, TARGETS, request_rankings
+from benchmarks.wnet_study import FINETUNE, RANKINGS, TARGETS, follow, request_rankings
 from service.statistics.rank import weighted_tau
 
 Json = dict[str, Any]
@@ -108,6 +108,11 @@ def static_mean(rows: Rows) -> dict[str, dict[str, float]]:
     return found
 
 
+def _outcomes_in(rows: Rows) -> dict[tuple[str, str], float]:
+    """Target and candidate -> AUC."""
+    return {(row["target"], row["candidate"]): row["value"] for row in rows if row["kind"] == "outcome"}
+
+
 def published_table(http: httpx.Client, shared: Path) -> tuple[str, Json]:
     """Import, ask for the agreement, hold it against the known figures."""
     rows = long_rows(shared)
@@ -116,7 +121,7 @@ def published_table(http: httpx.Client, shared: Path) -> tuple[str, Json]:
     found = _get(http, "/v1/agreement", **asked)
     lines = [
         f"{len(rows)} rows ({counts['added']} new): {len({r['candidate'] for r in rows})} candidates, "
-        f"{len(found['targets'])} targets with outcomes, {found['measures']['logme']['targets']} of them with scores.",
+        f"{len(found['targets'])} targets with outcomes, {found['measures']['logme']['targets']} with scores.",
         "",
         _table(found, unit="AUC points", expected=EXPECTED),
         _baseline_line(rows, found),
@@ -129,7 +134,7 @@ def published_table(http: httpx.Client, shared: Path) -> tuple[str, Json]:
 def _baseline_line(rows: Rows, found: Json) -> str:
     """The static mean's figures, from the same outcomes."""
     baseline = static_mean(rows)
-    outcomes = {(r["target"], r["candidate"]): r["value"] for r in rows if r["kind"] == "outcome"}
+    outcomes = _outcomes_in(rows)
     taus, regrets, hits = [], [], 0
     for target, own in sorted(baseline.items()):
         names = sorted(own)
@@ -149,7 +154,9 @@ def _baseline_line(rows: Rows, found: Json) -> str:
 def wnet_study(http: httpx.Client, shared: Path) -> tuple[str, dict[str, Json]]:
     """Agreement under both protocols, over all candidates and over groups; ceilings; methods compared."""
     candidates = register_wnets(http, shared)
-    first, second = (place.split("/")[-1] for place in request_rankings(http, candidates)[: len(RANKINGS)])
+    rankings = request_rankings(http, candidates)
+    follow(http, rankings, "rankings")
+    first, second = (place.split("/")[-1] for place in rankings[: len(RANKINGS)])
     asked = {"task": "segmentation", "zoo": "finetune run", "p": True, "by_target": True}
     slices = {
         "all": _get(http, "/v1/agreement", **asked, ranking=first),
@@ -231,7 +238,7 @@ def _outcome_table(runs: list[Run]) -> str:
 
 def _methods_table(runs: list[Run]) -> str:
     lines = [
-        "Test Dice of AC-Norm less that of vanilla, same candidate and seed: mean, standard deviation, share above 0.",
+        "Test Dice of AC-Norm less that of vanilla, of the same candidate and seed.",
         "",
         "| target | mean | standard deviation | above 0 |",
         "|---|---:|---:|---:|",
@@ -248,8 +255,7 @@ def _methods_table(runs: list[Run]) -> str:
 def _ceiling_table(runs: list[Run]) -> str:
     """What no measure can be expected to beat: how well one seed's outcomes tell the other's."""
     lines = [
-        "Weighted tau between the outcome orders of seed 1 and seed 2 (means of both methods), over all candidates and "
-        "within the disc and cup networks.",
+        "Weighted tau between the outcome orders of seed 1 and seed 2 (means of both methods).",
         "",
         "| target | all twelve | disc and cup |",
         "|---|---:|---:|",
@@ -279,8 +285,8 @@ def _get(http: httpx.Client, path: str, **params: Any) -> Json:
 
 def _table(found: Json, *, unit: str, expected: Mapping[str, tuple[float, ...]] | None = None) -> str:
     lines = [
-        f"| measure | weighted tau | 95 % over targets | over candidates | Kendall tau | Pearson r | p | regret ({unit}) "
-        "| hits | targets | no ranking |" + (" expected |" if expected else ""),
+        "| measure | weighted tau | 95 % over targets | over candidates | Kendall tau | Pearson r | p "
+        f"| regret ({unit}) | hits | targets | no ranking |" + (" expected |" if expected else ""),
         "|---|---:|---|---|---:|---:|---:|---:|---:|---:|---:|" + ("---|" if expected else ""),
     ]
     for name, own in found["measures"].items():
@@ -329,10 +335,10 @@ def _coverage(what: str, found: Json, unit: str) -> str:
         return "none" if own[name] is None else f"{100 * own[name]:.2f}"
 
     return (
-        f"{what}, the fused score left to answer each target from the others: it answered {own['answered']} of "
-        f"{own['targets']} and abstained from the rest. Regret in {unit}: {points('regret')} when its first choice is "
-        f"followed everywhere, {points('regret_answered')} where it answered, {points('regret_abstained')} where it "
-        f"abstained; it expected {points('regret_expected')}."
+        f"{what}: left to answer each target from the others, the fused score answered {own['answered']} of "
+        f"{own['targets']} and abstained from the rest. Regret in {unit}: {points('regret')} when its first choice "
+        f"is followed everywhere, {points('regret_answered')} where it answered, {points('regret_abstained')} where "
+        f"it abstained; it expected {points('regret_expected')}."
     )
 
 
