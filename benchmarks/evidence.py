@@ -336,9 +336,9 @@ def _coverage(what: str, found: Json, unit: str) -> str:
 
     return (
         f"{what}: left to answer each target from the others, the fused score answered {own['answered']} of "
-        f"{own['targets']} and abstained from the rest. Regret in {unit}: {points('regret')} when its first choice "
-        f"is followed everywhere, {points('regret_answered')} where it answered, {points('regret_abstained')} where "
-        f"it abstained; it expected {points('regret_expected')}."
+        f"{own['targets']} and abstained from the rest. Regret in {unit}: {points('regret')} when its first "
+        f"choice is followed everywhere, {points('regret_answered')} where it answered, "
+        f"{points('regret_abstained')} where it abstained; it expected {points('regret_expected')}."
     )
 
 

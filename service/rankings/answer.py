@@ -8,7 +8,7 @@ from service.agreed import agreed
 from service.dependencies import NamedOut
 from service.rankings.schemas import AnswerOut, RankedOut, TrackRecordOut
 from service.statistics.fused import Combination, leave_one_out
-from service.statistics.records import of_task, similar
+from service.statistics.records import FEWEST_SIMILAR, of_task, similar
 from service.store.fusion import DERIVED, Fusion
 
 NOT_YET = TrackRecordOut(similar="the ranking is not over yet", targets=[], measures={})
@@ -91,3 +91,14 @@ def track_record_of(fusion: Fusion, measures: Sequence[str]) -> TrackRecordOut:
         targets=[record.target for record in past.records],
         measures={name: found.get(name) for name in names},
     )
+
+
+def against(track_record: TrackRecordOut, order_by: str) -> list[str]:
+    """A note, when the ordering measure was no help on past targets."""
+    found = track_record.measures.get(order_by)
+    if found is None or found.weighted_tau is None or found.targets < FEWEST_SIMILAR or found.weighted_tau > 0:
+        return []
+    return [
+        f"{order_by}: its own track record speaks against this order (mean weighted tau {found.weighted_tau:.2f} with "
+        f"outcomes on {found.targets} past targets). Order by `fused` instead."
+    ]

@@ -8,7 +8,7 @@ from service import requested
 from service.dependencies import NamedOut, Page
 from service.errors import ConflictError, InvalidError, NotFoundError
 from service.published import protocol_of, published
-from service.rankings.answer import NOT_YET, answer_of, track_record_of
+from service.rankings.answer import NOT_YET, against, answer_of, track_record_of
 from service.rankings.cost import cost_of, epochs_of
 from service.rankings.ranked_list import candidate_in_list, flags_of, notes_of
 from service.rankings.schemas import CostOut, RankingOut, RankingRequest, RankingSummary
@@ -122,15 +122,16 @@ def ranked(session: Session, ranking_id: str, *, records: bool = False) -> Ranki
     over = rankings.state_of(counts) in ("done", "canceled")
     first = next((row for row in candidates if row.position is not None), None)
     epochs = epochs_of(session, ranking.measures, ranking.protocol)
+    track_record = track_record_of(found.fusion, ranking.measures) if over else NOT_YET
     return RankingOut(
         **dict(_summary(session, ranking, counts)),
         epochs_per_candidate=epochs.all if epochs else None,
         protocol=ranking.protocol,
         finetune_protocol=ranking.finetune_protocol,
         flags=flags_of(candidates),
-        notes=notes_of(candidates, order_by=ranking.order_by),
+        notes=against(track_record, ranking.order_by) + notes_of(candidates, order_by=ranking.order_by),
         answer=answer_of(found.fusion, candidates),
-        track_record=track_record_of(found.fusion, ranking.measures) if over else NOT_YET,
+        track_record=track_record,
         finetune_seconds=first.finetune_seconds if first else None,
         finetune_runs=[run.id for run in finetune_runs.of_ranking(session, ranking.id)],
         ranked=candidates,

@@ -1,0 +1,277 @@
+"""From ledger rows to records, agreement over HTTP, and what a ranking answers by them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from service.store import ledger, outcomes, rankings
+from service.store.ledger import Slice
+from service.store.outcomes import OWN
+from service.store.session import reading, transaction
+from service.store.tables import LedgerRow, Ranking
+from tests.conftest import TestClient
+from tests.service.conftest import (
+    PROTOCOL,
+    add_checkpoint,
+    add_dataset,
+    add_ranking,
+    evaluate,
+    evaluations,
+    score_of,
+)
+
+TRUTH = {"a": 0.9, "b": 0.7, "c": 0.5, "d": 0.3}
+
+
+def row(target: str, candidate: str, value: float, **more: Any) -> LedgerRow:
+    known = {
+        "kind": "outcome",
+        "name": "dice",
+        "higher_is_better": True,
+        "course": "paper",
+        "source": "paper",
+        "task": "segmentation",
+        "modality": "fundus",
+    }
+    return LedgerRow(target=target, candidate=candidate, value=value, **{**known, **more})
+
+
+def fill(*rows: LedgerRow) -> None:
+    with transaction() as session:
+        outcomes.add(session, rows)
+
+
+def table(target: str, values: dict[str, float], **more: Any) -> list[LedgerRow]:
+    return [row(target, candidate, value, **more) for candidate, value in values.items()]
+
+
+def history(*targets: str, order: str = "abcd", **more: Any) -> None:
+    """Past targets with outcomes in this order, and scores of logme that say the same."""
+    for number, target in enumerate(targets):
+        values = {name: 0.9 - 0.2 * place + 0.01 * number for place, name in enumerate(order)}
+        fill(*table(target, values, **more), *table(target, values, kind="score", name="logme", **more))
+
+
+def records(part: Slice = Slice(), **more: Any) -> list[Any]:  # noqa: B008
+    with reading() as session:
+        return ledger.records(session, part, **more)
+
+
+def test_outcomes_are_means_over_seeds_then_courses(client: TestClient) -> None:
+    for seed, shift in ((1, 0.0), (2, 0.1)):
+        fill(
+            *table(
+                "discs", {n: v + shift for n, v in TRUTH.items()}, course="vanilla", seed=seed, method="vanilla"
+            )
+        )
+    fill(*table("discs", dict.fromkeys(TRUTH, 0.5), course="ac_norm", seed=1, method="ac_norm"))
+    (found,) = records()
+    assert found.outcomes == pytest.approx({n: (v + 0.05 + 0.5) / 2 for n, v in TRUTH.items()})
+    assert (found.task, found.modality, found.metric, found.left_out) == ("segmentation", "fundus", "dice", 0)
+
+
+def test_outcomes_of_another_course_are_left_out_and_counted(client: TestClient) -> None:
+    fill(*table("discs", TRUTH))
+    fill(row("discs", "a", 0.1, course="other", seed=7), row("discs", "late", 0.99, course="other"))
+    (found,) = records()
+    assert found.outcomes == TRUTH
+    assert found.left_out == 1
+
+
+def test_of_equal_courses_the_latest_counts(client: TestClient) -> None:
+    fill(row("discs", "a", 0.1, course="old"), row("discs", "b", 0.2, course="old"))
+    fill(row("discs", "a", 0.6, course="new", seed=1), row("discs", "c", 0.8, course="new", seed=1))
+    assert records()[0].outcomes == {"a": 0.6, "c": 0.8}
+
+
+def test_the_metric_that_most_have_and_the_sign(client: TestClient) -> None:
+    fill(*table("discs", {"a": 30.0, "b": 10.0, "c": 20.0}, name="hd95", higher_is_better=False))
+    fill(*table("discs", {"a": 0.5, "b": 0.6}))
+    (found,) = records()
+    assert (found.metric, found.outcomes, found.left_out) == ("hd95", {"a": -30.0, "b": -10.0, "c": -20.0}, 0)
+    assert records(Slice(metric="dice"))[0].outcomes == {"a": 0.5, "b": 0.6}
+
+
+def test_a_registered_dataset_says_what_its_name_means(client: TestClient) -> None:
+    fill(*table("discs", TRUTH, task=None, modality=None))
+    with transaction() as session:
+        add_dataset(session, "discs", modality="OCT", cohort="clinic")
+        add_checkpoint(session, "a")
+        add_checkpoint(session, "b", architecture="wnet")
+    (found,) = records()
+    assert (found.task, found.modality, found.cohort) == ("segmentation", "OCT", "clinic")
+    assert records(Slice(modality="OCT"))[0].outcomes == TRUTH
+    assert records(Slice(modality="fundus")) == []
+    assert records(Slice(architecture="wnet"))[0].outcomes == {"b": 0.7}
+    assert records(Slice(source_task="segmentation"))[0].outcomes == {"a": 0.9, "b": 0.7}
+
+
+def test_own_scores_are_sound_and_of_one_protocol(client: TestClient) -> None:
+    fill(*table("discs", TRUTH, source=OWN))
+    with transaction() as session:
+        first = add_ranking(session, ["a", "b", "c"])
+        rows = {name: one.id for name, one in evaluations(session, first).items()}
+        second = Ranking(
+            dataset_id=first.dataset_id,
+            measures=["logme"],
+            order_by="logme",
+            protocol={**PROTOCOL, "seed": 9},
+            finetune_protocol={},
+        )
+        rankings.create(
+            session, second, [one.checkpoint for one in rankings.ranked(session, first).candidates[:2]]
+        )
+        again = {name: one.id for name, one in evaluations(session, second).items()}
+    evaluate(rows["a"], score_of(1.0, measure="logme"))
+    evaluate(rows["b"], score_of(2.0, measure="logme"))
+    evaluate(rows["c"], score_of(3.0, "saturated", measure="logme"))
+    for name in again:
+        evaluate(again[name], score_of(9.0, measure="logme"))
+    assert records(protocol=PROTOCOL)[0].scores == {"logme": {"a": 1.0, "b": 2.0}}
+    assert records(protocol={**PROTOCOL, "seed": 9})[0].scores == {"logme": dict.fromkeys(again, 9.0)}
+
+
+def test_agreement_over_http(client: TestClient) -> None:
+    history("x", "y", "z")
+    fill(*table("x", {"a": 0.0, "b": 1.0, "c": 2.0, "d": 3.0}, kind="score", name="wrong"))
+    fill(*table("y", dict.fromkeys("abcd", 1.0), kind="score", name="wrong"))
+    fill(*table("unscored", {"a": 0.5, "b": 0.6}, task="classification"))
+    found = client.get("/v1/agreement", params={"task": "segmentation", "p": True, "by_target": True}).json()
+    assert [one["name"] for one in found["targets"]] == ["x", "y", "z"]
+    assert list(found["measures"])[-1] == "wrong"
+    right, wrong = found["measures"]["logme"], found["measures"]["wrong"]
+    assert (right["weighted_tau"], right["hits"], right["regret"], right["targets"]) == (1.0, 3.0, 0.0, 3)
+    assert right["p"] < 0.01
+    assert right["intervals"]["targets"] == [1.0, 1.0]
+    assert [one["target"] for one in right["by_target"]] == ["x", "y", "z"]
+    assert (wrong["weighted_tau"], wrong["targets"], wrong["no_ranking"]) == (-1.0, 1, 1)
+    assert wrong["regret"] == pytest.approx(0.6)
+    assert found["measures"]["history_prior"]["weighted_tau"] == 1.0
+    assert (found["answers"]["targets"], found["answers"]["answered"], found["answers"]["regret"]) == (3, 3, 0.0)
+    whole = client.get("/v1/agreement").json()
+    assert len(whole["targets"]) == 4
+    assert whole["measures"]["logme"]["p"] is None
+
+
+def test_an_empty_ledger_has_no_agreement(client: TestClient) -> None:
+    found = client.get("/v1/agreement").json()
+    assert (found["targets"], found["measures"], found["answers"]["targets"]) == ([], {}, 0)
+    assert "No outcome is known yet" in client.get("/agreement").text
+
+
+def test_an_unknown_ranking_is_named(sqlite_client: TestClient) -> None:
+    answer = sqlite_client.get("/v1/agreement", params={"ranking": "rk_none"})
+    assert answer.status_code == 404
+    assert answer.json()["errors"][0]["field"] == "ranking"
+
+
+def test_the_page_shows_the_track_record_by_slice(client: TestClient) -> None:
+    history("x", "y", "z <b>")
+    page = client.get("/agreement", params={"task": "segmentation", "target": ""}).text
+    assert "logme" in page
+    assert "3 of 3" in page
+    assert "z &lt;b&gt;" in page
+    assert '<circle class="point" cx="160.0"' in page
+    assert "No target of this slice" in client.get("/agreement", params={"task": "classification"}).text
+
+
+def ranked_for(client: TestClient, scores: dict[str, float], **more: Any) -> Any:
+    """A finished ranking of four candidates on a new fundus dataset, by default in the fused order."""
+    with transaction() as session:
+        dataset = add_dataset(session, "new", modality="fundus", cohort="clinic")
+        ranking = add_ranking(session, list(scores), dataset_id=dataset.id, **{"order_by": "fused", **more})
+        rows = {name: one.id for name, one in evaluations(session, ranking).items()}
+    for name, value in scores.items():
+        facts = {"flags": [], "width": 8, "seconds": 1.0, "finetune_epoch_seconds": 1.0 + len(name)}
+        evaluate(rows[name], score_of(value), score_of(value, measure="logme"), facts=facts)
+    return client.get(f"/v1/rankings/{ranking.id}").json()
+
+
+def test_without_history_published_trust_decides_and_the_list_says_so(client: TestClient) -> None:
+    shown = ranked_for(client, {"a": 0.1, "b": 0.2, "c": 0.9, "d": 0.3})
+    assert [one["candidate"]["name"] for one in shown["ranked"]] == ["c", "d", "b", "a"]
+    assert shown["answer"]["first"]["name"] == "c"
+    assert (shown["answer"]["past_targets"], shown["answer"]["expected_regret"]) == (0, None)
+    assert shown["answer"]["weights"] == {"one_epoch_outcome": 0.4}
+    assert shown["track_record"]["measures"] == dict.fromkeys(["fused", "history_prior", *shown["measures"]])
+    assert "history_prior" not in shown["ranked"][0]["scores"]
+    assert shown["ranked"][0]["scores"]["fused"]["flags"] == ["thin_history"]
+    assert any(note.startswith("thin_history") for note in shown["notes"])
+
+
+def test_history_orders_and_each_measure_shows_its_record(client: TestClient) -> None:
+    history("x", "y", "z", order="dcba")
+    history("sibling", order="abcd", cohort="clinic")
+    shown = ranked_for(client, {"a": 0.3, "b": 0.3, "c": 0.3, "d": 0.3})
+    assert [one["candidate"]["name"] for one in shown["ranked"]] == ["d", "c", "b", "a"]
+    assert shown["track_record"]["targets"] == ["x", "y", "z"]
+    assert shown["track_record"]["similar"] == "3 segmentation targets, fundus"
+    assert shown["track_record"]["measures"]["logme"]["weighted_tau"] == 1.0
+    assert shown["track_record"]["measures"]["one_epoch_outcome"] is None
+    assert shown["ranked"][0]["scores"]["history_prior"]["value"] == pytest.approx(0.3)
+    assert shown["answer"]["separated"]
+    assert shown["answer"]["expected_regret"] > 0
+    assert shown["answer"]["text"].startswith("Use d: ")
+
+
+def test_few_similar_targets_widen_to_the_task_and_say_so(client: TestClient) -> None:
+    history("x", "y")
+    history("ct", modality="CT")
+    shown = ranked_for(client, TRUTH)
+    assert shown["track_record"]["targets"] == ["ct", "x", "y"]
+    assert "of any modality" in shown["track_record"]["similar"]
+
+
+def test_a_measure_that_its_own_record_refutes_is_named(client: TestClient) -> None:
+    for target in ("x", "y", "z"):
+        fill(*table(target, TRUTH), *table(target, {n: -v for n, v in TRUTH.items()}, kind="score", name="logme"))
+    shown = ranked_for(client, TRUTH, order_by="logme")
+    assert any("its own track record speaks against" in note for note in shown["notes"])
+    assert "logme" not in shown["answer"]["weights"]
+    with transaction() as session:
+        session.query(LedgerRow).delete()
+    again = client.get(f"/v1/rankings/{shown['id']}").json()
+    assert not any("speaks against" in note for note in again["notes"])
+
+
+def test_what_is_known_of_this_target_is_shown_and_not_used(client: TestClient) -> None:
+    fill(row("new", "b", 0.81))
+    shown = ranked_for(client, TRUTH)
+    known = {one["candidate"]["name"]: one["outcome"] for one in shown["ranked"]}
+    assert known == {"a": None, "b": 0.81, "c": None, "d": None}
+    assert [one["candidate"]["name"] for one in shown["ranked"]] == list("abcd")
+
+
+def test_what_is_not_separated_is_not_answered_and_the_next_run_is_named(client: TestClient) -> None:
+    orders = ("abcd", "bcad", "cabd")
+    for target, order in zip(("x", "y", "z"), orders, strict=True):
+        history(target, order=order)
+    shown = ranked_for(client, dict.fromkeys("abcd", 0.5))
+    assert not shown["answer"]["separated"]
+    assert {one["name"] for one in shown["answer"]["tied"]} <= {"a", "b", "c"}
+    assert len(shown["answer"]["tied"]) > 1
+    assert shown["answer"]["next_run"] in shown["answer"]["tied"]
+    assert shown["answer"]["next_run_seconds"] > 0
+    assert "does not separate" in shown["answer"]["text"]
+    page = client.get(f"/rankings/{shown['id']}").text
+    assert "does not separate" in page
+
+
+def test_finetunes_start_from_the_fused_order(client: TestClient) -> None:
+    history("x", "y", "z", order="dcba")
+    shown = ranked_for(client, dict.fromkeys("abcd", 0.5), finetune_top=1)
+    run = client.get(f"/v1/finetune-runs/{shown['finetune_runs'][0]}").json()
+    assert run["checkpoint"]["name"] == "d"
+
+
+def test_a_candidate_of_whom_nothing_that_counts_is_known_has_no_place(client: TestClient) -> None:
+    with transaction() as session:
+        ranking = add_ranking(session, ["a", "b"], order_by="fused")
+        rows = {name: one.id for name, one in evaluations(session, ranking).items()}
+    evaluate(rows["a"], score_of(0.5))
+    evaluate(rows["b"], score_of(None, "not_applicable"), score_of(0.5, measure="logme"))
+    shown = client.get(f"/v1/rankings/{ranking.id}").json()
+    assert [(one["position"], one["candidate"]["name"]) for one in shown["ranked"]] == [(1, "a"), (None, "b")]
+    assert shown["ranked"][1]["scores"]["fused"]["reason"].startswith("no measure that counts")
