@@ -99,6 +99,6 @@ def against(track_record: TrackRecordOut, order_by: str) -> list[str]:
     if found is None or found.weighted_tau is None or found.targets < FEWEST_SIMILAR or found.weighted_tau > 0:
         return []
     return [
-        f"{order_by}: its own track record speaks against this order (mean weighted tau {found.weighted_tau:.2f} with "
-        f"outcomes on {found.targets} past targets). Order by `fused` instead."
+        f"{order_by}: its own track record speaks against this order. On {found.targets} past targets its mean "
+        f"weighted tau with outcomes is {found.weighted_tau:.2f}. Order by `fused` instead."
     ]
