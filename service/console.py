@@ -67,8 +67,7 @@ def ranked_list(ranking: Json, *, url: str) -> RenderableType:
 def _measures(ranking: Json) -> Table:
     """Every measure, the candidates in its own order with their scores."""
     table = Table(title="every measure's own order", title_justify="left", show_lines=True)
-    table.add_column("measure")
-    table.add_column("right before? (weighted tau, interval, targets)")
+    table.add_column("measure, and its record", overflow="fold")
     table.add_column("candidates (score; * not placed, with its flags)")
     derived = [name for name in ranking["track_record"]["measures"] if name not in ranking["measures"]]
     for measure in [*derived, *ranking["measures"]]:
@@ -76,7 +75,7 @@ def _measures(ranking: Json) -> Table:
         ordered = sorted(found, key=lambda pair: (pair[1] or {}).get("position") or len(found) + 1)
         in_order = ", ".join(_in_order(name, own) for name, own in ordered if own)
         if in_order:
-            table.add_row(measure, agreement(ranking["track_record"]["measures"].get(measure)), in_order)
+            table.add_row(f"{measure}\n{agreement(ranking['track_record']['measures'].get(measure))}", in_order)
     return table
 
 
@@ -86,7 +85,7 @@ def agreement(found: Json | None) -> str:
         return "no history yet"
     interval = found["intervals"].get("targets") or found["intervals"].get("candidates")
     ends = f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else ""
-    return f"{found['weighted_tau']:.2f}{ends} on {found['targets']}"
+    return f"tau {found['weighted_tau']:.2f}{ends} on {found['targets']}"
 
 
 def _in_order(name: str, own: Json) -> str:
@@ -125,7 +124,7 @@ def _seconds(row: Json) -> str:
 def _below(ranking: Json, url: str) -> list[str]:
     failed = [f"{row['candidate']['name']}: {row['reason']}" for row in ranking["ranked"] if row["reason"]]
     answer = [ranking["answer"]["text"]] if ranking["answer"] else []
-    past = [f"Right before: on {ranking['track_record']['similar']}."]
+    past = [f"Record (weighted tau with outcomes): {ranking['track_record']['similar']}."]
     lines = [*answer, *failed, *past, *ranking["notes"]]
     if ranking["finetune_seconds"] is not None:
         lines.append(f"A full finetune of the first takes about {_duration(ranking['finetune_seconds'])}.")

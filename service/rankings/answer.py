@@ -87,7 +87,7 @@ def track_record_of(fusion: Fusion, measures: Sequence[str]) -> TrackRecordOut:
     names = [*DERIVED, *measures]
     found = agreed(past.records, names)
     return TrackRecordOut(
-        similar=f"{len(past.records)} {past.how}",
+        similar=f"{len(past.records)} {past.how}" if past.records else f"no other {dataset.task} target has outcomes",
         targets=[record.target for record in past.records],
         measures={name: found.get(name) for name in names},
     )
