@@ -321,6 +321,7 @@ def rank(http: httpx.Client, study: Study, shared: Path, folder: Path) -> dict[s
         "candidates": list(study.candidates),
         "protocol": study.protocol,
         "measures": MEASURES,
+        "order_by": "one_epoch_outcome",
     }
     location = f"/v1/rankings/{post(http, '/v1/rankings', body)['id']}"
     while (answer := http.get(location).json())["state"] in ("queued", "running"):

@@ -59,7 +59,7 @@ def _in_words(combination: Combination, run: RankedOut | None) -> str:
     first, *others = combination.leaders
     known = combination.candidates[first]
     basis = (
-        f"{combination.targets} past targets"
+        f"learned from {_targets(combination.targets)}"
         if combination.targets
         else "no outcome on other targets yet, only what studies have published"
     )
@@ -87,14 +87,19 @@ def track_record_of(fusion: Fusion, measures: Sequence[str]) -> TrackRecordOut:
     names = [*DERIVED, *measures]
     found = agreed(past.records, names)
     return TrackRecordOut(
-        similar=f"{len(past.records)} {past.how}" if past.records else f"no other {dataset.task} target has outcomes",
+        similar=past.how if past.records else f"no other {dataset.task} target has outcomes",
         targets=[record.target for record in past.records],
         measures={name: found.get(name) for name in names},
     )
 
 
-def against(track_record: TrackRecordOut, order_by: str) -> list[str]:
-    """A note, when the ordering measure was no help on past targets."""
+def notes_on_order(fusion: Fusion, track_record: TrackRecordOut, order_by: str) -> list[str]:
+    """What past targets say of this very order."""
+    past = fusion.combination.targets
+    if order_by in DERIVED and past < FEWEST_SIMILAR:
+        return [
+            f"Thin history: outcomes on {_targets(past)} stand behind this order, and else what studies have published."
+        ]
     found = track_record.measures.get(order_by)
     if found is None or found.weighted_tau is None or found.targets < FEWEST_SIMILAR or found.weighted_tau > 0:
         return []
@@ -102,3 +107,7 @@ def against(track_record: TrackRecordOut, order_by: str) -> list[str]:
         f"{order_by}: its own track record speaks against this order. On {found.targets} past targets its mean "
         f"weighted tau with outcomes is {found.weighted_tau:.2f}. Order by `fused` instead."
     ]
+
+
+def _targets(count: int) -> str:
+    return f"{count or 'no'} past target{'s' * (count != 1)}"

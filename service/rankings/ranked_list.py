@@ -11,8 +11,6 @@ from service.store.tables import Json
 MIXED_WIDTHS = "mixed_widths"
 
 _MEANINGS = {
-    "thin_history": "thin_history: fewer than three past targets of this task stand behind the fused score or the "
-    "prior, so published studies and little else say how far to trust a measure.",
     MIXED_WIDTHS: "The candidates' layers have different widths: AC-Corr grows with the width, so its values "
     "can't be compared between candidates of different widths.",
     "few_steps": "few_steps: the one epoch had fewer than 20 training steps, so candidates had little time to "
@@ -88,10 +86,9 @@ def flags_of(candidates: Sequence[RankedOut]) -> list[str]:
 
 def notes_of(candidates: Sequence[RankedOut], *, order_by: str) -> list[str]:
     """The list's caveats in words."""
-    notes = []
     of_scores = {flag for row in candidates for score in row.scores.values() for flag in score.flags}
     shown = of_scores.union(flags_of(candidates))
-    notes += [meaning for flag, meaning in _MEANINGS.items() if flag in shown]
+    notes = [meaning for flag, meaning in _MEANINGS.items() if flag in shown]
     unplaced = [row for row in candidates if row.state == "done" and row.position is None]
     if unplaced:
         names = ", ".join(row.candidate.name for row in unplaced)

@@ -8,7 +8,7 @@ from service import requested
 from service.dependencies import NamedOut, Page
 from service.errors import ConflictError, InvalidError, NotFoundError
 from service.published import protocol_of, published
-from service.rankings.answer import NOT_YET, against, answer_of, track_record_of
+from service.rankings.answer import NOT_YET, answer_of, notes_on_order, track_record_of
 from service.rankings.cost import cost_of, epochs_of
 from service.rankings.ranked_list import candidate_in_list, flags_of, notes_of
 from service.rankings.schemas import CostOut, RankingOut, RankingRequest, RankingSummary
@@ -129,7 +129,10 @@ def ranked(session: Session, ranking_id: str, *, records: bool = False) -> Ranki
         protocol=ranking.protocol,
         finetune_protocol=ranking.finetune_protocol,
         flags=flags_of(candidates),
-        notes=against(track_record, ranking.order_by) + notes_of(candidates, order_by=ranking.order_by),
+        notes=[
+            *notes_on_order(found.fusion, track_record, ranking.order_by),
+            *notes_of(candidates, order_by=ranking.order_by),
+        ],
         answer=answer_of(found.fusion, candidates),
         track_record=track_record,
         finetune_seconds=first.finetune_seconds if first else None,

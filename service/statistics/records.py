@@ -86,8 +86,12 @@ def similar(
     same_task = of_task(others(records, target=target, cohort=cohort), task)
     alike = tuple(record for record in same_task if record.modality == modality and modality is not None)
     if len(alike) >= FEWEST_SIMILAR:
-        return Similar(alike, f"{task} targets, {modality}")
-    return Similar(same_task, f"{task} targets of any modality")
+        return Similar(alike, f"{_targets(alike, task)}, {modality}")
+    return Similar(same_task, f"{_targets(same_task, task)}, any modality")
+
+
+def _targets(records: Sequence[TargetRecord], task: str | None) -> str:
+    return f"{len(records)} {task} target{'s' * (len(records) != 1)}"
 
 
 def standardised(values: Numbers) -> Numbers:

@@ -9,13 +9,12 @@ from sqlalchemy.orm import Session
 
 from service.statistics.fused import FUSED, HISTORY_PRIOR, Combination, fuse
 from service.statistics.prior import Prior, history_prior
-from service.statistics.records import FEWEST_SIMILAR, TargetRecord, of_task, others
+from service.statistics.records import TargetRecord, of_task, others
 from service.store import capabilities, ledger
 from service.store.ranked_list import is_sound
 from service.store.tables import Dataset, Ranking, Score
 
 DERIVED = (FUSED, HISTORY_PRIOR)
-THIN_HISTORY = "thin_history"  # fewer past targets than FEWEST_SIMILAR
 Scores = Mapping[str, Score]  # measure -> score
 
 
@@ -49,16 +48,14 @@ class Fusion:
             "prior": self.combination.prior,
             "targets": self.combination.targets,
         }
-        thin = self.combination.targets < FEWEST_SIMILAR
-        return Score(measure=FUSED, value=one.value, seconds=0.0, flags=[THIN_HISTORY] * thin, record=record)
+        return Score(measure=FUSED, value=one.value, seconds=0.0, flags=[], record=record)
 
     def _prior(self, name: str) -> Score:
         one = self.prior.get(name)
         if one is None:
             return _missing(HISTORY_PRIOR, "no outcome of this candidate on another target of this task")
-        flags = [THIN_HISTORY] * (one.targets < FEWEST_SIMILAR)
         record = {"targets": one.targets}
-        return Score(measure=HISTORY_PRIOR, value=one.value, seconds=0.0, flags=flags, record=record)
+        return Score(measure=HISTORY_PRIOR, value=one.value, seconds=0.0, flags=[], record=record)
 
 
 def _missing(measure: str, reason: str) -> Score:
