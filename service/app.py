@@ -20,6 +20,7 @@ from service.edge import Edge
 from service.errors import Problem
 from service.finetune_runs import endpoints as finetune_runs
 from service.finetune_runs import pages as finetune_run_pages
+from service.outcomes import endpoints as outcomes
 from service.rankings import endpoints as rankings
 from service.rankings import pages as ranking_pages
 from service.web.render import STATIC
@@ -31,7 +32,7 @@ Errors are `application/problem+json` documents (RFC 9457); their `errors` name 
 Every POST takes an `Idempotency-Key`: a repeat gets the first answer again and makes nothing twice.
 """
 
-_OPERATIONS = (datasets, checkpoints, rankings, finetune_runs, agreement, capabilities, health)
+_OPERATIONS = (datasets, checkpoints, rankings, finetune_runs, outcomes, agreement, capabilities, health)
 _PAGES = (overview, dataset_pages, checkpoint_pages, ranking_pages, finetune_run_pages, agreement_pages)
 
 

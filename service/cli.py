@@ -6,6 +6,8 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +17,7 @@ from rich.live import Live
 
 from service import console, serve
 from service.client import ClientError, Json, ZooRank
+from service.long_rows import BrokenRowsError, read_long_rows
 from service.settings import BrokenSettingsError, settings
 from service.store import migrate
 
@@ -23,7 +26,12 @@ app = typer.Typer(
 )
 database = typer.Typer(help="The database.", no_args_is_help=True)
 app.add_typer(database, name="db")
+ledger = typer.Typer(help="Outcomes of finetune runs, and scores beside them.", no_args_is_help=True)
+app.add_typer(ledger, name="outcomes")
 
+MOST_ROWS = 2000  # of one request
+_URL = "http://127.0.0.1:8000"
+Url = Annotated[str, typer.Option("--url", envvar="ZOORANK_URL")]
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder (ZOORANK_DATA_DIR).")]
 
 
@@ -69,11 +77,73 @@ def upgrade_command() -> None:
     migrate.upgrade()
 
 
+@ledger.command("import")
+def import_command(
+    file: Annotated[Path, typer.Argument(help="CSV with a header, or a JSON list of rows.")],
+    source: Annotated[str | None, typer.Option("--source", help="Where rows come from that don't say so.")] = None,
+    url: Url = _URL,
+) -> None:
+    """Import outcomes and scores into the ledger: one row each; up to 2000 rows, all or none."""
+    with _told():
+        rows = read_long_rows(file)
+        with ZooRank(url) as zoo:
+            _import(zoo, rows, source)
+
+
+def _import(zoo: ZooRank, rows: list[Json], source: str | None) -> None:
+    counts = {"added": 0, "replaced": 0, "unchanged": 0}
+    parts = [rows[start : start + MOST_ROWS] for start in range(0, len(rows), MOST_ROWS)]
+    if len(parts) > 1:
+        print(f"{len(rows)} rows are sent in {len(parts)} parts, each of them whole or not at all")
+    for number, part in enumerate(parts, 1):
+        found = zoo.import_outcomes(part, source=source)
+        counts = {name: counts[name] + found[name] for name in counts}
+        if len(parts) > 1:
+            print(f"part {number} of {len(parts)} is in")
+    print(", ".join(f"{count} {name}" for name, count in counts.items()))
+
+
+@ledger.command("list")
+def list_command(
+    target: Annotated[str | None, typer.Option("--target")] = None,
+    candidate: Annotated[str | None, typer.Option("--candidate")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", help="outcome or score")] = None,
+    source: Annotated[str | None, typer.Option("--source")] = None,
+    url: Url = _URL,
+) -> None:
+    """Print the ledger's rows, newest first."""
+    with _told(), ZooRank(url) as zoo:
+        rows = zoo.outcomes(target=target, candidate=candidate, kind=kind, source=source)
+        Console().print(console.ledger(rows))
+
+
+@app.command("agreement")
+def agreement_command(
+    target: Annotated[str | None, typer.Option("--target")] = None,
+    task: Annotated[str | None, typer.Option("--task")] = None,
+    modality: Annotated[str | None, typer.Option("--modality")] = None,
+    url: Url = _URL,
+) -> None:
+    """Print how well every measure's scores told outcomes."""
+    with _told(), ZooRank(url) as zoo:
+        Console().print(console.agreements(zoo.agreement(target=target, task=task, modality=modality)))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What went wrong, in red, and 1."""
+    try:
+        yield
+    except (ClientError, BrokenRowsError) as error:
+        Console(stderr=True).print(str(error), style="red", markup=False, highlight=False)
+        raise typer.Exit(1) from None
+
+
 @app.command("rank")
 def rank_command(
     dataset: Annotated[str, typer.Argument(help="A dataset's id or name.")],
     checkpoints: Annotated[list[str], typer.Argument(help="Candidates, by id or name.")],
-    url: Annotated[str, typer.Option("--url", envvar="ZOORANK_URL")] = "http://127.0.0.1:8000",
+    url: Url = _URL,
     as_json: Annotated[bool, typer.Option("--json", help="Print the ranking as JSON, nothing else.")] = False,
     records: Annotated[bool, typer.Option("--records", help="In the JSON, what scores come from.")] = False,
     measure: Annotated[list[str] | None, typer.Option("--measure", help="Again for each.")] = None,
@@ -93,16 +163,12 @@ def rank_command(
     more |= {"protocol": {"null_permutations": permutations}} if permutations else {}
     more |= {"measures": measure} if measure else {}
     more |= {"order_by": order_by} if order_by else {}
-    try:
-        with ZooRank(url) as zoo:
-            _agree(zoo.cost(dataset, checkpoints, **more), yes=yes, as_json=as_json)
-            ranking = _rank(zoo, dataset, checkpoints, more, as_json=as_json, records=records)
-            problem = console.without_answer(ranking)
-            if problem:
-                raise ClientError(problem)
-    except ClientError as error:
-        Console(stderr=True).print(str(error), style="red", markup=False, highlight=False)
-        raise typer.Exit(1) from None
+    with _told(), ZooRank(url) as zoo:
+        _agree(zoo.cost(dataset, checkpoints, **more), yes=yes, as_json=as_json)
+        ranking = _rank(zoo, dataset, checkpoints, more, as_json=as_json, records=records)
+        problem = console.without_answer(ranking)
+        if problem:
+            raise ClientError(problem)
 
 
 def _agree(cost: Json, *, yes: bool, as_json: bool) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -97,6 +97,22 @@ class ZooRank:
     def finetune(self, dataset: str, checkpoint: str, **more: Any) -> Json:
         """Request a finetune run."""
         return self.post("/v1/finetune-runs", {"dataset": dataset, "checkpoint": checkpoint, **more})
+
+    def import_outcomes(self, rows: Sequence[Json], *, source: str | None = None) -> Json:
+        """Import outcomes and scores, all of these rows or none."""
+        return self.post("/v1/outcomes", {"source": source, "rows": list(rows)})
+
+    def outcomes(self, **filters: Any) -> Iterator[Json]:
+        """Every row of the ledger that has what `filters` ask for, newest first."""
+        page = self.get("/v1/outcomes", limit=100, **filters)
+        yield from page["items"]
+        while page["next"]:
+            page = self.get("/v1/outcomes", limit=100, after=page["next"], **filters)
+            yield from page["items"]
+
+    def agreement(self, **part: Any) -> Json:
+        """How well every measure's scores told outcomes, over a slice of the ledger."""
+        return self.get("/v1/agreement", **part)
 
     def network(self, run_id: str) -> bytes:
         """The finetuned network of a run, as safetensors."""

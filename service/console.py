@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -137,3 +138,35 @@ def _duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} seconds"
     return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+
+
+def ledger(rows: Iterable[Json]) -> Table:
+    """Rows of the ledger."""
+    table = Table()
+    for column in ("target", "candidate", "kind", "name", "value", "seed", "method", "source"):
+        table.add_column(column, overflow="fold", justify="right" if column == "value" else "left")
+    for row in rows:
+        known = (row["target"], row["candidate"], row["kind"], row["name"], f"{row['value']:.4g}")
+        table.add_row(*map(Text, known), str(row["seed"] or ""), row["method"] or "", Text(row["source"]))
+    return table
+
+
+def agreements(found: Json) -> RenderableType:
+    """Every measure's track record."""
+    table = Table(title=f"agreement with outcomes on {len(found['targets'])} targets", title_justify="left")
+    for column in ("measure", "weighted tau", "95 % over targets", "Kendall tau", "first was best", "regret"):
+        table.add_column(column, justify="left" if column == "measure" else "right")
+    for name, own in found["measures"].items():
+        if own["weighted_tau"] is None:
+            table.add_row(name, "no ranking")
+            continue
+        ends = own["intervals"].get("targets")
+        table.add_row(
+            name,
+            f"{own['weighted_tau']:.2f}",
+            f"{ends[0]:.2f} to {ends[1]:.2f}" if ends else "",
+            f"{own['kendall_tau']:.2f}",
+            f"{own['hits']:.3g} of {own['targets']}",
+            f"{own['regret']:.4g}",
+        )
+    return table if found["measures"] else Text("No target has scores beside its outcomes yet.")

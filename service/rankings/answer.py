@@ -97,9 +97,7 @@ def notes_on_order(fusion: Fusion, track_record: TrackRecordOut, order_by: str) 
     """What past targets say of this very order."""
     past = fusion.combination.targets
     if order_by in DERIVED and past < FEWEST_SIMILAR:
-        return [
-            f"Thin history: outcomes on {_targets(past)} stand behind this order; the rest is what studies published."
-        ]
+        return [f"Thin history: outcomes on {_targets(past)} stand behind this order; the rest is published."]
     found = track_record.measures.get(order_by)
     if found is None or found.weighted_tau is None or found.targets < FEWEST_SIMILAR or found.weighted_tau > 0:
         return []

@@ -30,7 +30,7 @@ class Imported:
 def add(session: Session, rows: Sequence[LedgerRow]) -> Imported:
     """Add rows, whose `key` says what they are of; an equal key keeps its row, with the new value."""
     for row in rows:
-        row.key = row.key or _imported_key(row)
+        row.key = row.key or imported_key(row)
     known: dict[str, LedgerRow] = {}
     for start in range(0, len(rows), _CHUNK):
         keys = [row.key for row in rows[start : start + _CHUNK]]
@@ -47,7 +47,8 @@ def add(session: Session, rows: Sequence[LedgerRow]) -> Imported:
     return Imported(len(added), replaced, len(rows) - len(added) - replaced)
 
 
-def _imported_key(row: LedgerRow) -> str:
+def imported_key(row: LedgerRow) -> str:
+    """What an imported row is of."""
     what = (row.kind, row.target, row.candidate, row.name, row.seed, row.source, row.method)
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 

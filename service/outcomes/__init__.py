@@ -1,0 +1,1 @@
+"""Outcomes: the rows of the ledger, own and imported, scores beside them."""

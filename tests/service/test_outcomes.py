@@ -1,0 +1,283 @@
+"""The ledger's rows: imported over HTTP and from files, added by finetune runs, taken back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from sqlalchemy import text
+
+from service.long_rows import BrokenRowsError, read_long_rows
+from service.settings import Settings
+from service.store import ending, finetune_runs, migrate, outcomes
+from service.store.claims import LeaseLostError, claim
+from service.store.outcomes import OWN
+from service.store.session import engine, reading, transaction
+from service.store.tables import FinetuneRun, LedgerRow
+from tests.conftest import TestClient
+from tests.service.conftest import PROTOCOL, add_checkpoint, add_dataset, finish_run
+
+ROW = {
+    "target": "discs",
+    "candidate": "vessels",
+    "kind": "outcome",
+    "name": "dice",
+    "value": 0.5,
+    "higher_is_better": True,
+}
+
+
+def post(client: TestClient, *rows: dict[str, Any], source: str | None = "paper") -> Any:
+    return client.post("/v1/outcomes", json={"source": source, "rows": [{**ROW, **row} for row in rows]})
+
+
+def stored(client: TestClient, **filters: str) -> list[dict[str, Any]]:
+    return client.get("/v1/outcomes", params=filters).json()["items"]
+
+
+def test_rows_are_added_once_and_replaced_by_another_value(client: TestClient) -> None:
+    first = post(client, {}, {"seed": 1}, {"kind": "score", "name": "logme", "value": -1.5})
+    assert first.json() == {"added": 3, "replaced": 0, "unchanged": 0}
+    again = post(client, {}, {"seed": 1, "value": 0.75}, {"candidate": "lesions"}, {"candidate": "lesions"})
+    assert again.json() == {"added": 1, "replaced": 1, "unchanged": 2}
+    values = {(row["candidate"], row["kind"], row["seed"]): row["value"] for row in stored(client)}
+    assert values == {
+        ("vessels", "outcome", None): 0.5,
+        ("vessels", "outcome", 1): 0.75,
+        ("vessels", "score", None): -1.5,
+        ("lesions", "outcome", None): 0.5,
+    }
+
+
+def test_names_are_linked_when_they_are_registered(client: TestClient) -> None:
+    post(client, {"task": "segmentation"})
+    (row,) = stored(client)
+    assert (row["registered_target"], row["registered_candidate"], row["finetune_run"]) == (None, None, None)
+    assert (row["source"], row["course"]) == ("paper", "paper")
+    with transaction() as session:
+        dataset, checkpoint = add_dataset(session, "discs").id, add_checkpoint(session, "vessels").id
+    (row,) = stored(client)
+    assert (row["registered_target"], row["registered_candidate"]) == (dataset, checkpoint)
+
+
+def test_lists_filter_and_page(client: TestClient) -> None:
+    post(client, *({"candidate": f"c{number}"} for number in range(5)))
+    post(client, {"kind": "score", "name": "logme"}, source="other")
+    assert len(stored(client, source="paper")) == 5
+    assert [row["name"] for row in stored(client, kind="score")] == ["logme"]
+    assert len(stored(client, candidate="c3")) == 1
+    assert stored(client, target="elsewhere") == []
+    page = client.get("/v1/outcomes", params={"limit": 4}).json()
+    rest = client.get("/v1/outcomes", params={"limit": 4, "after": page["next"]}).json()
+    assert (len(page["items"]), len(rest["items"]), rest["next"]) == (4, 2, None)
+
+
+def test_an_import_is_taken_back_by_its_source(client: TestClient) -> None:
+    post(client, {})
+    post(client, {}, source="other")
+    assert client.delete("/v1/outcomes", params={"source": "paper"}).json() == {"removed": 1}
+    assert [row["source"] for row in stored(client)] == ["other"]
+    refused = client.delete("/v1/outcomes", params={"source": OWN})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "source")
+
+
+@pytest.mark.parametrize(
+    ("rows", "field"),
+    [
+        ([{}, {"value": "high"}], "rows.1.value"),
+        ([{"value": True}], "rows.0.value"),
+        ([{"value": None}], "rows.0.value"),
+        ([{"target": ""}], "rows.0.target"),
+        ([{"candidate": "a\x00b"}], "rows.0.candidate"),
+        ([{"kind": "guess"}], "rows.0.kind"),
+        ([{"higher_is_better": "yes"}], "rows.0.higher_is_better"),
+        ([{"task": "detection"}], "rows.0.task"),
+        ([{"seed": -1}], "rows.0.seed"),
+        ([{"colour": "red"}], "rows.0.colour"),
+        ([{"source": OWN}], "rows.0.source"),
+        ([{}, {"value": 0.6}], "rows.1.value"),
+        ([{"cohort": "A"}, {"cohort": "B", "seed": 1}], "rows.1.cohort"),
+        ([{"target": "known", "modality": "CT"}], "rows.0.modality"),
+        ([], "rows"),
+    ],
+)
+def test_a_bad_row_is_named_and_nothing_is_stored(
+    sqlite_client: TestClient, rows: list[dict[str, Any]], field: str
+) -> None:
+    with transaction() as session:
+        add_dataset(session, "known", modality="MR")
+    answer = (
+        post(sqlite_client, {"target": "good"}, *rows) if field == "rows.0.good" else post(sqlite_client, *rows)
+    )
+    assert answer.status_code == 422
+    assert [fault["field"] for fault in answer.json()["errors"]] == [field]
+    assert answer.json()["errors"][0]["remedy"]
+    assert stored(sqlite_client) == []
+
+
+def test_not_a_number_is_refused(sqlite_client: TestClient) -> None:
+    body = json.dumps({"source": "paper", "rows": [{**ROW, "value": float("nan")}]})
+    answer = sqlite_client.post("/v1/outcomes", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code in (400, 422)
+    assert stored(sqlite_client) == []
+
+
+def test_rows_must_say_where_they_come_from(sqlite_client: TestClient) -> None:
+    answer = post(sqlite_client, {"source": "notebook"}, {"seed": 1}, source=None)
+    assert answer.json()["errors"][0]["field"] == "rows.1.source"
+    reserved = post(sqlite_client, {}, source=OWN)
+    assert reserved.json()["errors"][0]["field"] == "source"
+
+
+def add_run(seed: int = 3) -> FinetuneRun:
+    with transaction() as session:
+        dataset = add_dataset(session, "discs", modality="fundus", cohort="clinic")
+        run = FinetuneRun(
+            dataset_id=dataset.id,
+            checkpoint_id=add_checkpoint(session, "vessels").id,
+            method="ac_norm",
+            protocol={**PROTOCOL, "seed": seed},
+        )
+        return finetune_runs.create(session, run)
+
+
+RESULT = {
+    "metrics": {"validation": {"dice": 0.1}, "test": {"dice": 0.8, "loss": 0.3, "average_precision": None}},
+    "primary": "dice",
+    "cases": [0.7, 0.9, None],
+}
+
+
+def test_a_run_that_is_done_adds_its_test_metrics_once(client: TestClient) -> None:
+    run = add_run()
+    finish_run(run, RESULT)
+    rows = {row["name"]: row for row in stored(client)}
+    assert {name: (row["value"], row["higher_is_better"]) for name, row in rows.items()} == {
+        "dice": (0.8, True),
+        "loss": (0.3, False),
+    }
+    dice = rows["dice"]
+    assert (dice["target"], dice["candidate"], dice["seed"], dice["method"]) == ("discs", "vessels", 3, "ac_norm")
+    assert (dice["task"], dice["modality"], dice["cohort"]) == ("segmentation", "fundus", "clinic")
+    assert (dice["source"], dice["finetune_run"]) == (OWN, run.id)
+    with transaction() as session:
+        outcomes.add_own(session, session.get_one(FinetuneRun, run.id))
+    assert len(stored(client)) == 2
+    with reading() as session:
+        held = {row.name: row.cases for row in session.query(LedgerRow)}
+    assert held == {"dice": [0.7, 0.9, None], "loss": None}
+
+
+def test_courses_are_equal_for_runs_that_differ_in_their_seed_alone() -> None:
+    one, other = ({**PROTOCOL, "seed": seed} for seed in (1, 2))
+    assert outcomes.course_of("ac_norm", one) == outcomes.course_of("ac_norm", other)
+    assert outcomes.course_of("ac_norm", one) != outcomes.course_of("vanilla", one)
+    assert outcomes.course_of("ac_norm", one) != outcomes.course_of("ac_norm", {**one, "learning_rate": 1.0})
+
+
+def test_a_run_that_fails_or_lost_its_lease_adds_nothing(client: TestClient) -> None:
+    run = add_run()
+    with transaction() as session:
+        held = claim(session, FinetuneRun, run.id, worker="slow")
+        assert held is not None
+        session.execute(text("UPDATE finetune_runs SET attempts = attempts + 1"))
+    with pytest.raises(LeaseLostError), transaction() as session:
+        ending.end(session, held, state="done", result=RESULT)
+    assert stored(client) == []
+    with transaction() as session:
+        session.execute(text("UPDATE finetune_runs SET attempts = attempts - 1"))
+    with transaction() as session:
+        ending.end(session, held, state="failed", reason="out of memory")
+    assert stored(client) == []
+
+
+def test_a_database_with_finished_runs_gets_their_outcomes_when_it_is_upgraded(client: TestClient) -> None:
+    run = add_run()
+    finish_run(run, {key: value for key, value in RESULT.items() if key != "primary"})
+    expected = {row["name"]: {**row, "id": "", "created_at": ""} for row in stored(client)}
+    with engine().begin() as connection:
+        config = migrate.alembic_config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+        command.upgrade(config, "head")
+    found = {row["name"]: {**row, "id": "", "created_at": ""} for row in stored(client)}
+    assert found == expected
+    with transaction() as session:
+        outcomes.add_own(session, session.get_one(FinetuneRun, run.id))  # the keys are the same too
+        assert session.query(LedgerRow).filter_by(name="dice").one().cases == RESULT["cases"]
+    assert len(stored(client)) == 2
+
+
+HEADER = "target,candidate,kind,name,value,higher_is_better,seed,cohort\n"
+
+
+def test_long_rows_are_read_from_csv_and_json(tmp_path: Path, configured: Settings) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(
+        "\ufeff" + HEADER + 'x,"a, b",outcome,auc,0.5,yes,,\n\nx,c,outcome,auc,,true,,\nx,d,score,hd,2,0,7,A\n'
+    )
+    assert read_long_rows(path) == [
+        {
+            "target": "x",
+            "candidate": "a, b",
+            "kind": "outcome",
+            "name": "auc",
+            "value": 0.5,
+            "higher_is_better": True,
+        },
+        {
+            "target": "x",
+            "candidate": "d",
+            "kind": "score",
+            "name": "hd",
+            "value": 2.0,
+            "higher_is_better": False,
+            "seed": 7,
+            "cohort": "A",
+        },
+    ]
+    listed = tmp_path / "rows.json"
+    listed.write_text(json.dumps([ROW, {**ROW, "value": None}]))
+    assert read_long_rows(listed) == [ROW]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "lacks target"),
+        (HEADER, "no row with a value"),
+        (HEADER.replace("seed", "sed"), "unknown sed"),
+        (HEADER.replace("cohort", "seed"), "repeats seed"),
+        (HEADER + "x,a,outcome,auc,high,true,,\n", "line 2: value is 'high'"),
+        (HEADER + "x,a,outcome,auc,1,true,1.5,\n", "line 2: seed is '1.5'"),
+        (HEADER + "x,a,outcome,auc,1,maybe,,\n", "line 2: higher_is_better"),
+        (HEADER + "x,a,outcome,auc,1\n", "line 2: 5 cells for 8 columns"),
+    ],
+)
+def test_a_broken_file_names_line_column_and_remedy(tmp_path: Path, content: str, words: str) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(content)
+    with pytest.raises(BrokenRowsError, match=words):
+        read_long_rows(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [("{", "JSON list"), ('{"a": 1}', "list of objects"), ("[1]", "list")]
+)
+def test_a_broken_json_file_is_named(tmp_path: Path, content: str, words: str) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(content)
+    with pytest.raises(BrokenRowsError, match=words):
+        read_long_rows(path)
+
+
+def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    with pytest.raises(BrokenRowsError, match=r"rows\.csv"):
+        read_long_rows(path)
+    path.write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(BrokenRowsError, match="UTF-8"):
+        read_long_rows(path)
