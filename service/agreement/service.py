@@ -11,7 +11,7 @@ from service.errors import NotFoundError
 from service.statistics.fused import LeftOut, answers, leave_one_out
 from service.statistics.records import TargetRecord
 from service.store import ledger, rankings
-from service.store.fusion import trust_of
+from service.store.fusion import DERIVED, trust_of
 from service.store.ledger import Slice
 from service.store.session import Session
 from service.store.tables import Json
@@ -24,15 +24,19 @@ def over(
     with_p: bool,
     by_target: bool,
     published: bool = True,
+    scored: bool = False,
     ranking_id: str | None = None,
 ) -> SliceOut:
     """Every measure that has scores and outcomes in the slice; prior and fused score from all other targets.
 
+    `scored`: only targets where measures have scores; else the prior, and what is fused from it, has more of them.
     `published`: the fused score starts from how far studies found that a measure can be trusted. `ranking_id`:
     scores are of its protocol where there are any.
     """
     trust = trust_of(session) if published else {}
     past = _chosen(session, part, trust, _protocol(session, ranking_id))
+    if scored:
+        past = [one for one in past if set(one.record.scores) - set(DERIVED)]
     records = [one.record for one in past]
     measures = sorted({measure for record in records for measure in record.scores})
     found = agreed(records, measures, with_p=with_p, by_target=by_target)

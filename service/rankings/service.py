@@ -19,6 +19,8 @@ from service.store.fusion import DERIVED, trust_of
 from service.store.session import Session
 from service.store.tables import Checkpoint, Dataset, Ranking
 
+_USUAL = "knn"  # of the single measures, the one with the best record (docs/evidence.md)
+
 
 def request_ranking(session: Session, request: RankingRequest) -> RankingOut:
     """Insert a ranking with one queued evaluation per candidate."""
@@ -70,7 +72,8 @@ def _measures(session: Session, request: RankingRequest, dataset: Dataset) -> li
 def _ordering(session: Session, request: RankingRequest, measures: list[str]) -> str:
     if request.order_by is None:
         trust = trust_of(session)
-        return FUSED if any(trust.get(name) for name in measures) else measures[0]
+        best_single = [_USUAL] if _USUAL in measures else measures[:1]
+        return FUSED if any(trust.get(name) for name in measures) else best_single[0]
     known = [*DERIVED, *measures]
     if request.order_by not in known:
         raise InvalidError(

@@ -1,12 +1,12 @@
 """The fused score: history prior and measures, combined by what the ledger has shown.
 
 1. Every measure is standardised over the candidates; its weight is its mean correlation with outcomes on past
-   targets, never negative, and shrunk as if there were EARLIER_TARGETS more of those with the correlation that
-   published studies found (none for a measure without any: it has to earn its weight). The weighted mean is the
+   targets, never negative, and shrunk as if there were PUBLISHED_TARGETS more of those with the correlation that
+   a published study found (none for a measure without any: it has to earn its weight). The weighted mean is the
    consensus.
 2. Consensus and prior are combined as the best linear predictor of the standardised outcome: their correlations
-   with outcomes on past targets (each predicted from the others) are shrunk in the same way, to CONSENSUS_TRUST
-   and to PRIOR_TRUST, the latter less where the prior itself comes from few targets.
+   with outcomes on past targets (each predicted from the others) are shrunk in the same way, by EARLIER_TARGETS, to
+   CONSENSUS_TRUST and to PRIOR_TRUST, the latter less where the prior itself comes from few targets.
 3. What the predictor leaves unexplained is its uncertainty: seeded draws of outcomes give each candidate's
    probability of being best, and the regret to expect.
 4. Measures and past targets are drawn again with replacement: a candidate that comes first less than STEADY of
@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from service.statistics.prior import centred, history_prior
 from service.statistics.records import Numbers, TargetRecord, of_task, others, standardised, standardised_rows
 
-EARLIER_TARGETS = 5.0  # that what was known before counts for
+PUBLISHED_TARGETS = 11.0  # of the study that the measures' trust comes from
+EARLIER_TARGETS = 5.0  # that the next two count for
 CONSENSUS_TRUST = 0.4  # correlation with outcomes before anything is known
 PRIOR_TRUST = 0.5
 MOST_EXPLAINED = 0.95
@@ -127,12 +128,12 @@ def measure_weights(history: Sequence[TargetRecord], measures: Iterable[str], tr
     found = {}
     for measure in measures:
         seen = [record.correlations[measure] for record in history if measure in record.correlations]
-        found[measure] = max(_shrunk(seen, trust.get(measure, 0.0)), 0.0)
+        found[measure] = max(_shrunk(seen, trust.get(measure, 0.0), PUBLISHED_TARGETS), 0.0)
     return found
 
 
-def _shrunk(values: Sequence[float], towards: float) -> float:
-    return (sum(values) + EARLIER_TARGETS * towards) / (len(values) + EARLIER_TARGETS)
+def _shrunk(values: Sequence[float], towards: float, weight: float = EARLIER_TARGETS) -> float:
+    return (sum(values) + weight * towards) / (len(values) + weight)
 
 
 def _coefficients(history: Sequence[TargetRecord], parts: Numbers, trust: Trust) -> tuple[Numbers, float]:

@@ -174,7 +174,7 @@ def test_a_measure_that_was_right_weighs_more_than_one_that_was_wrong() -> None:
         for i, r in enumerate(record("x", values) for values in OUTCOMES)
     ]
     weights = measure_weights(past, ["right", "wrong", "new", "known"], {"known": 0.3})
-    assert weights["right"] > 0.4
+    assert weights["right"] == pytest.approx(4 / 15)
     assert weights["known"] == pytest.approx(0.3)
     assert weights["new"] == 0
     assert weights["wrong"] == 0
