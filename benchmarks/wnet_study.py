@@ -79,7 +79,7 @@ def request_rankings(http: httpx.Client, candidates: tuple[str, ...]) -> list[st
     for target, protocol in itertools.product(TARGETS, RANKINGS):
         body = {"dataset": target.name, "candidates": list(candidates), "protocol": protocol}
         name = "-".join(map(str, protocol.values())) or "default"
-        found.append(once(http, "/v1/rankings", body, key=f"wnet-study-ranking-{target.name}-{name}"))
+        found.append(once(http, "/v1/rankings", body, key=f"wnet-study-scores-{target.name}-{name}"))
     return found
 
 

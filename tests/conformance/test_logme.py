@@ -127,3 +127,31 @@ def test_logme_refuses_bad_targets():
         log_evidence(torch.zeros(10, 3), torch.ones(10))
     with pytest.raises(ScienceError, match="one a sample"):
         class_evidence(F, torch.zeros(9, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("task", ["segmentation", "regression", "multilabel"])
+def test_logme_with_intercept_ignores_where_features_lie(task):
+    f = features(task=task)
+    moved = replace(f, values=f.values + torch.linspace(-9, 9, f.values.shape[1]))
+    value = score("logme_intercept", evidence(task, features=f)).value
+    assert score("logme_intercept", evidence(task, features=moved)).value == pytest.approx(value, rel=1e-4)
+    assert score("logme", evidence(task, features=moved)).value != pytest.approx(
+        score("logme", evidence(task, features=f)).value, rel=1e-2
+    )
+
+
+def test_logme_with_intercept_is_the_evidence_of_centred_columns():
+    f = features()
+    columns = torch.nn.functional.one_hot(f.labels.unique(return_inverse=True)[1]).double()
+    centred = f.values.double() - f.values.double().mean(0)
+    expected = log_evidence(centred, columns - columns.mean(0)).score
+    assert score("logme_intercept", evidence(features=f)).value == pytest.approx(expected, rel=1e-5)
+
+
+def test_logme_with_intercept_of_constant_features_is_that_of_the_labels_spread():
+    f = features()
+    columns = torch.nn.functional.one_hot(f.labels.unique(return_inverse=True)[1]).double()
+    spread = columns.std(0, correction=0)
+    expected = torch.distributions.Normal(columns.mean(0), spread).log_prob(columns).mean()
+    found = score("logme_intercept", evidence(features=replace(f, values=torch.ones_like(f.values))))
+    assert found.value == pytest.approx(float(expected))

@@ -49,7 +49,7 @@ FEATURE_CASES = [
 ]
 FEATURE_MEASURES = [name for name, measure in MEASURES.items() if measure.needs == {"features"}]
 HEAD_MEASURES = [name for name, measure in MEASURES.items() if measure.needs == {"source_head"}]
-SCALE_FREE = ["logme", "transrate_official", "h_score", "knn", "linear_probe"]
+SCALE_FREE = ["logme", "logme_intercept", "transrate_official", "h_score", "knn", "linear_probe"]
 AC_CORR = ["ac_corr", "ac_corr_per_channel", "ac_corr_excess"]
 OUTCOMES = ["one_epoch_outcome", "one_epoch_threshold_free", "one_epoch_loss"]
 
@@ -59,7 +59,7 @@ def test_measures_are_for_the_tasks_where_they_mean_something():
     fitting = {task: {name for name, measure in MEASURES.items() if task in measure.tasks} for task in TASKS}
     assert set().union(*(measure.tasks for measure in MEASURES.values())) == set(TASKS)
     any_target = {*AC_CORR, *OUTCOMES, "one_epoch_curve_area", "one_epoch_curve_slope"}
-    any_target |= {"logme", "knn", "linear_probe"}
+    any_target |= {"logme", "logme_intercept", "knn", "linear_probe"}
     transrate = {"transrate", "transrate_official"}
     of_classes = {"leep", "nce", "nleep", "h_score", "gbc", "gbc_diagonal", "cc_fv", "cc_fv_energy"}
     assert any_target <= fitting["multilabel"]
