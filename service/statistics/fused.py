@@ -5,8 +5,8 @@
    a published study found (none for a measure without any: it has to earn its weight). The weighted mean is the
    consensus.
 2. Consensus and prior are combined as the best linear predictor of the standardised outcome: their correlations
-   with outcomes on past targets (each predicted from the others) are shrunk in the same way, as by EARLIER_TARGETS,
-   to CONSENSUS_TRUST and to PRIOR_TRUST, the latter less where the prior itself comes from few targets.
+   with outcomes on past targets (each predicted from the others) are shrunk in the same way, EARLIER_TARGETS, to
+   CONSENSUS_TRUST and to PRIOR_TRUST, the latter less where the prior itself comes from few targets.
 3. What the predictor leaves unexplained is its uncertainty: seeded draws of outcomes give each candidate's
    probability of being best, and the regret to expect.
 4. Measures and past targets are drawn again with replacement: a candidate that comes first less than STEADY of
