@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -66,6 +65,7 @@ _RUNS = sa.table(
     sa.column("method", sa.Text()),
     sa.column("protocol", sa.JSON()),
     sa.column("result", sa.JSON()),
+    sa.column("finished_at", sa.Double()),
 )
 _DATASETS = sa.table(
     "datasets", *(sa.column(name, sa.Text()) for name in ("id", "name", "task", "modality", "cohort"))
@@ -81,7 +81,7 @@ _LEDGER = sa.table(
     sa.column("value", sa.Double()),
     sa.column("higher_is_better", sa.Boolean()),
     sa.column("seed", sa.BigInteger()),
-    sa.column("cases", sa.JSON()),
+    sa.column("cases", sa.JSON(none_as_null=True)),
     sa.column("created_at", sa.Double()),
 )
 _PRIMARY = {"segmentation": "dice", "classification": "accuracy"}
@@ -94,6 +94,7 @@ def _add_outcomes(connection: sa.Connection) -> None:
             _RUNS.c.method,
             _RUNS.c.protocol,
             _RUNS.c.result,
+            _RUNS.c.finished_at,
             _DATASETS.c.name.label("target"),
             _DATASETS.c.task,
             _DATASETS.c.modality,
@@ -112,7 +113,7 @@ def _add_outcomes(connection: sa.Connection) -> None:
 
 
 def _outcomes(run: sa.RowMapping) -> Iterator[dict[str, Any]]:
-    """The rows that the run would have added when it ended."""
+    """The rows that the run would have added when it ended, as of then: ids sort by creation."""
     result = run["result"] or {}
     protocol = {key: value for key, value in run["protocol"].items() if key != "seed"}
     course = json.dumps((run["method"], protocol), sort_keys=True)
@@ -121,7 +122,7 @@ def _outcomes(run: sa.RowMapping) -> Iterator[dict[str, Any]]:
             continue
         held = result.get("cases") or None
         yield {
-            "id": f"lg_{time.time_ns() // 1_000_000:011x}{secrets.token_hex(5)}",
+            "id": f"lg_{int(run['finished_at'] * 1000):011x}{secrets.token_hex(5)}",
             "key": hashlib.sha256(json.dumps((run["id"], metric)).encode()).hexdigest(),
             "kind": "outcome",
             "target": run["target"],
@@ -138,5 +139,5 @@ def _outcomes(run: sa.RowMapping) -> Iterator[dict[str, Any]]:
             "source": "finetune run",
             "finetune_run_id": run["id"],
             "cases": held if metric == _PRIMARY.get(run["task"]) else None,
-            "created_at": time.time(),
+            "created_at": run["finished_at"],
         }

@@ -166,7 +166,7 @@ class LedgerRow(Base):
     task: Mapped[str | None]
     source: Mapped[str]
     finetune_run_id: Mapped[str | None] = mapped_column(ForeignKey("finetune_runs.id"))
-    cases: Mapped[list[Any] | None]
+    cases: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[float] = mapped_column(default=time.time)
 
 
