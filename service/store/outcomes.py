@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, defer
 
 from service.store.pages import page
-from service.store.tables import Checkpoint, Dataset, FinetuneRun, Json, LedgerRow
+from service.store.tables import Checkpoint, Dataset, FinetuneRun, Json, LedgerRow, new_id
 
 OWN = "finetune run"  # the source of outcomes of this service's own runs
 LOWER_IS_BETTER = ("loss", "mean_absolute_error")  # and what begins with these
-_CHUNK = 500
+_SAID = ("value", "higher_is_better", "cohort", "modality", "task")  # by a row, of what its key stands for
+_INSERTS: dict[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_new_id = new_id("lg")
 
 
 @dataclass(frozen=True)
 class Imported:
-    """How many rows an import added, gave another value, and left as they were."""
+    """How many rows an import added, made say something else, and left as they were."""
 
     added: int
     replaced: int
@@ -28,23 +32,28 @@ class Imported:
 
 
 def add(session: Session, rows: Sequence[LedgerRow]) -> Imported:
-    """Add rows, whose `key` says what they are of; an equal key keeps its row, with the new value."""
+    """Add rows, whose `key` says what they are of; a row with that key stays, and takes over what is said anew.
+
+    One statement decides row by row, so that simultaneous imports of the same rows add each of them once.
+    """
+    if not rows:
+        return Imported(0, 0, 0)
     for row in rows:
-        row.key = row.key or imported_key(row)
-    known: dict[str, LedgerRow] = {}
-    for start in range(0, len(rows), _CHUNK):
-        keys = [row.key for row in rows[start : start + _CHUNK]]
-        known |= {row.key: row for row in session.scalars(select(LedgerRow).where(LedgerRow.key.in_(keys)))}
-    added = [row for row in rows if row.key not in known]
-    replaced = 0
-    for row in rows:
-        old = known.get(row.key)
-        if old is not None and (old.value, old.higher_is_better) != (row.value, row.higher_is_better):
-            old.value, old.higher_is_better = row.value, row.higher_is_better
-            replaced += 1
-    session.add_all(added)
-    session.flush()
-    return Imported(len(added), replaced, len(rows) - len(added) - replaced)
+        row.id, row.key = _new_id(), row.key or imported_key(row)
+    of_key = {row.key: row for row in rows}
+    insert = _INSERTS[session.get_bind().dialect.name](LedgerRow)
+    said = {name: func.coalesce(insert.excluded[name], getattr(LedgerRow, name)) for name in _SAID}
+    anew = or_(*(getattr(LedgerRow, name).is_distinct_from(new) for name, new in said.items()))
+    upsert = insert.on_conflict_do_update(index_elements=["key"], set_=said, where=anew)
+    values = [_values(of_key[key]) for key in sorted(of_key)]  # all in one order: no two imports wait crosswise
+    written = set(session.scalars(upsert.returning(LedgerRow.id), values))
+    added = len(written & {row.id for row in of_key.values()})
+    return Imported(added, len(written) - added, len(rows) - len(written))
+
+
+def _values(row: LedgerRow) -> Json:
+    names = (column.name for column in LedgerRow.__table__.columns)
+    return {name: getattr(row, name) for name in names if name != "created_at"}
 
 
 def imported_key(row: LedgerRow) -> str:
