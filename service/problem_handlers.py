@@ -24,6 +24,7 @@ from service.errors import (
 )
 from service.web.render import error_page
 
+MOST_FAULTS = 50  # named in one problem
 _REMEDIES = {
     "missing": "add this field",
     "extra_forbidden": "remove this field, or correct its name (see /docs)",
@@ -58,7 +59,12 @@ def _on_service_error(request: Request, error: Exception) -> Response:
 def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
     found: Sequence[dict[str, Any]] = error.errors()
-    faults = [Fault(field=_field(one["loc"]), message=one["msg"], remedy=_remedy(one)) for one in found]
+    faults = [
+        Fault(field=_field(one["loc"]), message=one["msg"], remedy=_remedy(one)) for one in found[:MOST_FAULTS]
+    ]
+    if len(found) > MOST_FAULTS:
+        more = f"{len(found) - MOST_FAULTS} more fields are wrong"
+        faults.append(Fault(field=None, message=more, remedy="correct these, then send it again"))
     broken = any(one["type"] == "json_invalid" for one in found)
     kind = BrokenRequestError if broken else InvalidError
     detail = "; ".join(f"{fault.field}: {fault.message}" if fault.field else fault.message for fault in faults)
