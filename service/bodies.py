@@ -13,15 +13,23 @@ _REMEDY = "send a JSON document: finite numbers, text in UTF-8, no more than 32 
 
 
 def strict_json(body: bytes) -> Any:
-    """The body's value; BrokenRequestError for NaN and infinity, lone surrogates, and extreme nesting."""
+    """The body's value; BrokenRequestError for what `parsed` refuses."""
     try:
-        value = json.loads(body, parse_constant=_refuse, parse_float=_finite)
+        return parsed(body)
+    except ValueError as error:
+        raise BrokenRequestError(f"the body is {error}", field="body", remedy=_REMEDY) from None
+
+
+def parsed(text: bytes | str) -> Any:
+    """The value of a JSON text; ValueError for NaN and infinity, lone surrogates, and extreme nesting."""
+    try:
+        value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
         json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         why = str(error).partition("\n")[0]
-        raise BrokenRequestError(f"the body is not strict JSON: {why}", field="body", remedy=_REMEDY) from None
+        raise ValueError(f"not strict JSON: {why}") from None
     if _deeper(value, DEEPEST):
-        raise BrokenRequestError("the body is nested too deeply", field="body", remedy=_REMEDY)
+        raise ValueError("nested too deeply")
     return value
 
 

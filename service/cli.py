@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +17,8 @@ from rich.console import Console
 from rich.live import Live
 
 from service import console, serve
-from service.client import ClientError, Json, ZooRank
-from service.long_rows import BrokenRowsError, read_long_rows
+from service.client import ClientError, Json, ProblemError, ZooRank
+from service.long_rows import BrokenRowsError, LongRows, read_long_rows
 from service.settings import BrokenSettingsError, settings
 from service.store import migrate
 
@@ -29,7 +30,6 @@ app.add_typer(database, name="db")
 ledger = typer.Typer(help="Outcomes of finetune runs, and scores beside them.", no_args_is_help=True)
 app.add_typer(ledger, name="outcomes")
 
-MOST_ROWS = 2000  # of one request
 _URL = "http://127.0.0.1:8000"
 Url = Annotated[str, typer.Option("--url", envvar="ZOORANK_URL")]
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder (ZOORANK_DATA_DIR).")]
@@ -83,21 +83,24 @@ def import_command(
     source: Annotated[str | None, typer.Option("--source", help="Where rows come from that don't say so.")] = None,
     url: Url = _URL,
 ) -> None:
-    """Import outcomes and scores into the ledger: one row each; up to 2000 rows, all or none."""
+    """Import outcomes and scores into the ledger: one row each; up to 20 000 rows, all or none."""
     with _told():
-        rows = read_long_rows(file)
+        found = read_long_rows(file)
         with ZooRank(url) as zoo:
-            _import(zoo, rows, source)
+            _import(zoo, found, source)
 
 
-def _import(zoo: ZooRank, rows: list[Json], source: str | None) -> None:
+def _import(zoo: ZooRank, found: LongRows, source: str | None) -> None:
     counts = {"added": 0, "replaced": 0, "unchanged": 0}
-    parts = [rows[start : start + MOST_ROWS] for start in range(0, len(rows), MOST_ROWS)]
+    parts = found.parts()
     if len(parts) > 1:
-        print(f"{len(rows)} rows are sent in {len(parts)} parts, each of them whole or not at all")
+        print(f"{len(found.rows)} rows are sent in {len(parts)} parts, each of them whole or not at all")
     for number, part in enumerate(parts, 1):
-        found = zoo.import_outcomes(part, source=source)
-        counts = {name: counts[name] + found[name] for name in counts}
+        try:
+            own = zoo.import_outcomes(part.rows, source=source)
+        except ProblemError as error:
+            raise BrokenRowsError(part.placed(str(error))) from error
+        counts = {name: counts[name] + own[name] for name in counts}
         if len(parts) > 1:
             print(f"part {number} of {len(parts)} is in")
     print(", ".join(f"{count} {name}" for name, count in counts.items()))
@@ -109,12 +112,15 @@ def list_command(
     candidate: Annotated[str | None, typer.Option("--candidate")] = None,
     kind: Annotated[str | None, typer.Option("--kind", help="outcome or score")] = None,
     source: Annotated[str | None, typer.Option("--source")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most this many rows.")] = 100,
     url: Url = _URL,
 ) -> None:
     """Print the ledger's rows, newest first."""
     with _told(), ZooRank(url) as zoo:
         rows = zoo.outcomes(target=target, candidate=candidate, kind=kind, source=source)
-        Console().print(console.ledger(rows))
+        Console().print(console.ledger(islice(rows, limit)))
+        if next(rows, None):
+            print(f"These are the newest {limit}; --limit shows more.")
 
 
 @app.command("agreement")

@@ -147,7 +147,8 @@ def ledger(rows: Iterable[Json]) -> Table:
         table.add_column(column, overflow="fold", justify="right" if column == "value" else "left")
     for row in rows:
         known = (row["target"], row["candidate"], row["kind"], row["name"], f"{row['value']:.4g}")
-        table.add_row(*map(Text, known), str(row["seed"] or ""), row["method"] or "", Text(row["source"]))
+        seed = "" if row["seed"] is None else str(row["seed"])
+        table.add_row(*map(Text, known), seed, row["method"] or "", Text(row["source"]))
     return table
 
 

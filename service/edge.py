@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import MEDIA_TYPE, TooLargeError
 
 BODY_LIMIT = 1_000_000
+LARGER_LIMITS = {"/v1/outcomes": 16_000_000}  # an import of many rows
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -35,9 +36,10 @@ class Edge:
                     headers.setdefault(name, value)
             await send(message)
 
-        messages = [] if scope["method"] in ("GET", "HEAD") else await _body(scope, receive)
+        limit = LARGER_LIMITS.get(scope["path"], BODY_LIMIT)
+        messages = [] if scope["method"] in ("GET", "HEAD") else await _body(scope, receive, limit)
         if messages is None:
-            await _too_large()(scope, receive, send_with_headers)
+            await _too_large(limit)(scope, receive, send_with_headers)
             return
         waiting = iter(messages)
 
@@ -47,9 +49,9 @@ class Edge:
         await self._app(scope, replay, send_with_headers)
 
 
-async def _body(scope: Scope, receive: Receive) -> list[Message] | None:
+async def _body(scope: Scope, receive: Receive, limit: int) -> list[Message] | None:
     declared = Headers(scope=scope).get("content-length", "0")
-    if declared.isdigit() and int(declared) > BODY_LIMIT:
+    if declared.isdigit() and int(declared) > limit:
         return None
     messages: list[Message] = []
     size = 0
@@ -57,15 +59,15 @@ async def _body(scope: Scope, receive: Receive) -> list[Message] | None:
         message = await receive()
         messages.append(message)
         size += len(message.get("body", b""))
-        if size > BODY_LIMIT:
+        if size > limit:
             return None
         if message["type"] != "http.request" or not message.get("more_body"):
             return messages
 
 
-def _too_large() -> JSONResponse:
+def _too_large(limit: int) -> JSONResponse:
     error = TooLargeError(
-        f"the body has more than {BODY_LIMIT} bytes",
-        remedy="send less; files are registered by URI, never sent",
+        f"the body has more than {limit} bytes",
+        remedy="send less, rows in several requests; files are registered by URI, never sent",
     )
     return JSONResponse(error.problem().model_dump(), error.status, media_type=MEDIA_TYPE)

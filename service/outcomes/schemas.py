@@ -5,13 +5,20 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from service.dependencies import Text
+from service.long_rows import MOST_ROWS
 
 Kind = Literal["outcome", "score"]
 Task = Literal["classification", "segmentation", "regression", "multilabel"]
-MOST_ROWS = 4000
+RowName = Annotated[
+    str,
+    # A name with a space before or behind it would never be the one that is registered.
+    StringConstraints(
+        min_length=1, max_length=500, pattern=r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$"
+    ),
+]
 
 _ROW_EXAMPLE: dict[str, Any] = {
     "target": "discs",
@@ -32,17 +39,17 @@ class OutcomeRow(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    target: Text = Field(description="A dataset's name.")
-    candidate: Text = Field(description="A checkpoint's name.")
+    target: RowName = Field(description="A dataset's name, without spaces around it.")
+    candidate: RowName = Field(description="A checkpoint's name, without spaces around it.")
     kind: Kind = Field(description="An outcome of a finetune, or a measure's score.")
-    name: Text = Field(description="The metric, or the measure.")
+    name: RowName = Field(description="The metric, or the measure.")
     value: Annotated[float, Field(strict=True)] = Field(description="A finite number.")
     higher_is_better: Annotated[bool, Field(strict=True)] = Field(description="false for losses and distances.")
     seed: Annotated[int, Field(strict=True, ge=0, le=2**53)] | None = Field(None, description="Of the run.")
     cohort: Text | None = Field(None, description="Targets of one cohort share images.")
     modality: Text | None = Field(None, description="Of the target.")
     task: Task | None = Field(None, description="Of the target.")
-    source: Text | None = Field(None, description="Where the number comes from; default: the import's.")
+    source: RowName | None = Field(None, description="Where the number comes from; default: the import's.")
 
 
 class OutcomesImport(BaseModel):
@@ -52,7 +59,7 @@ class OutcomesImport(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"source": "lab notebook", "rows": [_ROW_EXAMPLE]}]}
     )
 
-    source: Text | None = Field(None, description="Where the rows come from that don't say so themselves.")
+    source: RowName | None = Field(None, description="Where the rows come from that don't say so themselves.")
     rows: list[OutcomeRow] = Field(min_length=1, max_length=MOST_ROWS, description="In any order.")
 
 
@@ -62,7 +69,7 @@ class ImportedOut(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"added": 164, "replaced": 0, "unchanged": 0}]})
 
     added: int = Field(description="New rows.")
-    replaced: int = Field(description="Rows that were there with another value.")
+    replaced: int = Field(description="Rows that were there and said something else.")
     unchanged: int = Field(description="Rows that were there already.")
 
 

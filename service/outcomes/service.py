@@ -29,7 +29,7 @@ def _ledger_row(row: OutcomeRow, number: int, source: str | None) -> LedgerRow:
     own = row.source or source
     if own is None:
         raise InvalidError(
-            f"row {number} does not say where it comes from",
+            f"rows.{number} does not say where it comes from",
             field=f"rows.{number}.source",
             remedy="give `source` for the whole import, or in every row",
         )
@@ -74,8 +74,8 @@ def _once_each(rows: list[LedgerRow]) -> list[LedgerRow]:
         first, before = found.setdefault(row.key, (number, row))
         if (before.value, before.higher_is_better) != (row.value, row.higher_is_better):
             raise InvalidError(
-                f"row {number} has another value than row {first} for the same "
-                f"{row.kind} {row.name!r} of {row.candidate!r} on {row.target!r}",
+                f"another value than that of rows.{first} for the same {row.kind} {row.name!r} of "
+                f"{row.candidate!r} on {row.target!r}",
                 field=f"rows.{number}.value",
                 remedy="keep one of them, or tell runs apart by `seed`",
             )

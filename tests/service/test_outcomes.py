@@ -10,7 +10,7 @@ import pytest
 from alembic import command
 from sqlalchemy import text
 
-from service.long_rows import BrokenRowsError, read_long_rows
+from service.long_rows import MOST_ROWS, BrokenRowsError, read_long_rows
 from service.settings import Settings
 from service.store import ending, finetune_runs, migrate, outcomes
 from service.store.claims import LeaseLostError, claim
@@ -92,6 +92,13 @@ def test_an_import_is_taken_back_by_its_source(client: TestClient) -> None:
         ([{"value": None}], "rows.0.value"),
         ([{"target": ""}], "rows.0.target"),
         ([{"candidate": "a\x00b"}], "rows.0.candidate"),
+        ([{"candidate": " vessels"}], "rows.0.candidate"),
+        ([{"target": "  "}], "rows.0.target"),
+        ([{"name": "dice\n"}], "rows.0.name"),
+        ([{"source": "paper "}], "rows.0.source"),
+        ([{"value": 10**400}], "rows.0.value"),
+        ([{"seed": True}], "rows.0.seed"),
+        ([{}, {}, {"higher_is_better": False}], "rows.2.value"),
         ([{"kind": "guess"}], "rows.0.kind"),
         ([{"higher_is_better": "yes"}], "rows.0.higher_is_better"),
         ([{"task": "detection"}], "rows.0.task"),
@@ -109,13 +116,48 @@ def test_a_bad_row_is_named_and_nothing_is_stored(
 ) -> None:
     with transaction() as session:
         add_dataset(session, "known", modality="MR")
-    answer = (
-        post(sqlite_client, {"target": "good"}, *rows) if field == "rows.0.good" else post(sqlite_client, *rows)
-    )
+    answer = post(sqlite_client, *rows)
     assert answer.status_code == 422
     assert [fault["field"] for fault in answer.json()["errors"]] == [field]
     assert answer.json()["errors"][0]["remedy"]
     assert stored(sqlite_client) == []
+
+
+def test_one_bad_row_among_good_ones_stores_none_of_them(client: TestClient) -> None:
+    with transaction() as session:
+        add_dataset(session, "known", modality="MR")
+    good = [{"candidate": f"c{number}"} for number in range(20)]
+    for bad in ({"value": None}, {"target": "known", "modality": "CT"}, {"candidate": "c3", "value": 0.1}):
+        answer = post(client, *good, bad)
+        assert (answer.status_code, stored(client)) == (422, [])
+        assert answer.json()["errors"][0]["field"].startswith("rows.20.")
+    assert post(client, *good, {"target": "known", "modality": "MR"}).json()["added"] == 21
+
+
+def test_a_repeat_under_its_key_gets_the_first_answer(client: TestClient) -> None:
+    body, key = {"source": "paper", "rows": [ROW]}, {"Idempotency-Key": "k"}
+    first = client.post("/v1/outcomes", json=body, headers=key)
+    again = client.post("/v1/outcomes", json=body, headers=key)
+    assert first.json() == again.json() == {"added": 1, "replaced": 0, "unchanged": 0}
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert client.post("/v1/outcomes", json=body).json() == {"added": 0, "replaced": 0, "unchanged": 1}
+
+
+def test_a_request_holds_as_many_rows_as_it_says(sqlite_client: TestClient) -> None:
+    many = [
+        {"candidate": f"{'a rather long name of a candidate ' * 3}{number}"} for number in range(MOST_ROWS + 1)
+    ]
+    more = post(sqlite_client, *many)
+    assert (more.status_code, more.json()["errors"][0]["field"]) == (422, "rows")
+    assert post(sqlite_client, *many[1:]).json() == {"added": MOST_ROWS, "replaced": 0, "unchanged": 0}
+
+
+def test_of_very_many_faults_the_first_are_named(sqlite_client: TestClient) -> None:
+    answer = post(sqlite_client, *({"seed": number, "kind": "guess"} for number in range(500)))
+    errors = answer.json()["errors"]
+    assert len(errors) == 51
+    assert errors[49]["field"] == "rows.49.kind"
+    assert "450 more" in errors[50]["message"]
 
 
 def test_not_a_number_is_refused(sqlite_client: TestClient) -> None:
@@ -219,7 +261,7 @@ def test_long_rows_are_read_from_csv_and_json(tmp_path: Path, configured: Settin
     path.write_text(
         "\ufeff" + HEADER + 'x,"a, b",outcome,auc,0.5,yes,,\n\nx,c,outcome,auc,,true,,\nx,d,score,hd,2,0,7,A\n'
     )
-    assert read_long_rows(path) == [
+    assert read_long_rows(path).rows == [
         {
             "target": "x",
             "candidate": "a, b",
@@ -241,7 +283,15 @@ def test_long_rows_are_read_from_csv_and_json(tmp_path: Path, configured: Settin
     ]
     listed = tmp_path / "rows.json"
     listed.write_text(json.dumps([ROW, {**ROW, "value": None}]))
-    assert read_long_rows(listed) == [ROW]
+    assert read_long_rows(listed).rows == [ROW]
+
+
+def test_whole_seeds_may_be_written_as_fractions_and_cells_may_hold_odd_spaces(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(HEADER + "x\x85y, a ,outcome,auc,1,true,3.0,\r\n")
+    [row] = read_long_rows(path).rows
+    assert (row["target"], row["candidate"], row["seed"]) == ("x\x85y", "a", 3)
+    assert type(row["seed"]) is int
 
 
 @pytest.mark.parametrize(
@@ -255,6 +305,14 @@ def test_long_rows_are_read_from_csv_and_json(tmp_path: Path, configured: Settin
         (HEADER + "x,a,outcome,auc,1,true,1.5,\n", "line 2: seed is '1.5'"),
         (HEADER + "x,a,outcome,auc,1,maybe,,\n", "line 2: higher_is_better"),
         (HEADER + "x,a,outcome,auc,1\n", "line 2: 5 cells for 8 columns"),
+        (HEADER + "\nx,a,outcome,auc,nan,true,,\n", "line 3: value is 'nan'; write a finite number"),
+        (HEADER + "x,a,outcome,auc,-1e999,true,,\n", "line 2: value is '-1e999'; write a finite number"),
+        (HEADER + "x,a,outcome,auc,1,true,inf,\n", "line 2: seed is 'inf'; write a whole number"),
+        (HEADER + '"x\ny",a,outcome,auc,1,true,,\nx,a,outcome,auc,high,true,,\n', "line 4: value is 'high'"),
+        (HEADER + '"x,a,outcome,auc,1,true,,\n', "line 2: .*close every quote"),
+        (HEADER + "x" * 200_000 + ",a,outcome,auc,1,true,,\n", "line 2: .*field limit"),
+        (HEADER.replace(",", ";"), "line 1: the columns are not separated by commas"),
+        (HEADER.replace(",", "\t"), "line 1: the columns are not separated by commas"),
     ],
 )
 def test_a_broken_file_names_line_column_and_remedy(tmp_path: Path, content: str, words: str) -> None:
@@ -265,7 +323,15 @@ def test_a_broken_file_names_line_column_and_remedy(tmp_path: Path, content: str
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [("{", "JSON list"), ('{"a": 1}', "list of objects"), ("[1]", "list")]
+    ("content", "words"),
+    [
+        ("{", "JSON list"),
+        ('{"a": 1}', "list of objects"),
+        ("[1]", "list"),
+        ('[{"value": NaN}]', "NaN is no JSON number; give a JSON list"),
+        ("[" * 100_000, "JSON list"),
+    ],
+    ids=["half", "object", "numbers", "NaN", "deep"],
 )
 def test_a_broken_json_file_is_named(tmp_path: Path, content: str, words: str) -> None:
     path = tmp_path / "rows.json"

@@ -250,6 +250,93 @@ def test_rank_without_an_answer_fails_and_says_so(
     assert "was canceled" in said
 
 
+HEADER = "target,candidate,kind,name,value,higher_is_better,seed,cohort\n"
+
+
+def _outcomes(url: str, *arguments: str) -> tuple[int, str]:
+    """What `zoorank outcomes` returned, and printed or said."""
+    environment = {**os.environ, "COLUMNS": "160"}
+    command = [*ZOORANK, "outcomes", *arguments, "--url", url]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (run.returncode == 0) == (run.stderr == "")
+    return run.returncode, run.stdout + run.stderr
+
+
+def test_a_file_of_outcomes_is_imported_and_listed(
+    api: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    url, process = api
+    file = tmp_path / "outcomes.csv"
+    file.write_text(
+        f"\ufeff{HEADER}discs,vessels,outcome,dice,0.75,true,0,A\ndiscs,[red],score,logme,-1.5,true,,\n"
+    )
+    _await(url, process)
+    assert _outcomes(url, "import", str(file), "--source", "Lab 2025") == (0, "2 added, 0 replaced, 0 unchanged\n")
+    file.write_text(f"{HEADER}discs,vessels,outcome,dice,0.5,true,0,A\ndiscs,[red],score,logme,-1.5,true,,\n")
+    assert _outcomes(url, "import", str(file), "--source", "Lab 2025") == (0, "0 added, 1 replaced, 1 unchanged\n")
+    listed = tmp_path / "outcomes.json"
+    with ZooRank(url) as zoo:
+        found = list(zoo.outcomes(target="discs"))
+    fields = ("target", "candidate", "kind", "name", "value", "higher_is_better", "seed", "cohort")
+    listed.write_text(json.dumps([{field: row[field] for field in fields} for row in found]))
+    assert _outcomes(url, "import", str(listed), "--source", "Lab 2025") == (
+        0,
+        "0 added, 0 replaced, 2 unchanged\n",
+    )
+    _, printed = _outcomes(url, "list", "--kind", "outcome")
+    [line] = [line for line in printed.splitlines() if "vessels" in line]
+    assert [cell.strip() for cell in line.strip("│ ").split("│")] == [
+        *("discs", "vessels", "outcome", "dice", "0.5", "0", "", "Lab 2025"),
+    ]
+    assert "[red]" in _outcomes(url, "list", "--target", "discs")[1]
+    assert "--limit shows more" in _outcomes(url, "list", "--limit", "1")[1]
+    assert "--limit shows more" not in _outcomes(url, "list", "--limit", "2")[1]
+    assert "vessels" not in _outcomes(url, "list", "--target", "cups")[1]
+
+
+def test_what_is_wrong_with_a_file_is_told_with_its_line(
+    api: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    url, process = api
+    file = tmp_path / "o.csv"
+    _await(url, process)
+    good = "discs,vessels,outcome,dice,0.75,true,0,A\n"
+    for rows, source, said in (
+        (f"\n{good}discs,vessels,guess,dice,0.75,true,0,A\n", "lab", f"{file}, line 4: kind: "),
+        (f"\n{good}discs,vessels,outcome,dice,,true,0,A\n{good.replace('0.75', '1')}", "lab", "that of line 3"),
+        (f"{good}discs,vessels,outcome,dice,nan,true,0,A\n", "lab", f"{file}, line 3: value is 'nan'"),
+        (f"{good}discs,lesions,outcome,dice,1,true,0,B\n", "lab", f"{file}, line 3: cohort: "),
+        (good, "finetune run", "kept for this service's own runs"),
+        (good, "", f"{file}, line 2: source: "),
+    ):
+        file.write_text(HEADER + rows)
+        code, told = _outcomes(url, "import", str(file), *(["--source", source] if source else []))
+        assert (code, said in told.replace("\n", " ")) == (1, True), told
+        assert "Traceback" not in told
+    code, told = _outcomes(url, "import", str(tmp_path / "none.csv"), "--source", "lab")
+    assert (code, "none.csv" in told) == (1, True)
+    with ZooRank(url) as zoo:
+        assert list(zoo.outcomes()) == []
+
+
+def test_a_long_file_is_sent_whole_and_a_longer_one_in_parts(
+    api: tuple[str, subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    url, process = api
+    file = tmp_path / "long.csv"
+    _await(url, process)
+    rows = [f"discs,candidate {number},outcome,balanced_accuracy,0.5,true,1,A\n" for number in range(20_001)]
+    file.write_text(HEADER + "".join([*rows[:19_999], rows[0].replace("0.5", "0.6")]))
+    code, told = _outcomes(url, "import", str(file), "--source", "lab")
+    assert (code, f"{file}, line 20001: value: " in told.replace("\n", "")) == (1, True), told
+    with ZooRank(url) as zoo:
+        assert list(zoo.outcomes()) == []  # all or nothing
+    file.write_text(HEADER + "".join(rows))
+    code, printed = _outcomes(url, "import", str(file), "--source", "lab")
+    assert printed.splitlines()[0] == "20001 rows are sent in 2 parts, each of them whole or not at all"
+    assert printed.splitlines()[-1] == "20001 added, 0 replaced, 0 unchanged"
+
+
 def _worker_stand_in(folder: Path) -> None:
     package = folder / "worker"
     package.mkdir()
