@@ -667,6 +667,55 @@ def test_a_bad_checkpoint_request_is_a_problem_document(lab: Lab, changes: dict[
     check_problem(lab, "/v1/checkpoints", {**body, **changes}, field)
 
 
+OUTCOME = {
+    "target": "elsewhere",
+    "candidate": "theirs",
+    "kind": "outcome",
+    "name": "auc",
+    "value": 0.5,
+    "higher_is_better": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("rows", "field"),
+    [
+        ([{"value": "0.5"}], "rows.1.value"),
+        ([{"value": True}], "rows.1.value"),
+        ([{"value": 10**400}], "rows.1.value"),
+        ([{"kind": SCRIPT}], "rows.1.kind"),
+        ([{"target": ""}], "rows.1.target"),
+        ([{"target": "gray "}], "rows.1.target"),
+        ([{"candidate": "a\0b"}], "rows.1.candidate"),
+        ([{"candidate": "x" * 501}], "rows.1.candidate"),
+        ([{"name": "two\nlines"}], "rows.1.name"),
+        ([{"seed": -1}], "rows.1.seed"),
+        ([{"seed": 10**30}], "rows.1.seed"),
+        ([{"higher_is_better": 1}], "rows.1.higher_is_better"),
+        ([{"task": "detection"}], "rows.1.task"),
+        ([{"target": "gray", "task": "classification"}], "rows.1.task"),
+        ([{"source": "finetune run"}], "rows.1.source"),
+        ([{"id": "lg_1"}], "rows.1.id"),
+        ([{"value": 0.25}], "rows.1.value"),
+        ([{"seed": 1, "cohort": "A"}, {"seed": 2, "cohort": "B"}], "rows.2.cohort"),
+    ],
+    ids=str,
+)
+def test_bad_outcomes_are_a_problem_document_and_none_is_kept(
+    lab: Lab, rows: list[dict[str, Any]], field: str
+) -> None:
+    body = {"source": "a paper", "rows": [OUTCOME, *({**OUTCOME, **row} for row in rows)]}
+    check_problem(lab, "/v1/outcomes", body, field)
+    assert lab.http.get("/v1/outcomes", params={"source": "a paper"}).json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "field"), [({"rows": [OUTCOME]}, "rows.0.source"), ({"source": "a", "rows": []}, "rows")], ids=str
+)
+def test_outcomes_from_nowhere_and_no_outcomes_are_refused(lab: Lab, body: dict[str, Any], field: str) -> None:
+    check_problem(lab, "/v1/outcomes", body, field)
+
+
 @pytest.mark.parametrize(
     "extra",
     [
@@ -723,7 +772,18 @@ def test_markup_in_names_and_keys_stays_text_on_the_pages(lab: Lab) -> None:
         "/v1/finetune-runs", {"dataset": "gray", "checkpoint": "marked", "protocol": {"epochs": 1}}, 202
     )
     assert over(lab, f"/v1/finetune-runs/{run['id']}")["state"] == "done"
-    pages = ["/", "/datasets/marked", "/checkpoints/marked", f"/rankings/{ranking}", f"/finetune-runs/{run['id']}"]
+    theirs = {"target": SCRIPT, "candidate": marked, "cohort": SCRIPT, "modality": marked}
+    rows = [{**OUTCOME, **theirs, "kind": kind, "name": SCRIPT} for kind in ("outcome", "score")]
+    rows += [{**row, "candidate": f"{marked}{number}", "value": number} for row in rows for number in range(2)]
+    lab.post("/v1/outcomes", {"source": SCRIPT, "rows": rows}, 200)
+    pages = [
+        "/",
+        "/agreement",
+        "/datasets/marked",
+        "/checkpoints/marked",
+        f"/rankings/{ranking}",
+        f"/finetune-runs/{run['id']}",
+    ]
     for address in [*pages, f"/checkpoints/{SCRIPT.replace('/', '')}", "/checkpoints/odd-more-keys"]:
         page = lab.http.get(address, headers={"accept": "text/html"}).text
         assert "<html" in page

@@ -164,6 +164,33 @@ def test_a_ranking_starts_one_run_for_its_leader(lab: Lab) -> None:
     assert [one["id"] for one in runs] == [run_id]
 
 
+def outcomes_of(lab: Lab, run_id: str) -> list[dict[str, Any]]:
+    page = lab.http.get("/v1/outcomes", params={"source": "finetune run", "limit": 100}).json()
+    assert page["next"] is None
+    return [row for row in page["items"] if row["finetune_run"] == run_id]
+
+
+def test_a_run_adds_its_test_metrics_to_the_ledger_when_it_is_done(lab: Lab) -> None:
+    request = {"dataset": "small", "checkpoint": "second", "protocol": {"epochs": 2, "steps": 2, "seed": 5}}
+    run_id = lab.post("/v1/finetune-runs", request, 202)["id"]
+    assert outcomes_of(lab, run_id) == []
+    run = wait_for_run(lab, run_id)
+    rows = outcomes_of(lab, run_id)
+    known = {name: value for name, value in run["result"]["metrics"]["test"].items() if value is not None}
+    assert {"dice", "loss"} <= known.keys()
+    assert {row["name"]: row["value"] for row in rows} == known
+    assert len(rows) == len(known)
+    assert {row["name"] for row in rows if not row["higher_is_better"]} == {"loss"}
+    for row in rows:
+        assert (row["kind"], row["target"], row["candidate"], row["seed"]) == ("outcome", "small", "second", 5)
+        assert (row["registered_target"], row["registered_candidate"]) == (
+            run["dataset"]["id"],
+            run["checkpoint"]["id"],
+        )
+    time.sleep(3)  # three sweeps
+    assert outcomes_of(lab, run_id) == rows
+
+
 def test_an_equal_ranking_reuses_the_scores(lab: Lab) -> None:
     start = time.monotonic()
     one = lab.wait_for_ranking(lab.rank("target", ["first", "second"], protocol={"seed": 3}))
