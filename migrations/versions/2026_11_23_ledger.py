@@ -84,7 +84,7 @@ _LEDGER = sa.table(
     sa.column("cases", sa.JSON(none_as_null=True)),
     sa.column("created_at", sa.Double()),
 )
-_PRIMARY = {"segmentation": "dice", "classification": "accuracy"}
+_PRIMARY = {"segmentation": "dice", "classification": "accuracy", "regression": "r2", "multilabel": "auc"}
 
 
 def _add_outcomes(connection: sa.Connection) -> None:
@@ -129,7 +129,7 @@ def _outcomes(run: sa.RowMapping) -> Iterator[dict[str, Any]]:
             "candidate": run["candidate"],
             "name": metric,
             "value": value,
-            "higher_is_better": metric != "loss",
+            "higher_is_better": not metric.startswith(("loss", "mean_absolute_error")),
             "seed": run["protocol"].get("seed"),
             "method": run["method"],
             "course": hashlib.sha256(course.encode()).hexdigest()[:16],
