@@ -40,7 +40,9 @@ def list_outcomes(
 
 @router.delete("", responses=WRITE_PROBLEMS)
 def remove_outcomes(
-    source: Annotated[str, Query(min_length=1, max_length=500, description="Of the import.")],
+    source: Annotated[
+        str, Query(min_length=1, max_length=500, pattern=r"^[^\x00]+$", description="Of the import.")
+    ],
 ) -> RemovedOut:
     """Take back everything that was imported from one source."""
     with transaction() as session:

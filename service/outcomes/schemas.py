@@ -12,6 +12,7 @@ from service.long_rows import MOST_ROWS
 
 Kind = Literal["outcome", "score"]
 Task = Literal["classification", "segmentation", "regression", "multilabel"]
+LARGEST = 1e100  # so that sums of values stay finite
 RowName = Annotated[
     str,
     # A name with a space before or behind it would never be the one that is registered.
@@ -43,7 +44,7 @@ class OutcomeRow(BaseModel):
     candidate: RowName = Field(description="A checkpoint's name, without spaces around it.")
     kind: Kind = Field(description="An outcome of a finetune, or a measure's score.")
     name: RowName = Field(description="The metric, or the measure.")
-    value: Annotated[float, Field(strict=True)] = Field(description="A finite number.")
+    value: Annotated[float, Field(strict=True, ge=-LARGEST, le=LARGEST)] = Field(description="A finite number.")
     higher_is_better: Annotated[bool, Field(strict=True)] = Field(description="false for losses and distances.")
     seed: Annotated[int, Field(strict=True, ge=0, le=2**53)] | None = Field(None, description="Of the run.")
     cohort: Text | None = Field(None, description="Targets of one cohort share images.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from service.dependencies import Page, page_of
 from service.errors import InvalidError
@@ -10,7 +10,7 @@ from service.outcomes.schemas import ImportedOut, OutcomeOut, OutcomeRow, Outcom
 from service.store import checkpoints, datasets, outcomes
 from service.store.outcomes import OWN
 from service.store.session import Session
-from service.store.tables import LedgerRow
+from service.store.tables import Checkpoint, Dataset, LedgerRow
 
 _DESCRIBED = ("task", "modality", "cohort")
 
@@ -19,6 +19,7 @@ def import_rows(session: Session, request: OutcomesImport) -> ImportedOut:
     """Add all rows or, with a problem that names the row and the field, none."""
     rows = [_ledger_row(row, number, request.source) for number, row in enumerate(request.rows)]
     _refuse_contradictions(session, rows)
+    _refuse_two_directions(rows)
     found = outcomes.add(session, _once_each(rows))
     return ImportedOut(
         added=found.added, replaced=found.replaced, unchanged=len(rows) - found.added - found.replaced
@@ -46,8 +47,7 @@ def _refuse_contradictions(session: Session, rows: list[LedgerRow]) -> None:
     """A target has one task, modality and cohort: in all rows, and as it is registered."""
     known: dict[str, Mapping[str, str | None]] = {
         target: {field: getattr(registered, field) for field in _DESCRIBED}
-        for target in {row.target for row in rows}
-        if (registered := datasets.find(session, target)) is not None and registered.name == target
+        for target, registered in datasets.named(session, {row.target for row in rows}).items()
     }
     said: dict[tuple[str, str], str] = {}
     for number, row in enumerate(rows):
@@ -66,13 +66,26 @@ def _refuse_contradictions(session: Session, rows: list[LedgerRow]) -> None:
                 )
 
 
+def _refuse_two_directions(rows: list[LedgerRow]) -> None:
+    """Values of one name on one target compare only if the same side is better for all."""
+    said: dict[tuple[str, str, str], tuple[int, bool]] = {}
+    for number, row in enumerate(rows):
+        first, before = said.setdefault((row.kind, row.target, row.name), (number, row.higher_is_better))
+        if before != row.higher_is_better:
+            raise InvalidError(
+                f"the other side of {row.name!r} on {row.target!r} is better in rows.{first}",
+                field=f"rows.{number}.higher_is_better",
+                remedy="say the same in every row of one name",
+            )
+
+
 def _once_each(rows: list[LedgerRow]) -> list[LedgerRow]:
     """Rows without repeats; two values for one thing are refused."""
     found: dict[str, tuple[int, LedgerRow]] = {}
     for number, row in enumerate(rows):
         row.key = outcomes.imported_key(row)
         first, before = found.setdefault(row.key, (number, row))
-        if (before.value, before.higher_is_better) != (row.value, row.higher_is_better):
+        if before.value != row.value:
             raise InvalidError(
                 f"another value than that of rows.{first} for the same {row.kind} {row.name!r} of "
                 f"{row.candidate!r} on {row.target!r}",
@@ -85,27 +98,18 @@ def _once_each(rows: list[LedgerRow]) -> list[LedgerRow]:
 def listed(session: Session, *, after: str | None, limit: int, **filters: str | None) -> Page[OutcomeOut]:
     """One page of the ledger."""
     rows = outcomes.listed(session, after=after, limit=limit + 1, **filters)
-    targets = dict(_ids(session, "target", rows))
-    candidates = dict(_ids(session, "candidate", rows))
-    return page_of(rows, limit, lambda row: _shown(row, targets, candidates))
+    targets = datasets.named(session, {row.target for row in rows})
+    candidates = checkpoints.named(session, {row.candidate for row in rows})
+    return page_of(rows, limit, lambda row: _shown(row, targets.get(row.target), candidates.get(row.candidate)))
 
 
-def _ids(session: Session, field: str, rows: list[LedgerRow]) -> Iterator[tuple[str, str]]:
-    """Name -> id of what is registered under the rows' names."""
-    find = datasets.find if field == "target" else checkpoints.find
-    for name in {getattr(row, field) for row in rows}:
-        registered = find(session, name)
-        if registered is not None and registered.name == name:
-            yield name, registered.id
-
-
-def _shown(row: LedgerRow, targets: Mapping[str, str], candidates: Mapping[str, str]) -> OutcomeOut:
+def _shown(row: LedgerRow, target: Dataset | None, candidate: Checkpoint | None) -> OutcomeOut:
     own = {field: getattr(row, field) for field in OutcomeOut.model_fields if hasattr(row, field)}
     return OutcomeOut(
         **own,
         finetune_run=row.finetune_run_id,
-        registered_target=targets.get(row.target),
-        registered_candidate=candidates.get(row.candidate),
+        registered_target=target and target.id,
+        registered_candidate=candidate and candidate.id,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -9,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from service import queue
 from service.store.claims import Claim, claim
-from service.store.pages import page
+from service.store.pages import page, with_names
 from service.store.session import ring
 from service.store.tables import Checkpoint, Json
 
@@ -37,6 +38,11 @@ def find(session: Session, reference: str) -> Checkpoint | None:
     """The checkpoint with this id or name."""
     named = (Checkpoint.id == reference) | (Checkpoint.name == reference)
     return session.scalar(select(Checkpoint).where(named))
+
+
+def named(session: Session, names: Collection[str]) -> dict[str, Checkpoint]:
+    """Those of these names that are registered."""
+    return {row.name: row for row in with_names(session, Checkpoint, Checkpoint.name, names)}
 
 
 def listed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -9,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from service import queue
 from service.store.claims import Claim, claim
-from service.store.pages import page
+from service.store.pages import page, with_names
 from service.store.session import ring
 from service.store.tables import Dataset
 
@@ -35,6 +36,11 @@ def create(session: Session, dataset: Dataset) -> Dataset:
 def find(session: Session, reference: str) -> Dataset | None:
     """The dataset with this id or name."""
     return session.scalar(select(Dataset).where((Dataset.id == reference) | (Dataset.name == reference)))
+
+
+def named(session: Session, names: Collection[str]) -> dict[str, Dataset]:
+    """Those of these names that are registered."""
+    return {row.name: row for row in with_names(session, Dataset, Dataset.name, names)}
 
 
 def listed(
