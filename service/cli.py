@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.live import Live
 
 from service import console, serve
-from service.client import ClientError, Json, ProblemError, ZooRank
+from service.client import ClientError, Json, ZooRank
 from service.long_rows import BrokenRowsError, LongRows, read_long_rows
 from service.settings import BrokenSettingsError, settings
 from service.store import migrate
@@ -83,7 +83,10 @@ def import_command(
     source: Annotated[str | None, typer.Option("--source", help="Where rows come from that don't say so.")] = None,
     url: Url = _URL,
 ) -> None:
-    """Import outcomes and scores into the ledger: one row each; up to 20 000 rows, all or none."""
+    """Import outcomes and scores into the ledger: one row each; up to 20 000 rows, all or none.
+
+    Rows that are there already stay, with the new value: a file may be imported again.
+    """
     with _told():
         found = read_long_rows(file)
         with ZooRank(url) as zoo:
@@ -98,8 +101,9 @@ def _import(zoo: ZooRank, found: LongRows, source: str | None) -> None:
     for number, part in enumerate(parts, 1):
         try:
             own = zoo.import_outcomes(part.rows, source=source)
-        except ProblemError as error:
-            raise BrokenRowsError(part.placed(str(error))) from error
+        except ClientError as error:
+            before = f"\nparts before this one that are in: {number - 1}; correct it and import the file again"
+            raise BrokenRowsError(part.placed(str(error)) + (before if number > 1 else "")) from error
         counts = {name: counts[name] + own[name] for name in counts}
         if len(parts) > 1:
             print(f"part {number} of {len(parts)} is in")

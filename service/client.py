@@ -23,6 +23,7 @@ from typing import Any
 import httpx
 
 Json = dict[str, Any]
+_LONG = 600.0  # seconds; a large import on a busy machine
 
 
 class ClientError(Exception):
@@ -68,10 +69,10 @@ class ZooRank:
         """The JSON document at a path."""
         return self._json("GET", path, params={k: v for k, v in params.items() if v is not None})
 
-    def post(self, path: str, body: Json | None = None, *, key: str | None = None) -> Json:
-        """The answer to a body, once under a key (default: a new one)."""
+    def post(self, path: str, body: Json | None = None, *, key: str | None = None, **more: Any) -> Json:
+        """The answer to a body, once under a key (default: a new one); `more` is httpx's."""
         headers = {"Idempotency-Key": key or str(uuid.uuid4())}
-        return self._json("POST", path, json=body, headers=headers)
+        return self._json("POST", path, json=body, headers=headers, **more)
 
     def register_dataset(self, **body: Any) -> Json:
         """Register a dataset."""
@@ -99,8 +100,9 @@ class ZooRank:
         return self.post("/v1/finetune-runs", {"dataset": dataset, "checkpoint": checkpoint, **more})
 
     def import_outcomes(self, rows: Sequence[Json], *, source: str | None = None) -> Json:
-        """Import outcomes and scores, all of these rows or none."""
-        return self.post("/v1/outcomes", {"source": source, "rows": list(rows)})
+        """Import outcomes and scores, all of these rows (at most 20 000) or none."""
+        body = {"source": source, "rows": list(rows)}
+        return self.post("/v1/outcomes", body, timeout=_LONG)
 
     def outcomes(self, **filters: Any) -> Iterator[Json]:
         """Every row of the ledger that has what `filters` ask for, newest first."""

@@ -76,8 +76,9 @@ def _from_csv(path: Path, text: str) -> Iterator[tuple[str, Row]]:
     try:
         header = [name.strip() for name in next(lines, [])]
         _check_header(path, header)
+        after = lines.line_num
         for cells in lines:
-            place = f"line {lines.line_num}"
+            place, after = f"line {after + 1}", lines.line_num  # where the row begins: a cell may hold lines
             if not any(cell.strip() for cell in cells):
                 continue
             row = _row(f"{path}, {place}", header, cells)
@@ -112,6 +113,9 @@ def _check_header(path: Path, header: list[str]) -> None:
 
 def _typed(where: str, row: dict[str, str]) -> Row:
     found: Row = {name: cell for name, cell in row.items() if cell}
+    for name in REQUIRED:
+        if name not in found:
+            raise BrokenRowsError(f"{where}: {name} is empty; fill it, or empty the row's value to leave it out")
     found["value"] = _number(where, "value", row["value"], float)
     if "seed" in found:
         found["seed"] = _number(where, "seed", row["seed"], int)
@@ -124,7 +128,7 @@ def _typed(where: str, row: dict[str, str]) -> Row:
 
 def _number(where: str, column: str, cell: str, kind: type[int] | type[float]) -> int | float:
     try:
-        number = float(cell)
+        number = math.nan if "_" in cell else float(cell)
     except ValueError:
         number = math.nan
     if not math.isfinite(number) or (kind is int and not number.is_integer()):

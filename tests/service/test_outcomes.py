@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from alembic import command
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from service.long_rows import MOST_ROWS, BrokenRowsError, read_long_rows
 from service.settings import Settings
@@ -97,8 +97,10 @@ def test_an_import_is_taken_back_by_its_source(client: TestClient) -> None:
         ([{"name": "dice\n"}], "rows.0.name"),
         ([{"source": "paper "}], "rows.0.source"),
         ([{"value": 10**400}], "rows.0.value"),
+        ([{"value": -1e308}], "rows.0.value"),
+        ([{}, {"candidate": "lesions", "higher_is_better": False}], "rows.1.higher_is_better"),
         ([{"seed": True}], "rows.0.seed"),
-        ([{}, {}, {"higher_is_better": False}], "rows.2.value"),
+        ([{}, {}, {"higher_is_better": False}], "rows.2.higher_is_better"),
         ([{"kind": "guess"}], "rows.0.kind"),
         ([{"higher_is_better": "yes"}], "rows.0.higher_is_better"),
         ([{"task": "detection"}], "rows.0.task"),
@@ -253,6 +255,52 @@ def test_a_database_with_finished_runs_gets_their_outcomes_when_it_is_upgraded(c
     assert len(stored(client)) == 2
 
 
+@pytest.mark.parametrize("source", ["", "a\x00b", "x" * 501])
+def test_a_source_that_none_can_be_is_refused(client: TestClient, source: str) -> None:
+    answer = client.delete("/v1/outcomes", params={"source": source})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "source")
+    assert client.delete("/v1/outcomes").json()["errors"][0]["field"] == "source"
+
+
+def test_the_largest_values_are_summed_up(client: TestClient) -> None:
+    rows = ({"candidate": f"c{number % 3}", "seed": number, "value": 1e100} for number in range(6))
+    assert post(client, *rows).status_code == 200
+    assert client.get("/v1/agreement").status_code == 200
+
+
+def test_the_lower_is_better_for_the_same_metrics_after_an_upgrade(client: TestClient) -> None:
+    run = add_run()
+    with transaction() as session:
+        session.execute(text("UPDATE datasets SET task = 'regression'"))
+    result = {"metrics": {"test": {"r2": 0.5, "mean_absolute_error_0": 2.5, "loss": 0.1}}, "cases": [0.1]}
+    finish_run(run, {**result, "primary": "r2"})
+    expected = {"r2": True, "mean_absolute_error_0": False, "loss": False}
+    assert {row["name"]: row["higher_is_better"] for row in stored(client)} == expected
+    with engine().begin() as connection:
+        config = migrate.alembic_config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+        command.upgrade(config, "head")
+    assert {row["name"]: row["higher_is_better"] for row in stored(client)} == expected
+    with reading() as session:
+        assert session.query(LedgerRow).filter_by(name="r2").one().cases == [0.1]
+
+
+def test_names_are_looked_up_all_at_once(sqlite_client: TestClient) -> None:
+    asked: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        asked.append(statement)
+
+    event.listen(engine(), "before_cursor_execute", note)
+    assert post(sqlite_client, *({"target": f"t{number}"} for number in range(400))).status_code == 200
+    imported = len(asked)
+    assert sqlite_client.get("/v1/outcomes", params={"limit": 100}).json()["items"]
+    event.remove(engine(), "before_cursor_execute", note)
+    assert imported < 20
+    assert len(asked) - imported < 20
+
+
 HEADER = "target,candidate,kind,name,value,higher_is_better,seed,cohort\n"
 
 
@@ -305,6 +353,10 @@ def test_whole_seeds_may_be_written_as_fractions_and_cells_may_hold_odd_spaces(t
         (HEADER + "x,a,outcome,auc,1,true,1.5,\n", "line 2: seed is '1.5'"),
         (HEADER + "x,a,outcome,auc,1,maybe,,\n", "line 2: higher_is_better"),
         (HEADER + "x,a,outcome,auc,1\n", "line 2: 5 cells for 8 columns"),
+        (HEADER + "x,a,outcome,auc,1_0,true,,\n", "line 2: value is '1_0'"),
+        (HEADER + ",a,outcome,auc,1,true,,\n", "line 2: target is empty"),
+        (HEADER + "x,a,outcome,auc,1,,,\n", "line 2: higher_is_better is empty"),
+        (HEADER + 'x,a,outcome,auc,1,true,,\n"x\ny",a,outcome,auc,high,true,,\n', "line 3: value is 'high'"),
         (HEADER + "\nx,a,outcome,auc,nan,true,,\n", "line 3: value is 'nan'; write a finite number"),
         (HEADER + "x,a,outcome,auc,-1e999,true,,\n", "line 2: value is '-1e999'; write a finite number"),
         (HEADER + "x,a,outcome,auc,1,true,inf,\n", "line 2: seed is 'inf'; write a whole number"),

@@ -335,6 +335,10 @@ def test_a_long_file_is_sent_whole_and_a_longer_one_in_parts(
     code, printed = _outcomes(url, "import", str(file), "--source", "lab")
     assert printed.splitlines()[0] == "20001 rows are sent in 2 parts, each of them whole or not at all"
     assert printed.splitlines()[-1] == "20001 added, 0 replaced, 0 unchanged"
+    file.write_text(HEADER + "".join([*rows[:-1], rows[-1].replace("outcome", "guess")]))
+    code, told = _outcomes(url, "import", str(file), "--source", "lab")
+    assert (code, f"{file}, line 20002: kind: " in told.replace("\n", "")) == (1, True), told
+    assert "parts before this one that are in: 1; correct it" in told
 
 
 def _worker_stand_in(folder: Path) -> None:
