@@ -117,7 +117,7 @@ def published_table(http: httpx.Client, shared: Path) -> tuple[str, Json]:
     """Import, ask for the agreement, hold it against the known figures."""
     rows = long_rows(shared)
     post(http, "/v1/outcomes", {"source": PUBLISHED, "rows": rows})
-    asked = {"zoo": PUBLISHED, "published": False, "scored": True, "p": True, "by_target": True}
+    asked = {"zoo": PUBLISHED, "published": False, "scored": True, "thorough": True, "by_target": True}
     found = _get(http, "/v1/agreement", **asked)
     lines = [
         f"{len(rows)} rows: {len({r['candidate'] for r in rows})} candidates, "
@@ -158,7 +158,7 @@ def wnet_study(http: httpx.Client, shared: Path) -> tuple[str, dict[str, Json]]:
     rankings = request_rankings(http, candidates)
     follow(http, rankings, "rankings")
     first, second = (place.split("/")[-1] for place in rankings[: len(RANKINGS)])
-    asked = {"task": "segmentation", "zoo": "finetune run", "p": True, "by_target": True}
+    asked = {"task": "segmentation", "zoo": "finetune run", "thorough": True, "by_target": True}
     slices = {
         "all": _get(http, "/v1/agreement", **asked, ranking=first),
         "all-fast": _get(http, "/v1/agreement", **asked, ranking=second),

@@ -16,6 +16,8 @@ from typing import Any
 
 import httpx
 
+from worker.science.measures.registry import measures
+
 
 @contextmanager
 def service(work: Path, shared: Path) -> Iterator[httpx.Client]:
@@ -30,6 +32,7 @@ def service(work: Path, shared: Path) -> Iterator[httpx.Client]:
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
                 wait(lambda: http.get("/readyz").is_success)
+                wait(lambda: set(http.get("/v1/measures").json()["items"]) == set(measures()))  # of this code
                 yield http
         finally:
             process.send_signal(signal.SIGTERM)

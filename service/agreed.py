@@ -93,8 +93,8 @@ def known(value: float) -> float | None:
 
 
 def agreed(
-    records: Sequence[TargetRecord], measures: Sequence[str], *, with_p: bool = False, by_target: bool = False
+    records: Sequence[TargetRecord], measures: Sequence[str], *, thorough: bool = False, by_target: bool = False
 ) -> dict[str, AgreementOut]:
     """Measure -> its agreement, for those with any."""
-    found = {measure: agreement(records, measure, with_p=with_p) for measure in measures}
+    found = {measure: agreement(records, measure, thorough=thorough) for measure in measures}
     return {name: agreement_out(one, by_target=by_target) for name, one in found.items() if one is not None}

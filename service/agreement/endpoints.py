@@ -30,12 +30,20 @@ def read_agreement(
         bool, Query(description="Whether the fused score starts from published studies, or trusts no measure.")
     ] = True,
     scored: Annotated[bool, Query(description="Only targets where measures have scores.")] = False,
-    p: Annotated[bool, Query(description="With permutation p, which takes longer.")] = False,
+    thorough: Annotated[
+        bool, Query(description="With permutation p and intervals over candidates and test images: takes longer.")
+    ] = False,
     by_target: Annotated[bool, Query(description="With the figures of each target.")] = False,
 ) -> SliceOut:
     """How well every measure's scores told outcomes: rank correlations, regret, intervals."""
     part = Slice(target, task, modality, architecture, zoo, metric, source_task)
     with reading() as session:
         return service.over(
-            session, part, with_p=p, by_target=by_target, published=published, scored=scored, ranking_id=ranking
+            session,
+            part,
+            thorough=thorough,
+            by_target=by_target,
+            published=published,
+            scored=scored,
+            ranking_id=ranking,
         )

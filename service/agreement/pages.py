@@ -25,8 +25,8 @@ def show_agreement(
     """Every measure's track record, by slice."""
     chosen = Slice(*(value or None for value in (target, task, modality, architecture, zoo)))
     with reading() as session:
-        whole = service.over(session, Slice(), with_p=False, by_target=False)
-        found = whole if chosen == Slice() else service.over(session, chosen, with_p=False, by_target=False)
+        whole = service.over(session, Slice(), thorough=False, by_target=False)
+        found = whole if chosen == Slice() else service.over(session, chosen, thorough=False, by_target=False)
     choices = {
         "task": sorted({row.task for row in whole.targets if row.task}),
         "modality": sorted({row.modality for row in whole.targets if row.modality}),

@@ -21,7 +21,7 @@ def over(
     session: Session,
     part: Slice,
     *,
-    with_p: bool,
+    thorough: bool,
     by_target: bool,
     published: bool = True,
     scored: bool = False,
@@ -39,7 +39,7 @@ def over(
         past = [one for one in past if set(one.record.scores) - set(DERIVED)]
     records = [one.record for one in past]
     measures = sorted({measure for record in records for measure in record.scores})
-    found = agreed(records, measures, with_p=with_p, by_target=by_target)
+    found = agreed(records, measures, thorough=thorough, by_target=by_target)
     best_first = sorted(found.items(), key=lambda item: (-(item[1].weighted_tau or -2.0), item[0]))
     answered = answers(past)
     return SliceOut(

@@ -42,7 +42,8 @@ class Agreement:
     """One measure over targets: plain means over those where its scores are not constant.
 
     `intervals` of the mean weighted tau by what is drawn again: "targets", "candidates" (in each target),
-    "cases" (test images, where all targets hold them).
+    "cases" (test images, where all targets hold them). Without `thorough`, over targets only, or, where there is
+    one target, over its candidates; and no p.
     """
 
     measure: str
@@ -59,7 +60,7 @@ class Agreement:
     by_target: tuple[TargetAgreement, ...] = ()
 
 
-def agreement(records: Sequence[TargetRecord], measure: str, *, with_p: bool = True) -> Agreement | None:
+def agreement(records: Sequence[TargetRecord], measure: str, *, thorough: bool = True) -> Agreement | None:
     """What the records say of a measure; None where no target has two candidates with score and outcome."""
     found = [(record, *record.pair(measure)) for record in records]
     found = [(record, names, x, y) for record, names, x, y in found if len(names) > 1 and np.ptp(y) > 0]
@@ -78,8 +79,10 @@ def agreement(records: Sequence[TargetRecord], measure: str, *, with_p: bool = T
         weighted_tau=_mean([one.weighted_tau for one in by_target]),
         hits=float(sum(one.hit for one in by_target)),
         regret=_mean([one.regret for one in by_target]),
-        intervals=_intervals(pairs, tuple(_cases(record, names) for record, names, _, _ in ranking)),
-        p=_p(pairs) if with_p else float("nan"),
+        intervals=_intervals(
+            pairs, tuple(_cases(record, names) for record, names, _, _ in ranking if thorough), thorough
+        ),
+        p=_p(pairs) if thorough else float("nan"),
         by_target=by_target,
     )
 
@@ -118,18 +121,20 @@ def _p(pairs: Pairs) -> float:
 
 
 @lru_cache(maxsize=512)
-def _intervals(pairs: Pairs, cases: tuple[tuple[tuple[float, ...], ...] | None, ...]) -> dict[str, Interval]:
+def _intervals(
+    pairs: Pairs, cases: tuple[tuple[tuple[float, ...], ...] | None, ...], thorough: bool
+) -> dict[str, Interval]:
     """Percentile intervals of the mean weighted tau; none where nothing can be drawn again."""
     random = np.random.default_rng(0)
     taus = np.array([float(weighted_tau(x, y)) for x, y in pairs])
     found: dict[str, Interval] = {}
     if len(taus) > 1:
         found["targets"] = _percentiles(random.choice(taus, (RESAMPLES, len(taus))).mean(1))
-    if pairs:
+    if pairs and (thorough or len(pairs) == 1):
         draws = [_again(np.array(x), np.array(y), random) for x, y in pairs]
         found["candidates"] = _percentiles(_mean_known(draws))
     held = [rows for rows in cases if rows is not None]
-    if pairs and len(held) == len(cases):
+    if held and len(held) == len(pairs):
         of_cases = [_other_cases(np.array(x), np.array(r), random) for (x, _), r in zip(pairs, held, strict=True)]
         found["cases"] = _percentiles(_mean_known(of_cases))
     return {over: interval for over, interval in found.items() if not np.isnan(interval).any()}

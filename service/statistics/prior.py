@@ -24,16 +24,14 @@ def history_prior(records: Sequence[TargetRecord]) -> dict[str, Prior]:
     `records` are other targets than the one asked for, without those of its cohort. Centred, since a raw mean
     favours whoever was tried on easy targets. A target with one candidate says nothing and is left out.
     """
-    names = sorted({name for record in records for name in record.outcomes})
-    found = {name: own[np.isfinite(own)] for name, own in zip(names, centred(records, names).T, strict=True)}
-    return {name: Prior(float(own.mean()), len(own)) for name, own in found.items() if len(own)}
+    found: dict[str, list[float]] = {}
+    for record in records:
+        for name, value in record.centred.items():
+            found.setdefault(name, []).append(value)
+    return {name: Prior(sum(own) / len(own), len(own)) for name, own in sorted(found.items())}
 
 
 def centred(records: Sequence[TargetRecord], candidates: Sequence[str]) -> Numbers:
     """Outcomes less their target's mean over all its candidates; NaN where there is none: (targets, n)."""
-    rows = [
-        [record.outcomes.get(name, np.nan) - float(np.mean(list(record.outcomes.values()))) for name in candidates]
-        for record in records
-        if len(record.outcomes) > 1
-    ]
+    rows = [[record.centred.get(name, np.nan) for name in candidates] for record in records if record.centred]
     return np.array(rows, float).reshape(len(rows), len(candidates))

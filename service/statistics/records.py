@@ -48,6 +48,14 @@ class TargetRecord:
         return found
 
     @cached_property
+    def centred(self) -> dict[str, float]:
+        """Candidate -> outcome less the mean over candidates; nobody's where there is one candidate."""
+        if len(self.outcomes) < 2:
+            return {}
+        mean = sum(self.outcomes.values()) / len(self.outcomes)
+        return {name: outcome - mean for name, outcome in self.outcomes.items()}
+
+    @cached_property
     def standardised_outcomes(self) -> tuple[list[str], Numbers]:
         """Candidates by name, and their standardised outcomes: (n,)."""
         names = sorted(self.outcomes)

@@ -138,7 +138,9 @@ def test_agreement_over_http(client: TestClient) -> None:
     fill(*table("x", {"a": 0.0, "b": 1.0, "c": 2.0, "d": 3.0}, kind="score", name="wrong"))
     fill(*table("y", dict.fromkeys("abcd", 1.0), kind="score", name="wrong"))
     fill(*table("unscored", {"a": 0.5, "b": 0.6}, task="classification"))
-    found = client.get("/v1/agreement", params={"task": "segmentation", "p": True, "by_target": True}).json()
+    found = client.get(
+        "/v1/agreement", params={"task": "segmentation", "thorough": True, "by_target": True}
+    ).json()
     assert [one["name"] for one in found["targets"]] == ["x", "y", "z"]
     assert list(found["measures"])[-1] == "wrong"
     right, wrong = found["measures"]["logme"], found["measures"]["wrong"]
