@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from service.agreed import agreed, known
+from service.agreed import AgreementOut, agreed, known
 from service.agreement.schemas import AnswersOut, SliceOut, TargetOut
 from service.errors import NotFoundError
 from service.statistics.fused import LeftOut, answers, leave_one_out
@@ -40,7 +41,7 @@ def over(
     records = [one.record for one in past]
     measures = sorted({measure for record in records for measure in record.scores})
     found = agreed(records, measures, thorough=thorough, by_target=by_target)
-    best_first = sorted(found.items(), key=lambda item: (-(item[1].weighted_tau or -2.0), item[0]))
+    best_first = sorted(found.items(), key=_standing)
     answered = answers(past)
     return SliceOut(
         targets=[_target(record) for record in records],
@@ -54,6 +55,12 @@ def over(
             regret_expected=known(answered.regret_expected),
         ),
     )
+
+
+def _standing(item: tuple[str, AgreementOut]) -> tuple[float, str]:
+    """Best weighted tau first, those without one last, equals by name."""
+    name, own = item
+    return (math.inf if own.weighted_tau is None else -own.weighted_tau, name)
 
 
 def _protocol(session: Session, ranking_id: str | None) -> Json | None:

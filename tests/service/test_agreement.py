@@ -157,6 +157,25 @@ def test_agreement_over_http(client: TestClient) -> None:
     assert whole["measures"]["logme"]["p"] is None
 
 
+def test_measures_stand_by_their_tau_also_at_zero(sqlite_client: TestClient) -> None:
+    history("x")
+    reversed_scores = dict(zip("abcd", (0.0, 1.0, 2.0, 3.0), strict=True))
+    fill(*table("x", reversed_scores, kind="score", name="wrong"))
+    fill(*table("x", {"a": 3.0, "b": 1.0}, kind="score", name="right"))
+    fill(*table("x", dict.fromkeys("abcd", 1.0), kind="score", name="constant"))
+    fill(row("y", "a", 0.9), row("y", "b", 0.1), row("y", "a", 1.0, kind="score", name="nothing"))
+    fill(row("y", "b", 2.0, kind="score", name="nothing"))
+    fill(*table("x", {"a": 2.0, "b": 1.0}, kind="score", name="nothing"))  # 1 and -1: nothing in the mean
+    found = sqlite_client.get("/v1/agreement").json()["measures"]
+    assert found["nothing"]["weighted_tau"] == 0
+    assert [name for name in found if name in ("right", "nothing", "wrong", "constant")] == [
+        "right",
+        "nothing",
+        "wrong",
+        "constant",
+    ]
+
+
 def test_an_empty_ledger_has_no_agreement(client: TestClient) -> None:
     found = client.get("/v1/agreement").json()
     assert (found["targets"], found["measures"], found["answers"]["targets"]) == ([], {}, 0)
