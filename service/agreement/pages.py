@@ -25,11 +25,11 @@ def show_agreement(
     """Every measure's track record, by slice."""
     chosen = Slice(*(value or None for value in (target, task, modality, architecture, zoo)))
     with reading() as session:
-        whole = service.over(session, Slice(), thorough=False, by_target=False)
-        found = whole if chosen == Slice() else service.over(session, chosen, thorough=False, by_target=False)
+        every = service.targets(session)
+        found = service.over(session, chosen, thorough=False, by_target=False)
     choices = {
-        "task": sorted({row.task for row in whole.targets if row.task}),
-        "modality": sorted({row.modality for row in whole.targets if row.modality}),
-        "target": [row.name for row in whole.targets],
+        "task": sorted({row.task for row in every if row.task}),
+        "modality": sorted({row.modality for row in every if row.modality}),
+        "target": [row.name for row in every],
     }
-    return page(request, "agreement.html", found=found, chosen=chosen, choices=choices, any_target=whole.targets)
+    return page(request, "agreement.html", found=found, chosen=chosen, choices=choices, any_target=every)

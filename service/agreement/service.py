@@ -35,7 +35,7 @@ def over(
     scores are of its protocol where there are any.
     """
     trust = trust_of(session) if published else {}
-    past = _chosen(session, part, trust, _protocol(session, ranking_id))
+    past = _chosen(session, part, trust, _protocol(session, ranking_id), cases=thorough)
     if scored:
         past = [one for one in past if set(one.record.scores) - set(DERIVED)]
     records = [one.record for one in past]
@@ -72,14 +72,18 @@ def _protocol(session: Session, ranking_id: str | None) -> Json | None:
     return ranking.protocol
 
 
-def _chosen(session: Session, part: Slice, trust: Mapping[str, float], protocol: Json | None) -> list[LeftOut]:
+def _chosen(
+    session: Session, part: Slice, trust: Mapping[str, float], protocol: Json | None, *, cases: bool
+) -> list[LeftOut]:
     """The records of the slice; what is derived for a target looks at all targets, also outside of the slice."""
     wide = replace(part, target=None, task=None, modality=None)
-    return [
-        one
-        for one in leave_one_out(ledger.records(session, wide, protocol=protocol), trust)
-        if part.has(one.record)
-    ]
+    records = ledger.records(session, wide, protocol=protocol, cases=cases)
+    return [one for one in leave_one_out(records, trust) if part.has(one.record)]
+
+
+def targets(session: Session) -> list[TargetOut]:
+    """Every target with outcomes."""
+    return [_target(record) for record in ledger.records(session)]
 
 
 def _target(record: TargetRecord) -> TargetOut:

@@ -28,7 +28,6 @@ class Fusion:
     prior: dict[str, Prior]
     combination: Combination
     outcomes: Mapping[str, float]  # of this very target, as far as there are any
-    metric: str | None  # of those
 
     def scores(self, name: str) -> list[Score]:
         """The derived scores of one candidate; no prior where nobody has a history."""
@@ -79,7 +78,6 @@ def fusion(session: Session, ranking: Ranking, scores: Mapping[str, Scores]) -> 
         prior={name: prior[name] for name in scores if name in prior},
         combination=_where_known(combination, by_measure, prior),
         outcomes=own.outcomes if own else {},
-        metric=own.metric if own else None,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from service.statistics.records import TargetRecord
 from service.store import checkpoints
@@ -47,10 +47,13 @@ class _Described:
     cohort: str | None
 
 
-def records(session: Session, part: Slice = Slice(), *, protocol: Json | None = None) -> list[TargetRecord]:
+def records(
+    session: Session, part: Slice = Slice(), *, protocol: Json | None = None, cases: bool = False
+) -> list[TargetRecord]:
     """Every target with outcomes, by name. Own scores are of `protocol` where there are any, else of the protocol
-    that scored most candidates, the latest of equals; never of two protocols for one measure."""
-    rows = _rows(session, part)
+    that scored most candidates, the latest of equals; never of two protocols for one measure. The outcomes of test
+    images, which may be many, are read on demand (`cases`)."""
+    rows = _rows(session, part, cases=cases)
     described = _described(session, rows)
     allowed = _candidates_of(session, part)
     imported, own = _imported_scores(rows), _own_scores(session, protocol)
@@ -63,12 +66,14 @@ def records(session: Session, part: Slice = Slice(), *, protocol: Json | None = 
         ]
         if of_target:
             scores = {**imported.get(target, {}), **own.get(target, {})}
-            found.append(_record(target, described[target], of_target, scores, part.metric))
+            found.append(_record(target, described[target], of_target, scores, part.metric, cases=cases))
     return [record for record in found if record.outcomes and part.has(record)]
 
 
-def _rows(session: Session, part: Slice) -> Sequence[LedgerRow]:
+def _rows(session: Session, part: Slice, *, cases: bool) -> Sequence[LedgerRow]:
     query = select(LedgerRow).order_by(LedgerRow.id)
+    if not cases:
+        query = query.options(defer(LedgerRow.cases, raiseload=True))
     if part.target is not None:
         query = query.where(LedgerRow.target == part.target)
     if part.zoo is not None:
@@ -100,7 +105,13 @@ def _candidates_of(session: Session, part: Slice) -> set[str] | None:
 
 
 def _record(
-    target: str, what: _Described, rows: Sequence[LedgerRow], scores: Mapping[str, Values], metric: str | None
+    target: str,
+    what: _Described,
+    rows: Sequence[LedgerRow],
+    scores: Mapping[str, Values],
+    metric: str | None,
+    *,
+    cases: bool,
 ) -> TargetRecord:
     chosen = metric or _metric_of(rows)
     kept = _comparable([row for row in rows if row.name == chosen])
@@ -113,7 +124,7 @@ def _record(
         modality=what.modality,
         cohort=what.cohort,
         metric=chosen,
-        cases=_case_means(kept),
+        cases=_case_means(kept) if cases else {},
         left_out=len({row.candidate for row in rows} - set(outcomes)),
     )
 

@@ -157,6 +157,21 @@ def test_agreement_over_http(client: TestClient) -> None:
     assert whole["measures"]["logme"]["p"] is None
 
 
+def test_test_images_are_drawn_again_where_that_is_asked_for(client: TestClient) -> None:
+    for name, value in TRUTH.items():
+        images = [value - 0.01, None, value + 0.01]
+        fill(row("x", name, value, cases=images), row("x", name, value, kind="score", name="logme"))
+    thorough, quick = (
+        client.get("/v1/agreement", params={"thorough": asked}).json()["measures"]["logme"]
+        for asked in (True, False)
+    )
+    assert thorough["intervals"]["cases"] == [1, 1]
+    assert "cases" not in quick["intervals"]
+    assert quick["p"] is None
+    assert records(cases=True)[0].cases["a"] == pytest.approx((0.89, 0.91))
+    assert records()[0].cases == {}
+
+
 def test_measures_stand_by_their_tau_also_at_zero(sqlite_client: TestClient) -> None:
     history("x")
     reversed_scores = dict(zip("abcd", (0.0, 1.0, 2.0, 3.0), strict=True))
