@@ -12,7 +12,7 @@ import argparse
 import csv
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
@@ -20,11 +20,13 @@ from typing import Any
 import httpx
 import matplotlib as mpl
 import matplotlib.pyplot as plt
-import numpy as np
 
-from benchmarks.serving import post, register_wnets, service
+from benchmarks.serving import register_wnets, service
 from benchmarks.wnet_study import FINETUNE, RANKINGS, TARGETS, follow, request_rankings
+from service.client import ZooRank
+from service.statistics.agreement import agreement
 from service.statistics.rank import weighted_tau
+from service.statistics.records import TargetRecord
 
 Json = dict[str, Any]
 Rows = list[dict[str, Any]]
@@ -56,6 +58,7 @@ EXPECTED = {  # weighted tau, Kendall's tau, regret in AUC points, hits: recompu
     "fu": (0.410, 0.253, 0.53, 6),
     "history_prior": (0.557, 0.457, 0.52, 7),
 }
+LONG = 600.0  # seconds, for permutations
 DISCS = "optic disc and cup segmentation"
 VESSELS = "retinal vessel segmentation"
 
@@ -95,32 +98,29 @@ def _rows_of(path: Path, *, kind: str, name: str) -> Rows:
     ]
 
 
-def static_mean(rows: Rows) -> dict[str, dict[str, float]]:
-    """Target -> candidate -> raw mean AUC on the other scored targets, siblings kept: a baseline."""
+def static_mean(rows: Rows) -> list[TargetRecord]:
+    """A baseline as a measure: the raw mean AUC on the other scored targets, siblings kept."""
     scored = {row["target"] for row in rows if row["kind"] == "score"}
-    aucs = {
-        (r["target"], r["candidate"]): r["value"] for r in rows if r["kind"] == "outcome" and r["target"] in scored
-    }
-    found: dict[str, dict[str, float]] = {}
-    for target, candidate in aucs:
-        others = [value for (other, name), value in aucs.items() if name == candidate and other != target]
-        found.setdefault(target, {})[candidate] = fmean(others)
+    aucs: dict[str, dict[str, float]] = {target: {} for target in sorted(scored)}
+    for row in rows:
+        if row["kind"] == "outcome" and row["target"] in scored:
+            aucs[row["target"]][row["candidate"]] = row["value"]
+    found = []
+    for target, own in aucs.items():
+        others = [others for other, others in aucs.items() if other != target]
+        means = {name: fmean(known[name] for known in others if name in known) for name in own}
+        found.append(TargetRecord(target, own, {"static_mean": means}))
     return found
 
 
-def _outcomes_in(rows: Rows) -> dict[tuple[str, str], float]:
-    """Target and candidate -> AUC."""
-    return {(row["target"], row["candidate"]): row["value"] for row in rows if row["kind"] == "outcome"}
-
-
-def published_table(http: httpx.Client, shared: Path) -> tuple[str, Json]:
+def published_table(zoo: ZooRank, shared: Path) -> tuple[str, Json]:
     """Import, ask for the agreement, hold it against the known figures."""
     rows = long_rows(shared)
-    post(http, "/v1/outcomes", {"source": PUBLISHED, "rows": rows})
-    asked = {"zoo": PUBLISHED, "published": False, "scored": True, "thorough": True, "by_target": True}
-    found = _get(http, "/v1/agreement", **asked)
+    zoo.import_outcomes(rows, source=PUBLISHED)
+    found = zoo.agreement(zoo=PUBLISHED, published=False, scored=True, thorough=True, by_target=True)
+    outcomes = sum(row["kind"] == "outcome" for row in rows)
     lines = [
-        f"{len(rows)} rows: {len({r['candidate'] for r in rows})} candidates, "
+        f"{outcomes} outcomes, {len(rows) - outcomes} scores: {len({r['candidate'] for r in rows})} candidates, "
         f"{len({r['target'] for r in rows})} targets with outcomes, {len(found['targets'])} with scores too.",
         "",
         _table(found, unit="AUC points", expected=EXPECTED),
@@ -128,31 +128,29 @@ def published_table(http: httpx.Client, shared: Path) -> tuple[str, Json]:
         _baseline_line(rows),
         "",
         _coverage("Published table", found, "AUC points"),
+        "",
+        "### Target by target: weighted tau (regret)",
+        "",
+        _by_target(found),
     ]
     return "\n".join(lines), found
 
 
 def _baseline_line(rows: Rows) -> str:
     """The static mean's figures, from the same outcomes."""
-    baseline = static_mean(rows)
-    outcomes = _outcomes_in(rows)
-    taus, regrets, hits = [], [], 0
-    for target, own in sorted(baseline.items()):
-        names = sorted(own)
-        x, y = np.array([own[n] for n in names]), np.array([outcomes[target, n] for n in names])
-        taus.append(float(weighted_tau(x, y)))
-        regrets.append(100 * float(y.max() - y[x.argmax()]))
-        hits += int(y[x.argmax()] == y.max())
+    found = agreement(static_mean(rows), "static_mean", thorough=False)
+    assert found is not None
     return (
         f"Baseline without a look at the target, the raw mean AUC on the other scored targets (siblings kept): "
-        f"weighted tau {fmean(taus):.3f}, regret {fmean(regrets):.2f}, {hits} hits of {len(taus)}."
+        f"weighted tau {found.weighted_tau:.3f}, Kendall tau {found.kendall_tau:.3f}, regret "
+        f"{100 * found.regret:.2f}, {found.hits:.0f} hits of {found.targets}."
     )
 
 
 # ---- the W-Net study -----------------------------------------------------------------------------------------
 
 
-def wnet_study(http: httpx.Client, shared: Path) -> tuple[str, dict[str, Json]]:
+def wnet_study(http: httpx.Client, zoo: ZooRank, shared: Path) -> tuple[str, dict[str, Json]]:
     """Agreement under both protocols, over all candidates and over groups; ceilings; methods compared."""
     candidates = register_wnets(http, shared)
     rankings = request_rankings(http, candidates)
@@ -160,12 +158,12 @@ def wnet_study(http: httpx.Client, shared: Path) -> tuple[str, dict[str, Json]]:
     first, second = (place.split("/")[-1] for place in rankings[: len(RANKINGS)])
     asked = {"task": "segmentation", "zoo": "finetune run", "thorough": True, "by_target": True}
     slices = {
-        "all": _get(http, "/v1/agreement", **asked, ranking=first),
-        "all-fast": _get(http, "/v1/agreement", **asked, ranking=second),
-        "discs": _get(http, "/v1/agreement", **asked, ranking=first, source_task=DISCS),
-        "vessels": _get(http, "/v1/agreement", **asked, ranking=first, source_task=VESSELS),
+        "all": zoo.agreement(**asked, ranking=first),
+        "all-fast": zoo.agreement(**asked, ranking=second),
+        "discs": zoo.agreement(**asked, ranking=first, source_task=DISCS),
+        "vessels": zoo.agreement(**asked, ranking=first, source_task=VESSELS),
     }
-    runs = _outcomes(http)
+    runs = _runs(zoo)
     unit = "Dice points"
     fast = RANKINGS[1]["learning_rate"]
     parts = [
@@ -184,10 +182,13 @@ def wnet_study(http: httpx.Client, shared: Path) -> tuple[str, dict[str, Json]]:
         f"### The same at a learning rate of {fast}, that of the finetune runs",
         _table(slices["all-fast"], unit=unit),
         _coverage("W-Nets", slices["all-fast"], unit),
-        "### Target by target (default protocol): weighted tau (regret)",
+        "### Target by target, default protocol: weighted tau (regret)",
         _by_target(slices["all"]),
+        f"### Target by target, learning rate {fast}",
+        _by_target(slices["all-fast"]),
         f"### Within the {slices['discs']['targets'][0]['candidates']} seeds of one source task, disc and cup",
         _table(slices["discs"], unit=unit),
+        _coverage("Disc and cup", slices["discs"], unit),
         f"### Within the {slices['vessels']['targets'][0]['candidates']} vessel networks",
         _table(slices["vessels"], unit=unit),
     ]
@@ -205,17 +206,9 @@ class Run:
     value: float
 
 
-def _outcomes(http: httpx.Client) -> list[Run]:
-    found, after = [], None
-    while True:
-        more = {"after": after} if after else {}
-        page = _get(http, "/v1/outcomes", name="dice", source="finetune run", limit=100, **more)
-        found += [
-            Run(*(row[key] for key in ("target", "candidate", "method", "seed", "value"))) for row in page["items"]
-        ]
-        after = page["next"]
-        if after is None:
-            return found
+def _runs(zoo: ZooRank) -> list[Run]:
+    rows = zoo.outcomes(name="dice", source="finetune run")
+    return [Run(**{field.name: row[field.name] for field in fields(Run)}) for row in rows]
 
 
 def _mean(runs: list[Run], **fixed: Any) -> float:
@@ -275,13 +268,6 @@ def _ceiling_table(runs: list[Run]) -> str:
 
 
 # ---- tables and plots ----------------------------------------------------------------------------------------
-
-
-def _get(http: httpx.Client, path: str, **params: Any) -> Json:
-    answer = http.get(path, params=params)
-    if not answer.is_success:
-        raise SystemExit(f"{path}: {answer.text}")
-    return answer.json()
 
 
 def _table(found: Json, *, unit: str, expected: Mapping[str, tuple[float, ...]] | None = None) -> str:
@@ -400,9 +386,9 @@ def main() -> None:
     arguments = parser.parse_args()
     shared, work, output = (path.resolve() for path in (arguments.shared, arguments.work, arguments.output))
     mpl.rcParams["svg.hashsalt"] = "zoorank"
-    with service(work, shared) as http:
-        study, slices = wnet_study(http, shared)
-        table, published = published_table(http, shared)
+    with service(work, shared) as http, ZooRank(str(http.base_url), timeout=LONG) as zoo:
+        study, slices = wnet_study(http, zoo, shared)
+        table, published = published_table(zoo, shared)
     plots: list[tuple[Callable[..., None], str, tuple[Any, ...]]] = [
         (plot_taus, "evidence-published.svg", (published, "Published table: 11 targets, 15 candidates")),
         (plot_taus, "evidence-wnets.svg", (slices["all"], "W-Nets: 4 targets, 12 candidates")),

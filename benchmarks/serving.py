@@ -40,6 +40,7 @@ def service(work: Path, shared: Path) -> Iterator[httpx.Client]:
 
 
 def wait(ready: Callable[[], bool]) -> None:
+    """Ask again and again until the answer is yes."""
     while True:
         try:
             if ready():
@@ -49,14 +50,16 @@ def wait(ready: Callable[[], bool]) -> None:
         time.sleep(0.5)
 
 
-def post(http: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    answer = http.post(path, json=body)
+def post(http: httpx.Client, path: str, body: dict[str, Any], *, key: str | None = None) -> dict[str, Any]:
+    """The answer to a body; under a key, what was answered the first time."""
+    answer = http.post(path, json=body, headers={"Idempotency-Key": key} if key else {})
     if not answer.is_success:
         raise SystemExit(f"{path}: {answer.text}")
     return answer.json()
 
 
 def register(http: httpx.Client, path: str, body: dict[str, Any]) -> None:
+    """Register what is not there under this name yet."""
     if not http.get(f"{path}/{body['name']}").is_success:
         post(http, path, body)
 

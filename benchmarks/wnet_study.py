@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.real_rankings import fundus
-from benchmarks.serving import register, register_wnets, service
+from benchmarks.serving import post, register, register_wnets, service
 
 METHODS = ("vanilla", "ac_norm")
 SEEDS = (1, 2)
@@ -79,7 +79,8 @@ def request_rankings(http: httpx.Client, candidates: tuple[str, ...]) -> list[st
     for target, protocol in itertools.product(TARGETS, RANKINGS):
         body = {"dataset": target.name, "candidates": list(candidates), "protocol": protocol}
         name = "-".join(map(str, protocol.values())) or "default"
-        found.append(once(http, "/v1/rankings", body, key=f"wnet-study-scores-{target.name}-{name}"))
+        key = f"wnet-study-scores-{target.name}-{name}"
+        found.append(f"/v1/rankings/{post(http, '/v1/rankings', body, key=key)['id']}")
     return found
 
 
@@ -90,16 +91,8 @@ def request_runs(http: httpx.Client, candidates: tuple[str, ...]) -> list[str]:
         protocol = {**FINETUNE, "seed": seed}
         body = {"dataset": target.name, "checkpoint": candidate, "method": method, "protocol": protocol}
         key = f"wnet-study-{target.name}-{candidate}-{method}-{seed}"
-        found.append(once(http, "/v1/finetune-runs", body, key=key))
+        found.append(f"/v1/finetune-runs/{post(http, '/v1/finetune-runs', body, key=key)['id']}")
     return found
-
-
-def once(http: httpx.Client, path: str, body: dict[str, Any], *, key: str) -> str:
-    """Ask for something that was perhaps asked for before; its place."""
-    answer = http.post(path, json=body, headers={"Idempotency-Key": key})
-    if not answer.is_success:
-        raise SystemExit(f"{path}: {answer.text}")
-    return f"{path}/{answer.json()['id']}"
 
 
 def follow(http: httpx.Client, places: list[str], what: str) -> None:
