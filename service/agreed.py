@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from service.statistics.agreement import Agreement, TargetAgreement, agreement
+from service.statistics.agreement import agreement
 from service.statistics.records import TargetRecord
 
 EXAMPLE: dict[str, Any] = {
@@ -26,14 +26,23 @@ EXAMPLE: dict[str, Any] = {
 }
 
 
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+Known = Annotated[float | None, BeforeValidator(_known)]  # NaN becomes null
+
+
 class TargetAgreementOut(BaseModel):
     """One measure on one target."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     target: str = Field(description="Its name.")
     candidates: int = Field(description="With a score and an outcome.")
-    weighted_tau: float | None = Field(description="Between scores and outcomes.")
-    kendall_tau: float | None = Field(description="Tau-b.")
-    pearson: float | None = Field(description="Pearson's r.")
+    weighted_tau: Known = Field(description="Between scores and outcomes.")
+    kendall_tau: Known = Field(description="Tau-b.")
+    pearson: Known = Field(description="Pearson's r.")
     hit: float = Field(description="1: its first choice has the best outcome; the expected value over ties.")
     regret: float = Field(description="The best outcome less its first choice's, in the outcome's unit.")
 
@@ -41,55 +50,21 @@ class TargetAgreementOut(BaseModel):
 class AgreementOut(BaseModel):
     """How well a measure's scores told outcomes: plain means over targets where its scores are not constant."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+    model_config = ConfigDict(from_attributes=True, json_schema_extra={"examples": [EXAMPLE]})
 
     targets: int = Field(description="That the figures are over.")
     candidates: int = Field(description="Different ones.")
     no_ranking: int = Field(description="Targets left out: every candidate has the same score there.")
-    weighted_tau: float | None = Field(description="1: the same order; 0: none; the top weighs most.")
-    kendall_tau: float | None = Field(description="Tau-b.")
-    pearson: float | None = Field(description="Pearson's r.")
+    weighted_tau: Known = Field(description="1: the same order; 0: none; the top weighs most.")
+    kendall_tau: Known = Field(description="Tau-b.")
+    pearson: Known = Field(description="Pearson's r.")
     hits: float = Field(description="On so many targets its first choice was the best.")
-    regret: float | None = Field(description="Mean loss by following its first choice, in the outcome's unit.")
-    p: float | None = Field(description="Two-sided, of Kendall's tau when outcomes are shuffled; null: not asked.")
+    regret: Known = Field(description="Mean loss by following its first choice, in the outcome's unit.")
+    p: Known = Field(description="Two-sided, of Kendall's tau when outcomes are shuffled; null: not asked.")
     intervals: dict[str, tuple[float, float]] = Field(
         description="95 % of the mean weighted tau when targets, candidates or test images are drawn again."
     )
     by_target: list[TargetAgreementOut] = Field(description="Target by target, where asked for.")
-
-
-def agreement_out(found: Agreement, *, by_target: bool = False) -> AgreementOut:
-    """The statistics' figures, NaN as null."""
-    return AgreementOut(
-        targets=found.targets,
-        candidates=found.candidates,
-        no_ranking=found.no_ranking,
-        weighted_tau=known(found.weighted_tau),
-        kendall_tau=known(found.kendall_tau),
-        pearson=known(found.pearson),
-        hits=found.hits,
-        regret=known(found.regret),
-        p=known(found.p),
-        intervals=found.intervals,
-        by_target=[_target_out(one) for one in found.by_target] if by_target else [],
-    )
-
-
-def _target_out(found: TargetAgreement) -> TargetAgreementOut:
-    return TargetAgreementOut(
-        target=found.target,
-        candidates=found.candidates,
-        weighted_tau=known(found.weighted_tau),
-        kendall_tau=known(found.kendall_tau),
-        pearson=known(found.pearson),
-        hit=found.hit,
-        regret=found.regret,
-    )
-
-
-def known(value: float) -> float | None:
-    """The number, or null for one that there is not."""
-    return value if math.isfinite(value) else None
 
 
 def agreed(
@@ -97,4 +72,5 @@ def agreed(
 ) -> dict[str, AgreementOut]:
     """Measure -> its agreement, for those with any."""
     found = {measure: agreement(records, measure, thorough=thorough) for measure in measures}
-    return {name: agreement_out(one, by_target=by_target) for name, one in found.items() if one is not None}
+    shown = {name: AgreementOut.model_validate(one) for name, one in found.items() if one is not None}
+    return shown if by_target else {name: one.model_copy(update={"by_target": []}) for name, one in shown.items()}

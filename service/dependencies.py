@@ -40,6 +40,7 @@ After = Annotated[
     str | None, Query(pattern=ID_PATTERN, description="The `next` of the page before: where this one starts.")
 ]
 Limit = Annotated[int, Query(ge=1, le=100, description="At most this many.")]
+Task = Literal["classification", "segmentation", "regression", "multilabel"]
 WorkState = Literal["queued", "running", "done", "failed", "canceled"]
 
 Shown = TypeVar("Shown")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.agreed import EXAMPLE, AgreementOut
+from service.agreed import EXAMPLE, AgreementOut, Known
 
 
 class TargetOut(BaseModel):
@@ -24,12 +24,14 @@ class TargetOut(BaseModel):
 class AnswersOut(BaseModel):
     """How the fused score would have answered past targets, each from the others. Regrets: outcome units."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     targets: int = Field(description="With something to choose by.")
     answered: int = Field(description="Where it named a first choice; it abstained from the rest.")
-    regret: float | None = Field(description="Mean over all, when the first choice is followed anyway.")
-    regret_answered: float | None = Field(description="Mean where it answered.")
-    regret_abstained: float | None = Field(description="Mean of its first choice where it abstained.")
-    regret_expected: float | None = Field(description="Mean of what it expected.")
+    regret: Known = Field(description="Mean over all, when the first choice is followed anyway.")
+    regret_answered: Known = Field(description="Mean where it answered.")
+    regret_abstained: Known = Field(description="Mean of its first choice where it abstained.")
+    regret_expected: Known = Field(description="Mean of what it expected.")
 
 
 class SliceOut(BaseModel):

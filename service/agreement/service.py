@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from service.agreed import AgreementOut, agreed, known
+from service.agreed import AgreementOut, agreed
 from service.agreement.schemas import AnswersOut, SliceOut, TargetOut
 from service.errors import NotFoundError
 from service.statistics.fused import LeftOut, answers, leave_one_out
@@ -42,18 +42,10 @@ def over(
     measures = sorted({measure for record in records for measure in record.scores})
     found = agreed(records, measures, thorough=thorough, by_target=by_target)
     best_first = sorted(found.items(), key=_standing)
-    answered = answers(past)
     return SliceOut(
         targets=[_target(record) for record in records],
         measures=dict(best_first),
-        answers=AnswersOut(
-            targets=answered.targets,
-            answered=answered.answered,
-            regret=known(answered.regret),
-            regret_answered=known(answered.regret_answered),
-            regret_abstained=known(answered.regret_abstained),
-            regret_expected=known(answered.regret_expected),
-        ),
+        answers=AnswersOut.model_validate(answers(past)),
     )
 
 

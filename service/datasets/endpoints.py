@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from service.datasets import service
-from service.datasets.schemas import DatasetOut, DatasetRequest, Task
-from service.dependencies import After, Limit, Page, PathReference, Repeatable
+from service.datasets.schemas import DatasetOut, DatasetRequest
+from service.dependencies import After, Limit, Page, PathReference, Repeatable, Task
 from service.errors import FIND_PROBLEMS, READ_PROBLEMS, WRITE_PROBLEMS
 from service.store.session import reading
 

@@ -7,9 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.dependencies import Name, Text
-
-Task = Literal["classification", "segmentation", "regression", "multilabel"]
+from service.dependencies import Name, Task, Text
 
 
 class DatasetRequest(BaseModel):

@@ -7,11 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from service.dependencies import Text
+from service.dependencies import Task, Text
 from service.long_rows import MOST_ROWS
 
 Kind = Literal["outcome", "score"]
-Task = Literal["classification", "segmentation", "regression", "multilabel"]
 LARGEST = 1e100  # so that sums of values stay finite
 RowName = Annotated[
     str,
