@@ -116,8 +116,8 @@ def train_epoch(
 class Validation:
     """Metrics and mean loss over the images, and the primary metric of each image.
 
-    The mean of `cases` is the metric, but for NaN (an image without foreground); multilabel has none, since an
-    area under the curve is one of many images.
+    The mean of `cases` is the metric, but for NaN (an image without foreground) and where images lack some of
+    several foreground classes; multilabel has none, since an area under the curve is one of many images.
     """
 
     metrics: dict[str, float]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from worker.science.errors import ScienceError
-from worker.science.evidence import FEATURES, Evidence, gathered
+from worker.science.evidence import FEATURES, Evidence, Features, gathered
 from worker.science.measures.registry import EVERY_TASK, SATURATED, Score, register
 from worker.science.measures.samples import (
     ROWS,
@@ -85,6 +85,11 @@ def logme(evidence: Evidence) -> Score:
     features = gathered(evidence.features, FEATURES)
     of_labels = class_evidence if features.labels.ndim == 1 else log_evidence
     found = of_labels(features.values, features.labels)
+    return scored(found, features)
+
+
+def scored(found: LogEvidence, features: Features) -> Score:
+    """The evidence as a score, with what tells how far to trust it."""
     record = describe(features) | {"rank": found.rank, "residual_share": float(found.residual_share.min())}
     flags = {
         SATURATED: found.saturated,

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from worker.science.evidence import FEATURES, Evidence, gathered
-from worker.science.measures.logme import INTERPOLATED, log_evidence
-from worker.science.measures.registry import EVERY_TASK, SATURATED, Score, register
+from worker.science.measures.logme import log_evidence, scored
+from worker.science.measures.registry import EVERY_TASK, Score, register
 from worker.science.measures.samples import checked_features, describe, flags_of, present_classes
 
 
@@ -34,10 +34,7 @@ def logme_intercept(evidence: Evidence) -> Score:
     centred_targets = targets - targets.mean(0)
     if not centred.any():
         return Score(_without_features(centred_targets), flags_of(features), describe(features) | {"rank": 0})
-    found = log_evidence(centred, centred_targets)
-    record = describe(features) | {"rank": found.rank, "residual_share": float(found.residual_share.min())}
-    interpolated = (INTERPOLATED,) * (found.interpolated and not found.saturated)
-    return Score(found.score, (SATURATED,) * found.saturated + interpolated + flags_of(features), record)
+    return scored(log_evidence(centred, centred_targets), features)
 
 
 def _columns(features: Tensor, labels: Tensor) -> Tensor:
