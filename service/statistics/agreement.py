@@ -17,7 +17,7 @@ from service.statistics.rank import (
     top_choice,
     weighted_tau,
 )
-from service.statistics.records import Numbers, TargetRecord
+from service.statistics.records import Numbers, TargetRecord, mean_of
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -74,11 +74,11 @@ def agreement(records: Sequence[TargetRecord], measure: str, *, thorough: bool =
         targets=len(ranking),
         candidates=len({name for _, names, _, _ in ranking for name in names}),
         no_ranking=len(found) - len(ranking),
-        pearson=_mean([one.pearson for one in by_target]),
-        kendall_tau=_mean([one.kendall_tau for one in by_target]),
-        weighted_tau=_mean([one.weighted_tau for one in by_target]),
+        pearson=mean_of([one.pearson for one in by_target]),
+        kendall_tau=mean_of([one.kendall_tau for one in by_target]),
+        weighted_tau=mean_of([one.weighted_tau for one in by_target]),
         hits=float(sum(one.hit for one in by_target)),
-        regret=_mean([one.regret for one in by_target]),
+        regret=mean_of([one.regret for one in by_target]),
         intervals=_intervals(
             pairs, tuple(_cases(record, names) for record, names, _, _ in ranking if thorough), thorough
         ),
@@ -100,10 +100,6 @@ def _of_target(record: TargetRecord, scores: Numbers, outcomes: Numbers) -> Targ
         hit=float(hit) if outcomes.max() == best else 0.0,
         regret=float(best - outcomes[first].mean()),
     )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if values else float("nan")
 
 
 def _cases(record: TargetRecord, names: Sequence[str]) -> tuple[tuple[float, ...], ...] | None:

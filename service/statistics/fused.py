@@ -23,7 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.statistics.prior import centred, history_prior
-from service.statistics.records import Numbers, TargetRecord, of_task, others, standardised, standardised_rows
+from service.statistics.records import (
+    Numbers,
+    TargetRecord,
+    mean_of,
+    of_task,
+    others,
+    standardised,
+    standardised_rows,
+)
 
 PUBLISHED_TARGETS = 11.0  # of the study that the measures' trust comes from
 EARLIER_TARGETS = 5.0  # that the next two count for
@@ -264,17 +272,13 @@ def answers(past: Sequence[LeftOut]) -> Answers:
     return Answers(
         targets=len(asked),
         answered=sum(sure),
-        regret=_mean(regrets),
-        regret_answered=_mean([regret for regret, one in zip(regrets, sure, strict=True) if one]),
-        regret_abstained=_mean([regret for regret, one in zip(regrets, sure, strict=True) if not one]),
-        regret_expected=_mean([value for value in expected if value is not None]),
+        regret=mean_of(regrets),
+        regret_answered=mean_of([regret for regret, one in zip(regrets, sure, strict=True) if one]),
+        regret_abstained=mean_of([regret for regret, one in zip(regrets, sure, strict=True) if not one]),
+        regret_expected=mean_of([value for value in expected if value is not None]),
     )
 
 
 def _regret(one: LeftOut) -> float:
     outcomes = one.record.outcomes
     return max(outcomes.values()) - outcomes[one.combination.leaders[0]]
-
-
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if values else float("nan")

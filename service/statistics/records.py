@@ -117,3 +117,8 @@ def standardised_rows(scores: Mapping[str, Mapping[str, float]], candidates: Seq
     ]
     known = np.array(rows).reshape(len(rows), len(candidates))
     return np.where(np.isfinite(known), known, 0.0)
+
+
+def mean_of(values: Sequence[float]) -> float:
+    """The plain mean; NaN of nothing."""
+    return float(np.mean(values)) if values else float("nan")
