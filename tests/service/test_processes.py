@@ -372,6 +372,12 @@ def _alive(pid: int) -> bool:
     return state != "Z"
 
 
+def _as_usual() -> None:
+    """Signals as a terminal's child has them, also where the tests run under nohup or in the background."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes], Path]]:
     """`zoorank serve` on an empty data folder; a process that only sleeps stands in for the worker."""
@@ -382,7 +388,7 @@ def served(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes], Path]
     environment = {**own, "PYTHONPATH": path}
     command = [*ZOORANK, "serve", "--port", str(port), "--data", str(tmp_path / "data")]
     with (tmp_path / "printed").open("w") as printed:
-        process = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=printed)
+        process = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=printed, preexec_fn=_as_usual)
     try:
         yield f"http://127.0.0.1:{port}", process, tmp_path
     finally:
