@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
 from benchmarks.serving import post, register, register_wnets, service
-from models_zoo import registry
+from models_zoo import architecture as registry
 from worker.demo.zoo import source_data, train_source, write_weights
 from worker.science.specs import Protocol
 

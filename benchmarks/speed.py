@@ -25,7 +25,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from models_zoo import registry
+from models_zoo import architecture as registry
 from worker.science.acnorm.convert import convert, fold
 from worker.science.measures.logme import class_evidence
 

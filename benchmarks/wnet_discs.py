@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models_zoo.checkpoints import load, read_state_dict, submodule
-from models_zoo.registry import build
+from models_zoo.architecture import build
+from models_zoo.loading.load import load, read_state_dict, submodule
 
 DISC_CLASSES = (1, 2)  # the disc's rim and the cup inside it
 BATCH = 9

@@ -9,8 +9,8 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from models_zoo.architecture import ZooError
 from models_zoo.normalisation import Normalisation, normalise
-from models_zoo.registry import ZooError
 
 __all__ = ["Card", "Normalisation", "Origin", "cards", "normalise"]
 

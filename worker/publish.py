@@ -6,14 +6,14 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
+from models_zoo.architecture import architectures
 from models_zoo.card import cards
-from models_zoo.registry import architectures
 from service.store import capabilities
 from service.store.session import transaction
-from worker.science.finetune.registry import methods
+from worker.science.data.readers.registry import readers
 from worker.science.measures.registry import measures
-from worker.science.readers.registry import readers
 from worker.science.specs import FinetuneProtocol, Protocol
+from worker.science.training.method import methods
 
 
 def what_it_can() -> dict[str, dict[str, dict[str, Any]]]:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from monai.networks.nets import BasicUNet
 
+from models_zoo.architecture import Network, register
 from models_zoo.norms import GROUPS, NormChoice
 from models_zoo.parameters import counts
-from models_zoo.registry import Network, register
 
 
 @register(summary="MONAI BasicUNet", tasks=("segmentation",), spatial_dims=(2, 3))

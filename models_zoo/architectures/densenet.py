@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from monai.networks.nets import DenseNet
 
+from models_zoo.architecture import IMAGE_TASKS, Network, register
 from models_zoo.parameters import count, counts
-from models_zoo.registry import IMAGE_TASKS, Network, register
 
 
 @register(summary="MONAI DenseNet, 121 by default", tasks=IMAGE_TASKS, spatial_dims=(2, 3))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from monai.networks.nets import ResNet
 
+from models_zoo.architecture import IMAGE_TASKS, Network, register
 from models_zoo.parameters import count, one_of
-from models_zoo.registry import IMAGE_TASKS, Network, register
 
 BLOCKS = {10: [1, 1, 1, 1], 18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3]}
 BOTTLENECK_FROM = 50

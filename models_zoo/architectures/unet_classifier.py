@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from models_zoo.architecture import IMAGE_TASKS, Network, register
 from models_zoo.architectures.unet import ENCODER, LAST_ENCODER_NORM, Encoder
 from models_zoo.norms import GROUPS, NormChoice
 from models_zoo.parameters import count
-from models_zoo.registry import IMAGE_TASKS, Network, register
 
 DECODER = ("up_tr256.", "up_tr128.", "up_tr64.", "out_tr.")
 

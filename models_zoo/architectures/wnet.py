@@ -8,8 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from models_zoo.architecture import Network, register
 from models_zoo.parameters import counts
-from models_zoo.registry import Network, register
 
 
 def _conv_relu_norm(inputs: int, outputs: int) -> list[nn.Module]:

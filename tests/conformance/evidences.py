@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from worker.science.evidence import Affines, Epoch, Evidence, Features, NullEpochs, SourceHead, Stage
+from worker.science.evidence.parts import Affines, Epoch, Evidence, Features, NullEpochs, SourceHead, Stage
 from worker.science.measures.registry import (
     Score,
     evaluate,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.conformance.evidences import MEASURES, drifted, evidence, null, score
-from worker.science.evidence import Affines, NullEpochs
+from worker.science.evidence.parts import Affines, NullEpochs
 from worker.science.measures.ac_corr import layer_correlation
 from worker.science.measures.ac_corr_null import Calibration
 from worker.science.measures.registry import DEGENERATE, NOT_APPLICABLE

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models_zoo.checkpoints import load, norm_census, replace_head, submodule
+from models_zoo.architecture import Architecture, Network, ZooError, architectures, build
+from models_zoo.loading.load import load, norm_census, replace_head, submodule
 from models_zoo.norms import KINDS, Norm
-from models_zoo.registry import Architecture, Network, ZooError, architectures, build
 from worker.science.acnorm.convert import affines, convert
 
 # an architecture not named here is built with its defaults; small values only keep the suite quick

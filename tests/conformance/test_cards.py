@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from models_zoo.architecture import build
 from models_zoo.card import Card, cards, normalise
-from models_zoo.registry import build
 
 
 @pytest.mark.parametrize("card", cards().values(), ids=cards())

@@ -24,7 +24,7 @@ from tests.conformance.evidences import (
     stage,
 )
 from worker.science.errors import ScienceError
-from worker.science.evidence import Epoch
+from worker.science.evidence.parts import Epoch
 from worker.science.measures.cc_fv import gaussian, wasserstein
 from worker.science.measures.folds import grouped_folds
 from worker.science.measures.h_score import shrunk_h_score

@@ -26,7 +26,7 @@ from tests.conformance.evidences import (
     singleton_class,
     source_head,
 )
-from worker.science.evidence import PARTS, Affines, Epoch, SourceHead
+from worker.science.evidence.parts import PARTS, Affines, Epoch, SourceHead
 from worker.science.measures.ac_corr import BEYOND_PAPER, DEAD_WEIGHT, layer_correlation
 from worker.science.measures.registry import (
     DEGENERATE,

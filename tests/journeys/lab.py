@@ -18,7 +18,7 @@ import psutil
 import torch
 from safetensors.torch import save_file
 
-from models_zoo import registry
+from models_zoo import architecture as registry
 from worker.demo.images import TARGET, photographs
 
 PATIENCE = 150.0

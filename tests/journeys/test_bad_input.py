@@ -20,7 +20,7 @@ from numpy.lib import format as npy
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models_zoo import registry
+from models_zoo import architecture as registry
 from service.store.fusion import DERIVED
 from tests.journeys.lab import Lab
 

@@ -16,13 +16,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models_zoo import registry
+from models_zoo import architecture as registry
 from tests.journeys.lab import Lab, values
 from worker.science.candidate import prepare
-from worker.science.finetune.ac_norm import AC_NORM
-from worker.science.finetune.run import finetune
-from worker.science.readers.npz import read_npz
+from worker.science.data.readers.npz import read_npz
 from worker.science.specs import CandidateSpec, FinetuneProtocol
+from worker.science.training.finetune import finetune
+from worker.science.training.methods.ac_norm import AC_NORM
 
 pytestmark = pytest.mark.timeout(280)
 

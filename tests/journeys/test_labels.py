@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import mean_absolute_error, r2_score, roc_auc_score
 
-from models_zoo import registry
+from models_zoo import architecture as registry
 from tests.journeys.lab import Lab
 from tests.worker.targets import columns_target
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models_zoo.checkpoints import CheckpointError, load, norm_census, replace_head, submodule
-from models_zoo.registry import Network, ZooError, build
+from models_zoo.architecture import Network, ZooError, build
+from models_zoo.loading.load import CheckpointError, load, norm_census, replace_head, submodule
 
 SMALL: dict[str, dict[str, Any]] = {
     "unet": {"width": 2},

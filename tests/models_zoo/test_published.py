@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from models_zoo.architecture import build
 from models_zoo.card import Card, cards
-from models_zoo.checkpoints import load, read_state_dict, sha256
-from models_zoo.registry import build
+from models_zoo.loading.load import load, read_state_dict, sha256
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from models_zoo.checkpoints import CheckpointError, read_state_dict, sha256
+from models_zoo.loading.load import CheckpointError, read_state_dict, sha256
 
 
 class Malicious:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from worker.science.evidence import Stage
+from worker.science.evidence.parts import Stage
 from worker.science.measures.cc_fv import gaussian, log_ratio, stage_consistency, wasserstein
 
 FAMILY = "cc-fv"

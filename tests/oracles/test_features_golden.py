@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from worker.science.evidence import Evidence, Features
+from worker.science.evidence.parts import Evidence, Features
 from worker.science.measures.gbc import log_overlap
 from worker.science.measures.h_score import shrunk_h_score
 from worker.science.measures.leep import mean_log_expectation

@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from models_zoo import registry
+from models_zoo import architecture as registry
 from models_zoo.card import Normalisation
 from models_zoo.norms import Norm
-from worker.science.batches import Feeder
 from worker.science.candidate import Candidate, prepare
-from worker.science.evaluate import gather
-from worker.science.evidence import FEATURES, Features
+from worker.science.data.loader import TargetLoader
+from worker.science.data.target import Target, complete_split
+from worker.science.evidence.gather import gather
+from worker.science.evidence.parts import FEATURES, Features
 from worker.science.specs import CandidateSpec, Protocol
-from worker.science.target import TargetData, complete_split
 
 
 def target(
@@ -29,7 +29,7 @@ def target(
     count: int = 20,
     classes: int = 2,
     channels: int = 1,
-) -> TargetData:
+) -> Target:
     """Bright squares in noise, one brightness a class: something that a network can learn."""
     if task in ("regression", "multilabel"):
         return columns_target(task, size=size, count=count)
@@ -46,7 +46,7 @@ def target(
     return made(task, images, labels.astype(np.int64), classes)
 
 
-def columns_target(task: str, *, size: tuple[int, ...] = (16, 16), count: int = 20) -> TargetData:
+def columns_target(task: str, *, size: tuple[int, ...] = (16, 16), count: int = 20) -> Target:
     """Two numbers (in units far apart) or labels an image: how bright its square is, and how bright the rest."""
     random = np.random.default_rng(0)
     levels = random.random((count, 2)) if task == "regression" else random.integers(0, 2, (count, 2))
@@ -56,11 +56,11 @@ def columns_target(task: str, *, size: tuple[int, ...] = (16, 16), count: int = 
     return made(task, images, levels * [1000, 0.01] + [5, -1] if task == "regression" else levels, 2)
 
 
-def made(task: str, images: NDArray[Any], labels: NDArray[Any], classes: int) -> TargetData:
+def made(task: str, images: NDArray[Any], labels: NDArray[Any], classes: int) -> Target:
     """A target with a split by hash."""
     count = len(images)
     ids = np.arange(count).astype(np.str_)
-    return TargetData(
+    return Target(
         task=task,
         spatial_dims=images.ndim - 2,
         images=np.clip(images, 0, 255).astype(np.uint8),
@@ -75,9 +75,9 @@ def made(task: str, images: NDArray[Any], labels: NDArray[Any], classes: int) ->
     )
 
 
-def feeder(data: TargetData, *, divisor: int = 1, **protocol: Any) -> Feeder:
+def loader(data: Target, *, divisor: int = 1, **protocol: Any) -> TargetLoader:
     """Batches of a target on the CPU."""
-    return Feeder(data, Normalisation(), divisor, Protocol(**protocol), torch.device("cpu"))
+    return TargetLoader(data, Normalisation(), divisor, Protocol(**protocol), torch.device("cpu"))
 
 
 def unet_file(
@@ -102,9 +102,7 @@ def unet_file(
     return CandidateSpec(path, architecture, dims, 1, 2, parameters, {"scale": "unit"})
 
 
-def candidate(
-    spec: CandidateSpec, data: TargetData, protocol: Protocol | None = None, **changes: Any
-) -> Candidate:
+def candidate(spec: CandidateSpec, data: Target, protocol: Protocol | None = None, **changes: Any) -> Candidate:
     """The candidate fitted to the target, on the CPU."""
     return prepare(spec, data, replace(protocol or Protocol(), **changes), device=torch.device("cpu"))
 

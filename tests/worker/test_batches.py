@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.worker.targets import feeder, target
+from tests.worker.targets import loader, target
 
 
 def test_an_epoch_is_every_training_image_once_in_seeded_order() -> None:
     data = target(count=30)
-    one, again = feeder(data).training_order(epoch=0), feeder(data).training_order(epoch=0)
+    one, again = loader(data).training_order(epoch=0), loader(data).training_order(epoch=0)
     assert sorted(np.concatenate(one).tolist()) == data.indices("train").tolist()
     assert [batch.tolist() for batch in one] == [batch.tolist() for batch in again]
-    other = feeder(data, seed=1).training_order(epoch=0)
+    other = loader(data, seed=1).training_order(epoch=0)
     assert [batch.tolist() for batch in one] != [batch.tolist() for batch in other]
     assert np.concatenate(one).tolist() != data.indices("train").tolist()
 
 
 def test_a_last_batch_of_one_image_is_dropped_and_steps_cut_the_epoch() -> None:
     data = target(count=35)  # 21 for training
-    assert [len(batch) for batch in feeder(data).training_order(epoch=0)] == [4] * 5
-    assert [len(batch) for batch in feeder(data, batch_size=6).training_order(epoch=0)] == [6, 6, 6, 3]
-    assert len(feeder(data, steps=2).training_order(epoch=0)) == 2
+    assert [len(batch) for batch in loader(data).training_order(epoch=0)] == [4] * 5
+    assert [len(batch) for batch in loader(data, batch_size=6).training_order(epoch=0)] == [6, 6, 6, 3]
+    assert len(loader(data, steps=2).training_order(epoch=0)) == 2
 
 
 def test_crops_cut_image_and_mask_alike_and_move_with_the_epoch() -> None:
     data = target(size=(20, 24, 22))
     data.images[:, 0] = data.labels  # the image is its own mask
-    batches = feeder(data, crop=(8, 8, 8))
+    batches = loader(data, crop=(8, 8, 8))
     images, masks = batches.batch([0, 1], epoch=0)
     assert images.shape == (2, 1, 8, 8, 8)
     assert ((images[:, 0] * 255).round() == masks).all()
@@ -36,14 +36,14 @@ def test_crops_cut_image_and_mask_alike_and_move_with_the_epoch() -> None:
 
 
 def test_volumes_are_cropped_to_96_by_default_and_smaller_ones_are_whole() -> None:
-    assert feeder(target(size=(100, 12, 12), count=8)).crop == (96, 12, 12)
-    assert feeder(target(size=(20, 30))).crop == (20, 30)
+    assert loader(target(size=(100, 12, 12), count=8)).crop == (96, 12, 12)
+    assert loader(target(size=(20, 30))).crop == (20, 30)
 
 
 def test_padding_reaches_the_divisor_and_no_further() -> None:
     data = target(size=(18, 16))
-    images, _ = feeder(data).batch([0])
-    padded = feeder(data, divisor=8).pad(images)
+    images, _ = loader(data).batch([0])
+    padded = loader(data, divisor=8).pad(images)
     assert padded.shape[2:] == (24, 16)
     assert (padded[..., :18, :] == images).all()
     assert (padded[..., 18:, :] == 0).all()

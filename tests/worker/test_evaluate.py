@@ -10,21 +10,21 @@ import pytest
 from monai.networks.nets import UNet
 from torch import nn
 
-from models_zoo import registry
-from models_zoo.checkpoints import load
-from tests.worker.targets import candidate, feeder, silent, target, unet_file
+from models_zoo import architecture as registry
+from models_zoo.loading.load import load
+from tests.worker.targets import candidate, loader, silent, target, unet_file
 from worker.science.candidate import Candidate, give_fresh_head
+from worker.science.data.target import Target
 from worker.science.errors import ScienceError
-from worker.science.evaluate import gather
-from worker.science.finetune.loop import make_optimizer, train_epoch
+from worker.science.evidence.gather import gather
 from worker.science.measures.registry import evaluate, measures, needs_of
-from worker.science.target import TargetData
+from worker.science.training.loop import make_optimizer, train_epoch
 
 AC_CORR = ("ac_corr", "ac_corr_per_channel", "ac_corr_excess")
 OF_VALIDATION = {"one_epoch_outcome", "one_epoch_threshold_free", "one_epoch_loss"}
 
 
-def _scores(spec, data: TargetData, **protocol) -> dict[str, float | None]:  # type: ignore[no-untyped-def]
+def _scores(spec, data: Target, **protocol) -> dict[str, float | None]:  # type: ignore[no-untyped-def]
     fitting = {name: measure for name, measure in measures().items() if data.task in measure.tasks}
     made = candidate(spec, data, null_permutations=2, **protocol)
     evidence = gather(made, silent, needs=needs_of(fitting.values())).evidence
@@ -114,8 +114,8 @@ def test_the_epoch_of_other_norms_is_one_of_ac_norm(tmp_path: Path) -> None:
     give_fresh_head(made)
     plain = train_epoch(
         made.network.module,
-        make_optimizer(made.network.module, made.feeder.protocol),
-        made.feeder,
+        make_optimizer(made.network.module, made.loader.protocol),
+        made.loader,
         epoch=0,
         after_step=lambda *_: None,
     )
@@ -136,7 +136,7 @@ def test_without_an_affine_norm_the_epoch_is_plain_and_ac_corr_says_why(tmp_path
     assert network.last_encoder_norm is not None
     assert type(network.module.get_submodule(network.last_encoder_norm)) is nn.InstanceNorm2d
     report = load(network, network.module.state_dict())
-    made = Candidate(network, report, feeder(target(), divisor=4), source_classes=2, head="softmax")
+    made = Candidate(network, report, loader(target(), divisor=4), source_classes=2, head="softmax")
     gathered = gather(made, silent)
     assert gathered.facts["flags"] == ["few_steps", "no_affine_norm"]
     assert gathered.facts["width"] is None

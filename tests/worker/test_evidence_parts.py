@@ -12,11 +12,11 @@ from torch.nn import functional as F
 
 from tests.worker.targets import candidate, features_of, silent, target, unet_file
 from worker.science.candidate import Candidate
+from worker.science.data.sampling import sample_voxels
 from worker.science.errors import ScienceError
-from worker.science.evaluate import gather
-from worker.science.evidence import AFFINES, EPOCH, FEATURES, PARTS, SOURCE_HEAD, STAGES, SourceHead
+from worker.science.evidence.gather import gather
+from worker.science.evidence.parts import AFFINES, EPOCH, FEATURES, PARTS, SOURCE_HEAD, STAGES, SourceHead
 from worker.science.measures.registry import evaluate, measures, needs_of
-from worker.science.sampling import sample_voxels
 from worker.science.specs import CandidateSpec
 
 
@@ -61,13 +61,13 @@ def test_the_source_head_speaks_of_the_rows_of_the_features(tmp_path: Path, task
     network = made.network.module.eval()
     with torch.no_grad():
         index = data.indices("train")[:1]
-        logits = network(made.feeder.batch(index)[0]).double()
+        logits = network(made.loader.batch(index)[0]).double()
     head, features = head_of(made), features_of(candidate(spec, data))
     assert head.probabilities is not None
     assert torch.equal(head.labels, features.labels)
     assert head.probabilities.shape == (len(features.labels), 2)  # the source's classes, not the target's three
     if task == "segmentation":
-        places = torch.from_numpy(sample_voxels(made.feeder, data.indices("train"))[0])
+        places = torch.from_numpy(sample_voxels(made.loader, data.indices("train"))[0])
         logits = logits[0].flatten(1)[:, places].T
     assert torch.allclose(head.probabilities[: len(logits)], logits.softmax(1), atol=1e-6)
 
@@ -126,11 +126,11 @@ def test_stages_are_read_at_voxels_as_if_resized(tmp_path: Path, dims: int) -> N
     assert stages is not None
     assert [stage.name for stage in stages] == ["decoder_1", "decoder_2", "decoder_3"]
     index = data.indices("train")[:1]
-    padded = made.feeder.pad(made.feeder.batch(index)[0])
+    padded = made.loader.pad(made.loader.batch(index)[0])
     with torch.no_grad():
         made.network.module.eval()(padded)
     for stage, count in zip(stages, (10, 20, 40), strict=True):
-        places = torch.from_numpy(sample_voxels(made.feeder, index, per_class=count)[0])
+        places = torch.from_numpy(sample_voxels(made.loader, index, per_class=count)[0])
         mode = {2: "bilinear", 3: "trilinear"}[dims]
         maps = F.interpolate(caught[stage.name], padded.shape[2:], mode=mode, align_corners=False)
         valid = maps[(0, slice(None), *(slice(side) for side in size))].flatten(1)

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from tests.worker.targets import candidate, features_of, feeder, target, unet_file
+from tests.worker.targets import candidate, features_of, loader, target, unet_file
+from worker.science.data.sampling import sample_voxels
 from worker.science.errors import ScienceError
-from worker.science.sampling import sample_voxels
 
 
 def test_voxels_follow_the_sampling_rule() -> None:
     data = target(size=(32, 32), classes=3)
     train = data.indices("train")
-    drawn = sample_voxels(feeder(data, voxels_per_class=50), train)
+    drawn = sample_voxels(loader(data, voxels_per_class=50), train)
     for index, places in zip(train, drawn, strict=True):
         mask = data.labels[index].ravel()
         counts = np.bincount(mask[places], minlength=3)
@@ -30,13 +30,13 @@ def test_background_is_capped_at_the_largest_foreground_class() -> None:
     data = target(size=(32, 32))
     data.labels[:] = 0
     data.labels[:, 0, :7] = 1
-    for places in sample_voxels(feeder(data), data.indices("train")):
+    for places in sample_voxels(loader(data), data.indices("train")):
         assert len(places) == 14
 
 
 def test_the_total_is_kept_by_fewer_voxels_of_every_class() -> None:
     data = target(size=(32, 32), count=40)
-    drawn = sample_voxels(feeder(data, voxels_total=300), data.indices("train"))
+    drawn = sample_voxels(loader(data, voxels_total=300), data.indices("train"))
     assert sum(map(len, drawn)) <= 300
     assert {len(places) for places in drawn} == {12}  # 24 images, 2 classes, 6 each
 
@@ -44,10 +44,10 @@ def test_the_total_is_kept_by_fewer_voxels_of_every_class() -> None:
 def test_voxels_depend_on_image_and_seed_only() -> None:
     data = target(size=(32, 32))
     train = data.indices("train")
-    one = sample_voxels(feeder(data), train)
-    again = sample_voxels(feeder(data, batch_size=7, learning_rate=1.0), train[::-1])
+    one = sample_voxels(loader(data), train)
+    again = sample_voxels(loader(data, batch_size=7, learning_rate=1.0), train[::-1])
     assert all((a == b).all() for a, b in zip(one, again[::-1], strict=True))
-    assert any((a != b).any() for a, b in zip(one, sample_voxels(feeder(data, seed=1), train), strict=True))
+    assert any((a != b).any() for a, b in zip(one, sample_voxels(loader(data, seed=1), train), strict=True))
 
 
 @pytest.mark.parametrize("stage", ["encoder", "decoder_1", None])
@@ -55,7 +55,7 @@ def test_features_of_coarse_stages_are_interpolated_to_the_same_voxels(tmp_path:
     data = target(size=(20, 18))  # not a multiple of the divisor
     made = candidate(unet_file(tmp_path), data, stage=stage)
     features = features_of(made)
-    drawn = sample_voxels(made.feeder, data.indices("train"))
+    drawn = sample_voxels(made.loader, data.indices("train"))
     assert len(features.values) == sum(map(len, drawn))
     expected = np.concatenate(
         [data.labels[index].ravel()[places] for index, places in zip(data.indices("train"), drawn, strict=True)]
@@ -70,11 +70,11 @@ def test_the_last_decoder_stage_is_read_where_the_voxels_are(tmp_path: Path) -> 
     made = candidate(unet_file(tmp_path), data)
     features = features_of(made)
     index = data.indices("train")[0]
-    places = sample_voxels(made.feeder, data.indices("train"))[0]
+    places = sample_voxels(made.loader, data.indices("train"))[0]
     caught: list[torch.Tensor] = []
     made.network.module.up_tr64.register_forward_hook(lambda *call: caught.append(call[2]))
     with torch.no_grad():
-        made.network.module(made.feeder.batch([index])[0])
+        made.network.module(made.loader.batch([index])[0])
     expected = caught[0][0].flatten(1)[:, torch.from_numpy(places)].T
     assert torch.allclose(features.values[: len(places)] * features.scale, expected, atol=1e-4)
 
@@ -103,6 +103,6 @@ def test_an_unknown_stage_is_named(tmp_path: Path) -> None:
 
 
 def test_whole_images_are_left_out_where_one_voxel_each_is_too_much() -> None:
-    drawn = sample_voxels(feeder(target(size=(8, 8), count=100), voxels_total=50), np.arange(60))
+    drawn = sample_voxels(loader(target(size=(8, 8), count=100), voxels_total=50), np.arange(60))
     assert sum(map(len, drawn)) == 50
     assert {len(places) for places in drawn} == {0, 2}

@@ -10,13 +10,13 @@ import torch
 from sklearn.metrics import mean_absolute_error, r2_score, roc_auc_score
 from torch import nn
 
-from models_zoo import registry
+from models_zoo import architecture as registry
 from tests.worker.targets import candidate, silent, target, unet_file
-from worker.science.finetune import run
-from worker.science.finetune.loop import Validation, validate
-from worker.science.finetune.registry import methods
-from worker.science.finetune.run import finetune
 from worker.science.specs import FinetuneProtocol
+from worker.science.training import finetune as run
+from worker.science.training.finetune import finetune
+from worker.science.training.method import methods
+from worker.science.training.validation import Validation, validate
 
 PROTOCOL = FinetuneProtocol(epochs=12, learning_rate=5e-3)
 
@@ -33,7 +33,7 @@ def test_it_learns_and_delivers_the_plain_architecture(tmp_path: Path, method: s
     plain = registry.build("unet", spatial_dims=2, in_channels=1, classes=2, **spec.parameters).module
     plain.load_state_dict(result.network.state_dict())  # strict: exactly its keys
     assert all(type(a) is type(b) for a, b in zip(plain.modules(), result.network.modules(), strict=True))
-    assert validate(plain, made.feeder, data.indices("test")).metrics["dice"] == result.metrics["test"]["dice"]
+    assert validate(plain, made.loader, data.indices("test")).metrics["dice"] == result.metrics["test"]["dice"]
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,7 @@ def test_regression_is_learnt_and_told_in_its_own_units(tmp_path: Path, method: 
     result = finetune(made, methods()[method], PROTOCOL, progress=silent)
     test = data.indices("test")
     with torch.no_grad():
-        outputs = result.network.eval()(made.feeder.batch(test)[0]).double().numpy()
+        outputs = result.network.eval()(made.loader.batch(test)[0]).double().numpy()
     told = outputs * data.standard.deviation + data.standard.mean
     found = result.metrics["test"]
     assert found["r2"] == pytest.approx(r2_score(data.labels[test], told), rel=1e-4)
@@ -87,7 +87,7 @@ def test_several_labels_of_an_image_are_learnt(tmp_path: Path, method: str) -> N
     result = finetune(made, methods()[method], PROTOCOL, progress=silent)
     test = data.indices("test")
     with torch.no_grad():
-        outputs = result.network.eval()(made.feeder.batch(test)[0]).numpy()
+        outputs = result.network.eval()(made.loader.batch(test)[0]).numpy()
     found = result.metrics["test"]
     assert found["auc"] == pytest.approx(roc_auc_score(data.labels[test], outputs, average="macro"))
     assert found["auc"] > 0.9

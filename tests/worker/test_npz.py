@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from worker.science.data.readers.registry import read
+from worker.science.data.target import inspection, split_by_hash
 from worker.science.errors import ScienceError
-from worker.science.readers.registry import read
-from worker.science.target import inspection, split_by_hash
 
 
 def _arrays(**changes: Any) -> dict[str, Any]:

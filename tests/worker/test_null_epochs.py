@@ -11,18 +11,18 @@ import torch
 from torch.nn import functional as F
 
 from tests.worker.targets import candidate, silent, target, unet_file
-from worker.science import one_epoch
 from worker.science.candidate import Candidate
-from worker.science.evaluate import gather
-from worker.science.evidence import AFFINES, EPOCH, NULL, Evidence
+from worker.science.data.target import Target
+from worker.science.evidence.gather import gather
+from worker.science.evidence.one_epoch import permuted
+from worker.science.evidence import one_epoch
+from worker.science.evidence.parts import AFFINES, EPOCH, NULL, Evidence
 from worker.science.measures.registry import Score, evaluate, measures
-from worker.science.one_epoch import permuted
-from worker.science.target import TargetData
 
 TASKS = {"segmentation": "unet", "classification": "unet_classifier"}
 
 
-def _made(folder: Path, data: TargetData, *, seed: int = 0, **protocol: object) -> Candidate:
+def _made(folder: Path, data: Target, *, seed: int = 0, **protocol: object) -> Candidate:
     spec = unet_file(folder, architecture=TASKS[data.task], seed=seed)
     return candidate(spec, data, **{"null_permutations": 3, **protocol})
 
@@ -117,9 +117,9 @@ def test_candidates_see_the_same_permutations(tmp_path: Path, monkeypatch: pytes
     fed: list[list[bytes]] = []
     train_epoch = one_epoch.train_epoch
 
-    def watched(network, optimizer, feeder, **more):  # type: ignore[no-untyped-def]
-        fed[-1] += [labels.numpy().tobytes() for _, labels in feeder.training_batches(epoch=more["epoch"])]
-        return train_epoch(network, optimizer, feeder, **more)
+    def watched(network, optimizer, loader, **more):  # type: ignore[no-untyped-def]
+        fed[-1] += [labels.numpy().tobytes() for _, labels in loader.training_batches(epoch=more["epoch"])]
+        return train_epoch(network, optimizer, loader, **more)
 
     monkeypatch.setattr(one_epoch, "train_epoch", watched)
     for seed in (0, 1):
@@ -165,7 +165,7 @@ def test_progress_covers_all_null_epochs_and_may_stop_them(tmp_path: Path) -> No
 def test_a_null_epoch_that_fails_costs_its_own_measure_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(data: TargetData, *, seed: int, number: int) -> TargetData:
+    def broken(data: Target, *, seed: int, number: int) -> Target:
         images = data.images.astype(np.float32)
         images[data.split == "train"] = np.nan
         return replace(data, images=images) if number == 1 else permuted(data, seed=seed, number=number)

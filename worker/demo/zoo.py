@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from models_zoo import registry
+from models_zoo import architecture as registry
 from models_zoo.card import Normalisation
 from worker.demo.images import FAR, NEAR, TARGET, Domain, photographs
-from worker.science.batches import Feeder
-from worker.science.finetune.loop import make_optimizer, train_epoch
+from worker.science.data.loader import TargetLoader
+from worker.science.data.target import Target
 from worker.science.specs import Protocol
-from worker.science.target import TargetData
+from worker.science.training.loop import make_optimizer, train_epoch
 
 ARCHITECTURE = "unet"
 PARAMETERS = {"spatial_dims": 2, "in_channels": 3, "classes": 2, "width": 8}
@@ -93,21 +93,21 @@ def build_checkpoint(source: Source, path: Path, steps: MutableMapping[str, tupl
 
 def train_source(
     network: registry.Network,
-    data: TargetData,
+    data: Target,
     protocol: Protocol,
     *,
     epochs: int,
     progress: Callable[[int, int], None],
 ) -> None:
     """Train a network from scratch on every training image of `data`, in place."""
-    feeder = Feeder(data, Normalisation(), network.divisor, protocol, torch.device("cpu"))
+    loader = TargetLoader(data, Normalisation(), network.divisor, protocol, torch.device("cpu"))
     optimizer = make_optimizer(network.module, protocol)
     for epoch in range(epochs):
 
         def after_step(done: int, total: int, epoch: int = epoch) -> None:
             progress(epoch * total + done, epochs * total)
 
-        train_epoch(network.module, optimizer, feeder, epoch=epoch, after_step=after_step)
+        train_epoch(network.module, optimizer, loader, epoch=epoch, after_step=after_step)
 
 
 def write_weights(network: registry.Network, path: Path) -> None:
@@ -117,9 +117,9 @@ def write_weights(network: registry.Network, path: Path) -> None:
     partial.rename(path)
 
 
-def source_data(images: NDArray[np.uint8], labels: NDArray[np.integer], *, task: str) -> TargetData:
+def source_data(images: NDArray[np.uint8], labels: NDArray[np.integer], *, task: str) -> Target:
     """Images (N, C, [D,] H, W) and class indices as data to train a source on: all of it is training data."""
-    return TargetData(
+    return Target(
         task=task,
         spatial_dims=images.ndim - 2,
         images=images,
@@ -134,6 +134,6 @@ def source_data(images: NDArray[np.uint8], labels: NDArray[np.integer], *, task:
     )
 
 
-def _source_data(source: Source) -> TargetData:
+def _source_data(source: Source) -> Target:
     images, vessels, discs = photographs(source.domain, SOURCE_IMAGES, seed=source.seed)
     return source_data(np.moveaxis(images, -1, 1), source.masks(vessels, discs), task="segmentation")

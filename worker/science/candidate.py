@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import torch
 
-from models_zoo import registry
+from models_zoo import architecture as registry
+from models_zoo.architecture import Network
 from models_zoo.card import Normalisation
-from models_zoo.checkpoints import LoadReport, load, read_state_dict, replace_head
+from models_zoo.loading.load import LoadReport, load, read_state_dict, replace_head
 from models_zoo.machine import memory
-from models_zoo.registry import Network
-from worker.science.batches import Feeder
+from worker.science.data.loader import TargetLoader
+from worker.science.data.target import Target
 from worker.science.errors import ScienceError
 from worker.science.specs import CandidateSpec, Protocol
-from worker.science.target import TargetData
 
 HEADS = ("softmax", "sigmoid", "none")
 
@@ -25,7 +25,7 @@ class Candidate:
 
     network: Network
     report: LoadReport
-    feeder: Feeder
+    loader: TargetLoader
     source_classes: int  # outputs of the source's own head
     head: str  # what they are, as in `CandidateSpec`
 
@@ -53,7 +53,7 @@ def _built(spec: CandidateSpec) -> Network:
     )
 
 
-def prepare(spec: CandidateSpec, data: TargetData, protocol: Protocol, *, device: torch.device) -> Candidate:
+def prepare(spec: CandidateSpec, data: Target, protocol: Protocol, *, device: torch.device) -> Candidate:
     """Load the candidate, source head included, for the target; ScienceError names what does not fit."""
     architecture = registry.architectures().get(spec.architecture)
     if architecture and data.task not in architecture.tasks:
@@ -80,13 +80,13 @@ def prepare(spec: CandidateSpec, data: TargetData, protocol: Protocol, *, device
     network.module.to(device)
     if device.type == "cuda" and data.spatial_dims == 2:
         network.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    feeder = Feeder(data, Normalisation(**spec.normalisation), network.divisor, protocol, device)
-    return Candidate(network, report, feeder, source_classes=spec.classes, head=spec.head)
+    loader = TargetLoader(data, Normalisation(**spec.normalisation), network.divisor, protocol, device)
+    return Candidate(network, report, loader, source_classes=spec.classes, head=spec.head)
 
 
 def give_fresh_head(candidate: Candidate) -> None:
     """Put a head for the target's classes in the place of the source's, in place; before any training."""
-    feeder = candidate.feeder
-    replace_head(candidate.network, len(feeder.data.classes), seed=feeder.protocol.seed)
-    if feeder.device.type == "cuda" and feeder.data.spatial_dims == 2:
+    loader = candidate.loader
+    replace_head(candidate.network, len(loader.data.classes), seed=loader.protocol.seed)
+    if loader.device.type == "cuda" and loader.data.spatial_dims == 2:
         candidate.network.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

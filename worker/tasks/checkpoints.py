@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from models_zoo.checkpoints import sha256
+from models_zoo.loading.load import sha256
 from service.store import checkpoints
 from service.store.session import transaction
 from worker.devices import worker_name

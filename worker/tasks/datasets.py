@@ -7,8 +7,8 @@ from typing import Any
 from service.store import datasets
 from service.store.session import transaction
 from worker.devices import worker_name
+from worker.science.data.target import inspection
 from worker.science.specs import Progress
-from worker.science.target import inspection
 from worker.tasks.lease import carry_out
 from worker.tasks.specs import read_target
 

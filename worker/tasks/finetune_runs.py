@@ -16,12 +16,12 @@ from service.store.finetune_runs import FinetuneWork
 from service.store.session import transaction
 from worker.devices import worker_name
 from worker.science.candidate import prepare
+from worker.science.data.target import Target
 from worker.science.errors import ScienceError
-from worker.science.finetune.registry import methods
-from worker.science.finetune.run import Finetuned, finetune
 from worker.science.metrics import PRIMARY
 from worker.science.specs import FinetuneProtocol, Progress
-from worker.science.target import TargetData
+from worker.science.training.finetune import Finetuned, finetune
+from worker.science.training.method import methods
 from worker.tasks.device import device
 from worker.tasks.lease import carry_out
 from worker.tasks.specs import protocol_of, read_registered, verified_spec
@@ -67,7 +67,7 @@ def _run(work: FinetuneWork, progress: Progress) -> dict[str, Any]:
     return {"result": _result(result, card, file)}
 
 
-def _outputs(data: TargetData) -> dict[str, Any]:
+def _outputs(data: Target) -> dict[str, Any]:
     """What the network's outputs are; a regression's times `output_scale` plus `output_mean` are the values."""
     if data.task != "regression":
         return {"head": "sigmoid" if data.task == "multilabel" else "softmax"}

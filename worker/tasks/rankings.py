@@ -14,10 +14,10 @@ from service.store.rankings import EvaluationWork
 from service.store.session import transaction
 from worker.devices import worker_name
 from worker.science.candidate import prepare
-from worker.science.evaluate import gather
-from worker.science.finetune.loop import compute_threads
+from worker.science.evidence.gather import gather
 from worker.science.measures.registry import Score, evaluate, measures, needs_of
 from worker.science.specs import CandidateSpec, Progress, Protocol
+from worker.science.training.loop import compute_threads
 from worker.tasks.device import device
 from worker.tasks.lease import carry_out
 from worker.tasks.specs import protocol_of, read_registered, verified_spec

@@ -9,13 +9,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from models_zoo.checkpoints import sha256
+from models_zoo.loading.load import sha256
 from service.settings import local_path
 from service.store.waiting import CandidateCheckpoint, TargetDataset
+from worker.science.data.readers.registry import read
+from worker.science.data.target import Target
 from worker.science.errors import ScienceError
-from worker.science.readers.registry import read
 from worker.science.specs import CandidateSpec, Protocol
-from worker.science.target import TargetData
 
 AnyProtocol = TypeVar("AnyProtocol", bound=Protocol)
 
@@ -28,7 +28,7 @@ def checked_path(uri: str) -> Path:
         raise ScienceError(f"uri: {error}") from error
 
 
-def read_target(uri: str, *, task: str, spatial_dims: int) -> TargetData:
+def read_target(uri: str, *, task: str, spatial_dims: int) -> Target:
     """Read a dataset; the last one read is kept, since a ranking reads the same one for every candidate."""
     path = checked_path(uri)
     if not os.path.isfile(path) or not os.access(path, os.R_OK):  # false, where Path.is_file may raise
@@ -38,11 +38,11 @@ def read_target(uri: str, *, task: str, spatial_dims: int) -> TargetData:
 
 
 @lru_cache(maxsize=1)
-def _read_version(path: Path, task: str, spatial_dims: int, _version: tuple[int, ...]) -> TargetData:
+def _read_version(path: Path, task: str, spatial_dims: int, _version: tuple[int, ...]) -> Target:
     return read(path, task=task, spatial_dims=spatial_dims)
 
 
-def read_registered(dataset: TargetDataset) -> TargetData:
+def read_registered(dataset: TargetDataset) -> Target:
     """Read a registered dataset; ScienceError when its content is not what was registered."""
     data = read_target(dataset.uri, task=dataset.task, spatial_dims=dataset.spatial_dims)
     if data.fingerprint != dataset.fingerprint:

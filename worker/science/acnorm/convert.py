@@ -16,7 +16,7 @@ from worker.science.acnorm import layer as ac
 from worker.science.acnorm.equations import check_affines
 from worker.science.acnorm.layer import ACNorm
 from worker.science.errors import NotApplicableError, ScienceError
-from worker.science.evidence import Affines
+from worker.science.evidence.parts import Affines
 
 # The paper's three, then those beyond it.
 LAYERS: dict[type[nn.Module], type[ACNorm]] = {

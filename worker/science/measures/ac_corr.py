@@ -16,7 +16,7 @@ from worker.science.acnorm.equations import (
     keep_correlated,
 )
 from worker.science.errors import NotApplicableError
-from worker.science.evidence import AFFINES, Affines, Evidence, gathered
+from worker.science.evidence.parts import AFFINES, Affines, Evidence, gathered
 from worker.science.measures.registry import DEGENERATE, EVERY_TASK, Score, register
 
 TIE_DISTANCE = 1e-6  # z nearer than this is one z: no training moves it less

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.science.errors import NotApplicableError, ScienceError
-from worker.science.evidence import AFFINES, NULL, Evidence, gathered
+from worker.science.evidence.parts import AFFINES, NULL, Evidence, gathered
 from worker.science.measures.ac_corr import PAPER, layer_correlation
 from worker.science.measures.registry import DEGENERATE, Score, register
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.spatial.distance import pdist
 
 from worker.science.errors import NotApplicableError
-from worker.science.evidence import STAGES, Evidence, Stage, gathered
+from worker.science.evidence.parts import STAGES, Evidence, Stage, gathered
 from worker.science.measures.registry import Score, register
 from worker.science.measures.samples import Array, checked_features
 

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import logsumexp
 from torch import Tensor
 
-from worker.science.evidence import FEATURES, Evidence, gathered
+from worker.science.evidence.parts import FEATURES, Evidence, gathered
 from worker.science.measures.registry import SATURATED, Score, register
 from worker.science.measures.samples import Array, checked_features, describe, flags_of, present_classes
 

@@ -9,7 +9,7 @@ from scipy.linalg import cho_factor, cho_solve, pinvh
 from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 
-from worker.science.evidence import FEATURES, Evidence, gathered
+from worker.science.evidence.parts import FEATURES, Evidence, gathered
 from worker.science.measures.registry import Score, register
 from worker.science.measures.samples import Array, checked_features, describe, flags_of, present_classes
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worker.science.evidence import FEATURES, Evidence, gathered
+from worker.science.evidence.parts import FEATURES, Evidence, gathered
 from worker.science.measures.folds import FOLDS, held_out_skill
 from worker.science.measures.registry import EVERY_TASK, Score, register
 from worker.science.measures.samples import Array, describe, flags_of

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from worker.science.errors import NotApplicableError, ScienceError
-from worker.science.evidence import SOURCE_HEAD, Evidence, SourceHead, gathered
+from worker.science.evidence.parts import SOURCE_HEAD, Evidence, SourceHead, gathered
 from worker.science.measures.registry import Score, register
 from worker.science.measures.samples import Array, checked_features, present_classes
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from worker.science.errors import ScienceError
-from worker.science.evidence import FEATURES, Evidence, Features, gathered
+from worker.science.evidence.parts import FEATURES, Evidence, Features, gathered
 from worker.science.measures.registry import EVERY_TASK, SATURATED, Score, register
 from worker.science.measures.samples import (
     ROWS,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from worker.science.evidence import FEATURES, Evidence, gathered
+from worker.science.evidence.parts import FEATURES, Evidence, gathered
 from worker.science.measures.logme import log_evidence, scored
 from worker.science.measures.registry import EVERY_TASK, Score, register
 from worker.science.measures.samples import checked_features, describe, flags_of, present_classes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from worker.science.evidence import SOURCE_HEAD, Evidence, gathered
+from worker.science.evidence.parts import SOURCE_HEAD, Evidence, gathered
 from worker.science.measures.leep import describe_head, usable
 from worker.science.measures.registry import Score, register
 from worker.science.measures.samples import present_classes

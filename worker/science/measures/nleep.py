@@ -13,7 +13,7 @@ from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from worker.science.evidence import FEATURES, Evidence, gathered
+from worker.science.evidence.parts import FEATURES, Evidence, gathered
 from worker.science.measures.leep import expectation
 from worker.science.measures.registry import Score, register
 from worker.science.measures.samples import Array, checked_features, describe, flags_of, present_classes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from worker.science.errors import NotApplicableError
-from worker.science.evidence import EPOCH, Evidence, gathered
+from worker.science.evidence.parts import EPOCH, Evidence, gathered
 from worker.science.measures.registry import EVERY_TASK, Score, register
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import isfinite
 
 from worker.science.errors import NotApplicableError
-from worker.science.evidence import EPOCH, Evidence, gathered
+from worker.science.evidence.parts import EPOCH, Evidence, gathered
 from worker.science.measures.registry import EVERY_TASK, Score, register
 from worker.science.metrics import PRIMARY, THRESHOLD_FREE
 

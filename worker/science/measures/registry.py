@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from worker.science.errors import NotApplicableError, ScienceError
-from worker.science.evidence import AFFINES, EPOCH, NULL, PARTS, USUAL_PARTS, Evidence
+from worker.science.evidence.parts import AFFINES, EPOCH, NULL, PARTS, USUAL_PARTS, Evidence
 
 # Flags that say a score can't be ranked by; a candidate carrying one stands after all others.
 NOT_APPLICABLE = "not_applicable"

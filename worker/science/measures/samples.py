@@ -12,7 +12,7 @@ from scipy.linalg.blas import dsyrk
 from torch import Tensor
 
 from worker.science.errors import ScienceError
-from worker.science.evidence import Features
+from worker.science.evidence.parts import Features
 from worker.science.measures.registry import DEGENERATE
 
 ROWS = 1024  # rows (or columns) taken to float64 at a time

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from worker.science.errors import ScienceError
-from worker.science.evidence import FEATURES, Evidence, gathered
+from worker.science.evidence.parts import FEATURES, Evidence, gathered
 from worker.science.measures.registry import WITH_CLASSES, Score, register
 from worker.science.measures.samples import (
     Array,

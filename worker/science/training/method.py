@@ -36,8 +36,8 @@ def register(method: Method) -> Method:
 
 
 def methods() -> dict[str, Method]:
-    """Every registered method by name (scans `worker.science.finetune`)."""
-    package = importlib.import_module("worker.science.finetune")
+    """Every registered method by name (scans `worker.science.training`)."""
+    package = importlib.import_module("worker.science.training.methods")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
     return dict(_REGISTRY)

@@ -11,10 +11,11 @@ from typing import Any
 from torch import nn
 
 from worker.science.candidate import Candidate, give_fresh_head
-from worker.science.finetune.loop import compute_threads, make_optimizer, train_epoch, validate
-from worker.science.finetune.registry import Method
 from worker.science.metrics import PRIMARY
 from worker.science.specs import FinetuneProtocol, Progress
+from worker.science.training.loop import compute_threads, make_optimizer, train_epoch
+from worker.science.training.method import Method
+from worker.science.training.validation import validate
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,9 @@ def finetune(candidate: Candidate, method: Method, protocol: FinetuneProtocol, *
         delivered = method.deliver(candidate.network.module)
         metrics = {"validation": epochs[best - 1]["metrics"]}
         cases: list[float | None] = []
-        test = candidate.feeder.data.indices("test")
+        test = candidate.loader.data.indices("test")
         if len(test):
-            found = validate(delivered, candidate.feeder, test, lambda *step: progress("test", *step))
+            found = validate(delivered, candidate.loader, test, lambda *step: progress("test", *step))
             metrics["test"] = _json(found.metrics)
             cases = [_finite(case) for case in found.cases]
     return Finetuned(delivered, metrics, cases, best, epochs, perf_counter() - start)
@@ -50,9 +51,9 @@ def finetune(candidate: Candidate, method: Method, protocol: FinetuneProtocol, *
 def _train(
     candidate: Candidate, protocol: FinetuneProtocol, progress: Progress
 ) -> tuple[int, list[dict[str, Any]]]:
-    module, feeder = candidate.network.module, candidate.feeder
+    module, loader = candidate.network.module, candidate.loader
     optimizer = make_optimizer(module, protocol)
-    validation = feeder.data.indices("val")
+    validation = loader.data.indices("val")
     epochs: list[dict[str, Any]] = []
     best, best_score, best_state = 0, (-math.inf, -math.inf), deepcopy(module.state_dict())
     for epoch in range(protocol.epochs):
@@ -60,10 +61,10 @@ def _train(
         def after_step(done: int, total: int, epoch: int = epoch) -> None:
             progress("finetune", epoch * total + done, protocol.epochs * total)
 
-        losses = train_epoch(module, optimizer, feeder, epoch=epoch, after_step=after_step)
-        metrics = validate(module, feeder, validation, lambda *_: progress("finetune", 0, 0)).metrics
+        losses = train_epoch(module, optimizer, loader, epoch=epoch, after_step=after_step)
+        metrics = validate(module, loader, validation, lambda *_: progress("finetune", 0, 0)).metrics
         epochs.append({"loss": sum(losses) / len(losses), "metrics": _json(metrics)})
-        score = _score(metrics, feeder.data.task)
+        score = _score(metrics, loader.data.task)
         if score > best_score:
             best, best_score, best_state = epoch + 1, score, deepcopy(module.state_dict())
         elif epoch + 1 - best >= protocol.patience:

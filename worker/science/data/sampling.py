@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.science.batches import Feeder, Indices
+from worker.science.data.loader import Indices, TargetLoader
 from worker.science.errors import ScienceError
 
 FROZEN_EPOCH = 0  # the frozen pass sees the crops of the first epoch
 
 
-def sample_voxels(feeder: Feeder, indices: Indices, *, per_class: int | None = None) -> list[Indices]:
+def sample_voxels(loader: TargetLoader, indices: Indices, *, per_class: int | None = None) -> list[Indices]:
     """Flat voxel positions in each image's crop, sorted; they depend on data and protocol only.
 
     Per image as many voxels of every present class (at most `per_class`), background at most as many as the
@@ -21,23 +21,23 @@ def sample_voxels(feeder: Feeder, indices: Indices, *, per_class: int | None = N
     if not len(indices):
         return []
     masks = [
-        feeder.data.labels[(index, *feeder.crop_of(int(index), epoch=FROZEN_EPOCH))].ravel() for index in indices
+        loader.data.labels[(index, *loader.crop_of(int(index), epoch=FROZEN_EPOCH))].ravel() for index in indices
     ]
-    counts = np.stack([np.bincount(mask, minlength=len(feeder.data.classes)) for mask in masks])
+    counts = np.stack([np.bincount(mask, minlength=len(loader.data.classes)) for mask in masks])
     counts[:, 0] = np.minimum(counts[:, 0], counts[:, 1:].max(axis=1))
-    most = feeder.protocol.voxels_total if per_class is None else None
+    most = loader.protocol.voxels_total if per_class is None else None
     if per_class is None:
-        per_class = _fitting(counts, feeder.protocol.voxels_per_class, feeder.protocol.voxels_total)
+        per_class = _fitting(counts, loader.protocol.voxels_per_class, loader.protocol.voxels_total)
     drawn = []
     for index, mask, present in zip(indices, masks, counts, strict=True):
-        random = np.random.default_rng((feeder.protocol.seed, int(index)))
+        random = np.random.default_rng((loader.protocol.seed, int(index)))
         places = [
             random.choice(np.flatnonzero(mask == label), min(per_class, count), replace=False)
             for label, count in enumerate(present)
             if count
         ]
         drawn.append(np.sort(np.concatenate(places)) if places else np.empty(0, dtype=np.int64))
-    return drawn if most is None else _within(drawn, most, seed=feeder.protocol.seed)
+    return drawn if most is None else _within(drawn, most, seed=loader.protocol.seed)
 
 
 def _within(drawn: list[Indices], most: int, *, seed: int) -> list[Indices]:

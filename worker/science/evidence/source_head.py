@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from worker.science.batches import Indices
 from worker.science.candidate import Candidate
-from worker.science.evidence import SourceHead
-from worker.science.features import at_places
-from worker.science.frozen import Seen
+from worker.science.data.loader import Indices
+from worker.science.evidence.features import at_places
+from worker.science.evidence.forward_pass import Seen
+from worker.science.evidence.parts import SourceHead
 
 
 class HeadRows:

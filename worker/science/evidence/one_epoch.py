@@ -11,28 +11,28 @@ import torch
 from torch import Tensor
 
 from worker.science.acnorm.convert import affines
-from worker.science.batches import Feeder
 from worker.science.candidate import Candidate
+from worker.science.data.loader import TargetLoader
+from worker.science.data.target import Target
 from worker.science.errors import ScienceError
-from worker.science.evidence import NullEpochs
-from worker.science.finetune.loop import make_optimizer, train_epoch
+from worker.science.evidence.parts import NullEpochs
 from worker.science.specs import Progress
-from worker.science.target import TargetData
+from worker.science.training.loop import make_optimizer, train_epoch
 
 State = Mapping[str, Tensor]
 _STREAM = 0x6E756C6C  # keeps the permutations apart from the orders, crops and voxels of the same seed
 
 
-def one_epoch(candidate: Candidate, feeder: Feeder, after_step: Callable[[int, int], None]) -> list[float]:
+def one_epoch(candidate: Candidate, loader: TargetLoader, after_step: Callable[[int, int], None]) -> list[float]:
     """Train the candidate's network for one epoch of these batches; the loss of every step.
 
     The random numbers that layers draw (dropout) depend on the protocol's seed alone.
     """
-    module, device = candidate.network.module, feeder.device
+    module, device = candidate.network.module, loader.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(feeder.protocol.seed)
-        optimizer = make_optimizer(module, feeder.protocol)
-        return train_epoch(module, optimizer, feeder, epoch=0, after_step=after_step)
+        torch.manual_seed(loader.protocol.seed)
+        optimizer = make_optimizer(module, loader.protocol)
+        return train_epoch(module, optimizer, loader, epoch=0, after_step=after_step)
 
 
 def kept_state(candidate: Candidate) -> State:
@@ -40,7 +40,7 @@ def kept_state(candidate: Candidate) -> State:
     return {key: tensor.clone() for key, tensor in candidate.network.module.state_dict().items()}
 
 
-def permuted(data: TargetData, *, seed: int, number: int) -> TargetData:
+def permuted(data: Target, *, seed: int, number: int) -> Target:
     """The target with the labels (or whole masks) of its training images permuted among them.
 
     The permutation depends on seed, number and the training split only; images, order, crops and all other
@@ -57,15 +57,15 @@ def null_epochs(candidate: Candidate, start: State, progress: Progress) -> NullE
 
     An epoch that can't be trained is the reason why there is no null; it doesn't end the evaluation.
     """
-    feeder, module = candidate.feeder, candidate.network.module
-    count, seed = feeder.protocol.null_permutations, feeder.protocol.seed
+    loader, module = candidate.loader, candidate.network.module
+    count, seed = loader.protocol.null_permutations, loader.protocol.seed
     began, end, training = perf_counter(), kept_state(candidate), module.training
     found = []
     reason = None
     try:
         for number in range(count):
             module.load_state_dict(start)
-            own = replace(feeder, data=permuted(feeder.data, seed=seed, number=number))
+            own = replace(loader, data=permuted(loader.data, seed=seed, number=number))
             one_epoch(candidate, own, _steps_of_all(progress, number, count))
             found.append(affines(module))
     except ScienceError as error:

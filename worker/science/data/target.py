@@ -33,7 +33,7 @@ class Standard:
 
 
 @dataclass(frozen=True)
-class TargetData:
+class Target:
     """A validated target dataset.
 
     images: (N, C, [D,] H, W), as stored; split: (N,) of train, val, test; groups: (N,) codes of the patient (or
@@ -120,7 +120,7 @@ def check_splits(split: NDArray[np.str_], groups: NDArray[np.int64]) -> list[str
     return warnings
 
 
-def inspection(data: TargetData) -> dict[str, Any]:
+def inspection(data: Target) -> dict[str, Any]:
     """What the registered dataset's page shows: sizes, classes and balance or values, range, splits, warnings."""
     return {
         "images": len(data.images),
@@ -136,7 +136,7 @@ def inspection(data: TargetData) -> dict[str, Any]:
     }
 
 
-def _of_labels(data: TargetData) -> dict[str, list[dict[str, float]]]:
+def _of_labels(data: Target) -> dict[str, list[dict[str, float]]]:
     if data.task == "regression":
         return {"targets": [_of_values(column, data.labels[:, column]) for column in data.classes]}
     if data.task == "multilabel":

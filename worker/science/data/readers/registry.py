@@ -8,15 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from worker.science.data.target import Target
 from worker.science.errors import ScienceError
-from worker.science.target import TargetData
 
-Read = Callable[[Path, str, int], TargetData]
+Read = Callable[[Path, str, int], Target]
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A registered read function `(path, task, spatial_dims) -> TargetData` and the file endings it takes."""
+    """A registered read function `(path, task, spatial_dims) -> Target` and the file endings it takes."""
 
     name: str
     endings: tuple[str, ...]
@@ -39,14 +39,14 @@ def register(*, endings: tuple[str, ...], summary: str) -> Callable[[Read], Read
 
 
 def readers() -> dict[str, Reader]:
-    """Every registered reader by name (scans `worker.science.readers`)."""
-    package = importlib.import_module("worker.science.readers")
+    """Every registered reader by name (scans `worker.science.data.readers`)."""
+    package = importlib.import_module("worker.science.data.readers")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
     return dict(_REGISTRY)
 
 
-def read(path: Path, *, task: str, spatial_dims: int) -> TargetData:
+def read(path: Path, *, task: str, spatial_dims: int) -> Target:
     """Read and validate the dataset at `path`; ScienceError names what is wrong and the remedy."""
     for reader in readers().values():
         if path.name.endswith(reader.endings):

@@ -15,8 +15,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from models_zoo.architecture import ZooError
 from models_zoo.machine import memory
-from models_zoo.registry import ZooError
 
 NESTED_UNDER = ("state_dict", "model_state_dict", "model", "net")
 DATA_PARALLEL = "module."

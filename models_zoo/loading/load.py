@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models_zoo.architecture import Network, ZooError
+from models_zoo.loading.state_dicts import CheckpointError, listed, read_state_dict, sha256
 from models_zoo.norms import NormCount, norm_census
-from models_zoo.registry import Network, ZooError
-from models_zoo.state_dicts import CheckpointError, listed, read_state_dict, sha256
 
 __all__ = [
     "MINIMUM_PERCENT_LOADED",

@@ -7,8 +7,8 @@ from copy import deepcopy
 
 from torch import nn
 
-from worker.science.finetune.registry import Method, register
 from worker.science.specs import Protocol
+from worker.science.training.method import Method, register
 
 
 def prepare(network: nn.Module, fresh: Collection[str], protocol: Protocol) -> None:

@@ -11,10 +11,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from models_zoo.registry import Network
-from worker.science.batches import Feeder, Indices
+from models_zoo.architecture import Network
+from worker.science.data.loader import Indices, TargetLoader
+from worker.science.data.sampling import FROZEN_EPOCH
 from worker.science.errors import ScienceError
-from worker.science.sampling import FROZEN_EPOCH
 from worker.science.specs import Progress
 
 
@@ -43,16 +43,16 @@ class Rows(Protocol):
 
 
 @torch.no_grad()
-def frozen_pass(network: Network, feeder: Feeder, takers: Sequence[Rows], progress: Progress) -> None:
+def frozen_pass(network: Network, loader: TargetLoader, takers: Sequence[Rows], progress: Progress) -> None:
     """Show every training image once to the network in evaluation mode (source running statistics)."""
-    train, size = feeder.data.indices("train"), feeder.protocol.batch_size
+    train, size = loader.data.indices("train"), loader.protocol.batch_size
     network.module.eval()
     with _outputs_of(network.module, {path for taker in takers for path in taker.paths}) as outputs:
         for start in range(0, len(train), size):
             progress("features", start, len(train))
             indices = train[start : start + size]
-            images, labels = feeder.batch(indices, epoch=FROZEN_EPOCH)
-            padded = feeder.pad(images)
+            images, labels = loader.batch(indices, epoch=FROZEN_EPOCH)
+            padded = loader.pad(images)
             logits = network.module(padded)
             seen = Seen(start, indices, labels, images.shape[2:], padded.shape[2:], outputs, logits)
             for taker in takers:

@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from models_zoo.registry import Network
+from models_zoo.architecture import Network
 from worker.science.acnorm.convert import affines, convert, unconverted
 from worker.science.candidate import Candidate, give_fresh_head
+from worker.science.data.sampling import sample_voxels
 from worker.science.errors import NotApplicableError
-from worker.science.evidence import (
+from worker.science.evidence.decoder_stages import StageRows
+from worker.science.evidence.features import FeatureRows
+from worker.science.evidence.forward_pass import frozen_pass
+from worker.science.evidence.one_epoch import kept_state, null_epochs, one_epoch
+from worker.science.evidence.parts import (
     AFFINES,
     EPOCH,
     FEATURES,
@@ -26,14 +31,10 @@ from worker.science.evidence import (
     Features,
     NullEpochs,
 )
-from worker.science.features import FeatureRows
-from worker.science.finetune.loop import compute_threads, validate
-from worker.science.frozen import frozen_pass
-from worker.science.one_epoch import kept_state, null_epochs, one_epoch
-from worker.science.sampling import sample_voxels
-from worker.science.source_head import HeadRows
+from worker.science.evidence.source_head import HeadRows
 from worker.science.specs import Progress
-from worker.science.stages import StageRows
+from worker.science.training.loop import compute_threads
+from worker.science.training.validation import validate
 
 FEW_STEPS = 20  # an epoch of fewer steps says little
 
@@ -51,17 +52,17 @@ def gather(candidate: Candidate, progress: Progress, *, needs: Set[str] = frozen
 
     `null` repeats that epoch on permuted labels: it takes the protocol's `null_permutations` epochs more.
     """
-    network, feeder = candidate.network, candidate.feeder
+    network, loader = candidate.network, candidate.loader
     start = perf_counter()
-    with compute_threads(feeder.protocol.threads):
+    with compute_threads(loader.protocol.threads):
         parts = _look(candidate, needs, progress)
         looking = perf_counter() - start
         if needs & {AFFINES, EPOCH, NULL}:
             parts |= _adapt(candidate, needs, progress)
     evidence = Evidence(
-        task=feeder.data.task,
+        task=loader.data.task,
         last_encoder_norm=network.last_encoder_norm,
-        temperature=feeder.protocol.temperature,
+        temperature=loader.protocol.temperature,
         **parts,
     )
     return Gathered(evidence, _facts(candidate, evidence, looking, perf_counter() - start))
@@ -69,18 +70,18 @@ def gather(candidate: Candidate, progress: Progress, *, needs: Set[str] = frozen
 
 def _look(candidate: Candidate, needs: Set[str], progress: Progress) -> dict[str, Any]:
     """The parts that the frozen pass gives."""
-    network, feeder = candidate.network, candidate.feeder
-    segmentation = feeder.data.task == "segmentation"
-    voxels = sample_voxels(feeder, feeder.data.indices("train")) if segmentation else None
+    network, loader = candidate.network, candidate.loader
+    segmentation = loader.data.task == "segmentation"
+    voxels = sample_voxels(loader, loader.data.indices("train")) if segmentation else None
     wanted: dict[str, FeatureRows | HeadRows | StageRows] = {}
     if FEATURES in needs:
-        wanted[FEATURES] = FeatureRows(network, feeder, voxels)
+        wanted[FEATURES] = FeatureRows(network, loader, voxels)
     if SOURCE_HEAD in needs:
         wanted[SOURCE_HEAD] = HeadRows(candidate, voxels)
     if STAGES in needs and segmentation:
-        wanted[STAGES] = StageRows(network, feeder)
+        wanted[STAGES] = StageRows(network, loader)
     if wanted:
-        frozen_pass(network, feeder, list(wanted.values()), progress)
+        frozen_pass(network, loader, list(wanted.values()), progress)
     return {name: taker.gathered() for name, taker in wanted.items()}
 
 
@@ -103,26 +104,26 @@ def _convert(candidate: Candidate) -> dict[str, str]:
     module, fresh = candidate.network.module, candidate.report.reinitialised_modules()
     left = unconverted(module, skip=fresh)
     with suppress(NotApplicableError):
-        convert(module, temperature=candidate.feeder.protocol.temperature, skip=fresh)
+        convert(module, temperature=candidate.loader.protocol.temperature, skip=fresh)
     return left
 
 
 def _epoch(candidate: Candidate, progress: Progress) -> Epoch:
-    module, feeder = candidate.network.module, candidate.feeder
+    module, loader = candidate.network.module, candidate.loader
     start = perf_counter()
-    losses = one_epoch(candidate, feeder, lambda done, total: progress("epoch", done, total))
+    losses = one_epoch(candidate, loader, lambda done, total: progress("epoch", done, total))
     seconds = perf_counter() - start
-    validation = feeder.data.indices("val")
-    found = validate(module, feeder, validation, lambda done, total: progress("validation", done, total))
+    validation = loader.data.indices("val")
+    found = validate(module, loader, validation, lambda done, total: progress("validation", done, total))
     return Epoch(tuple(losses), found.metrics, seconds)
 
 
 def _facts(candidate: Candidate, evidence: Evidence, looking: float, seconds: float) -> dict[str, Any]:
     """What is known of the parts that were gathered."""
-    network, feeder = candidate.network, candidate.feeder
+    network, loader = candidate.network, candidate.loader
     facts = {
         "flags": [],
-        "crop": list(feeder.crop),
+        "crop": list(loader.crop),
         "last_encoder_norm": network.last_encoder_norm,
         "width": _width(network),
         "features_seconds": looking,
@@ -136,7 +137,7 @@ def _facts(candidate: Candidate, evidence: Evidence, looking: float, seconds: fl
     if evidence.epoch is not None:
         # An epoch of a finetune trains and validates.
         facts |= _epoch_facts(evidence, evidence.epoch) | {"finetune_epoch_seconds": seconds - looking - null}
-        facts["epoch_steps"] = len(feeder.whole_order(epoch=0))
+        facts["epoch_steps"] = len(loader.whole_order(epoch=0))
     return facts
 
 

@@ -14,18 +14,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models_zoo.card import Normalisation, normalise
+from worker.science.data.target import Target
 from worker.science.specs import Protocol
-from worker.science.target import TargetData
 
 LARGEST_3D_CROP = 96  # voxels a side, where the protocol leaves the crop open
 Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Feeder:
+class TargetLoader:
     """One candidate's batches of the target: the same images, crops and order for every candidate."""
 
-    data: TargetData
+    data: Target
     normalisation: Normalisation
     divisor: int
     protocol: Protocol

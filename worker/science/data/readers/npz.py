@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.science.data.readers.columns import check_columns, columns_of
+from worker.science.data.readers.members import read_members
+from worker.science.data.readers.registry import register
+from worker.science.data.target import SPLITS, Target, check_splits, complete_split
 from worker.science.errors import ScienceError
-from worker.science.readers.columns import check_columns, columns_of
-from worker.science.readers.members import read_members
-from worker.science.readers.registry import register
-from worker.science.target import SPLITS, TargetData, check_splits, complete_split
 
 COLUMNS = ("regression", "multilabel")  # tasks whose labels may have several columns
 FIELDS = ("images", "labels", "masks", "split", "groups", "spacing")
@@ -30,7 +30,7 @@ Arrays = Mapping[str, NDArray[Any]]
     summary="images (N,[D,]H,W[,C]); integer masks (N,[D,]H,W), or labels: classes (N,), numbers (N[,T]) or "
     "0 and 1 (N,L); split, groups, spacing",
 )
-def read_npz(path: Path, task: str, spatial_dims: int) -> TargetData:
+def read_npz(path: Path, task: str, spatial_dims: int) -> Target:
     """Read the documented npz layout; never unpickles."""
     arrays = read_members(path, FIELDS)
     images = _images(arrays, spatial_dims)
@@ -46,7 +46,7 @@ def read_npz(path: Path, task: str, spatial_dims: int) -> TargetData:
     else:
         classes, labels = _reindex(raw, split, field=field)
         warnings += _check_classes(task, labels, classes, split)
-    return TargetData(
+    return Target(
         task=task,
         spatial_dims=spatial_dims,
         images=images,

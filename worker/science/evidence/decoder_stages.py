@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models_zoo.registry import Network
-from worker.science.batches import Feeder, Indices
-from worker.science.evidence import Stage
-from worker.science.frozen import Seen, unit_scale
-from worker.science.sampling import FROZEN_EPOCH, sample_voxels
+from models_zoo.architecture import Network
+from worker.science.data.loader import Indices, TargetLoader
+from worker.science.data.sampling import FROZEN_EPOCH, sample_voxels
+from worker.science.evidence.forward_pass import Seen, unit_scale
+from worker.science.evidence.parts import Stage
 
 IMAGES = 32  # at most: 496 pairs of images
 SHARES = (0.5, 1.0, 2.0)  # of the protocol's voxels per class, from coarse to fine: 100, 200, 400 by default
@@ -24,14 +24,14 @@ class StageRows:
     the voxels themselves, so a coarse stage of many channels is never blown up to the size of the image.
     """
 
-    def __init__(self, network: Network, feeder: Feeder) -> None:
+    def __init__(self, network: Network, loader: TargetLoader) -> None:
         last = [name for name in network.stages if name.startswith("decoder_")][-len(SHARES) :]
         self.stages = {name: network.stages[name] for name in last}
-        train = feeder.data.indices("train")
-        chosen = _chosen(feeder, train)
+        train = loader.data.indices("train")
+        chosen = _chosen(loader, train)
         self._voxels = {
-            name: dict(zip(chosen.tolist(), sample_voxels(feeder, chosen, per_class=count), strict=True))
-            for name, count in zip(last, _counts(feeder)[-len(last) :], strict=False)
+            name: dict(zip(chosen.tolist(), sample_voxels(loader, chosen, per_class=count), strict=True))
+            for name, count in zip(last, _counts(loader)[-len(last) :], strict=False)
         }
         self._values: dict[str, list[Tensor]] = {name: [] for name in last}
         self._labels: dict[str, list[Tensor]] = {name: [] for name in last}
@@ -72,16 +72,16 @@ def interpolated(stage_map: Tensor, places: Indices, seen: Seen) -> Tensor:
     return found[0].flatten(1).T
 
 
-def _counts(feeder: Feeder) -> list[int]:
-    return [max(2, round(share * feeder.protocol.voxels_per_class)) for share in SHARES]
+def _counts(loader: TargetLoader) -> list[int]:
+    return [max(2, round(share * loader.protocol.voxels_per_class)) for share in SHARES]
 
 
-def _chosen(feeder: Feeder, train: Indices) -> Indices:
+def _chosen(loader: TargetLoader, train: Indices) -> Indices:
     """At most IMAGES of the training images whose crop has foreground, drawn by the protocol's seed."""
     with_foreground = [
         index
         for index in train.tolist()
-        if feeder.data.labels[(index, *feeder.crop_of(index, epoch=FROZEN_EPOCH))].any()
+        if loader.data.labels[(index, *loader.crop_of(index, epoch=FROZEN_EPOCH))].any()
     ]
-    order = np.random.default_rng(feeder.protocol.seed).permutation(with_foreground)
+    order = np.random.default_rng(loader.protocol.seed).permutation(with_foreground)
     return np.sort(order[:IMAGES]).astype(np.int64)

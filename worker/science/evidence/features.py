@@ -8,20 +8,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from models_zoo.registry import Network
-from worker.science.batches import Feeder, Indices
+from models_zoo.architecture import Network
+from worker.science.data.loader import Indices, TargetLoader
 from worker.science.errors import ScienceError
-from worker.science.evidence import Features
-from worker.science.frozen import Seen, unit_scale
+from worker.science.evidence.forward_pass import Seen, unit_scale
+from worker.science.evidence.parts import Features
 
 INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
-def stage_of(network: Network, feeder: Feeder) -> str:
+def stage_of(network: Network, loader: TargetLoader) -> str:
     """The stage that features are taken from: the protocol's, else the encoder or the last decoder stage."""
-    wanted = feeder.protocol.stage
+    wanted = loader.protocol.stage
     if wanted is None:
-        return list(network.stages)[-1] if feeder.data.task == "segmentation" else "encoder"
+        return list(network.stages)[-1] if loader.data.task == "segmentation" else "encoder"
     if wanted not in network.stages:
         raise ScienceError(f"stage: the network has no {wanted!r}; it has {', '.join(network.stages)}")
     return wanted
@@ -31,9 +31,9 @@ class FeatureRows:
     """Segmentation: the stage's output, interpolated linearly, at the sampled voxels. Else: its average over
     space, one row an image."""
 
-    def __init__(self, network: Network, feeder: Feeder, voxels: list[Indices] | None) -> None:
-        self.feeder, self.voxels = feeder, voxels
-        self.stage = stage_of(network, feeder)
+    def __init__(self, network: Network, loader: TargetLoader, voxels: list[Indices] | None) -> None:
+        self.loader, self.voxels = loader, voxels
+        self.stage = stage_of(network, loader)
         self.path = network.stages[self.stage]
         self._values: list[Tensor] = []
         self._labels: list[Tensor] = []
@@ -50,7 +50,7 @@ class FeatureRows:
         if self.voxels is None:
             self._values.append(maps.flatten(2).mean(-1))
             self._labels.append(seen.labels)
-            self._groups.append(self.feeder.data.groups[seen.indices])
+            self._groups.append(self.loader.data.groups[seen.indices])
         else:
             mode = INTERPOLATION[len(seen.size)]
             self._sample(seen, F.interpolate(maps, seen.padded, mode=mode, align_corners=False), self.voxels)
@@ -60,7 +60,7 @@ class FeatureRows:
             places = torch.from_numpy(voxels[seen.start + row])
             self._values.append(at_places(maps[row], seen.size, places))
             self._labels.append(seen.labels[row].flatten()[places])
-            self._groups.append(np.full(len(places), self.feeder.data.groups[index]))
+            self._groups.append(np.full(len(places), self.loader.data.groups[index]))
 
     def gathered(self) -> Features:
         """All rows, divided by one scalar, the root mean square of the centred features."""

@@ -1,0 +1,1 @@
+"""Reading a checkpoint safely and putting its tensors into a network."""

@@ -1,0 +1,1 @@
+"""Everything that measures look at, gathered from one candidate on one target."""

@@ -1,1 +1,0 @@
-"""Training on the target: one loop, methods as data plus functions."""

@@ -1,0 +1,1 @@
+"""Training: one loop with an objective, finetune methods, pretext recipes."""

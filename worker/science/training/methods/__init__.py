@@ -1,0 +1,1 @@
+"""Finetune methods, one file each: data plus functions for the one training loop."""
