@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from tests.worker.targets import candidate, silent, target, unet_file
 from worker.science.candidate import Candidate
 from worker.science.data.target import Target
+from worker.science.evidence import one_epoch
 from worker.science.evidence.gather import gather
 from worker.science.evidence.one_epoch import permuted
-from worker.science.evidence import one_epoch
 from worker.science.evidence.parts import AFFINES, EPOCH, NULL, Evidence
 from worker.science.measures.registry import Score, evaluate, measures
 
