@@ -23,10 +23,10 @@ import matplotlib.pyplot as plt
 
 from benchmarks.serving import register_wnets, service
 from benchmarks.wnet_study import FINETUNE, RANKINGS, TARGETS, follow, request_rankings
-from service.client import ZooRank
-from service.statistics.agreement import agreement
-from service.statistics.rank import weighted_tau
-from service.statistics.records import TargetRecord
+from service.client.http import ZooRank
+from service.ledger.statistics.agreement import agreement
+from service.ledger.statistics.rank import weighted_tau
+from service.ledger.statistics.target_record import TargetRecord
 
 Json = dict[str, Any]
 Rows = list[dict[str, Any]]

@@ -26,7 +26,16 @@ def service(work: Path, shared: Path) -> Iterator[httpx.Client]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {**os.environ, "ZOORANK_ROOTS": os.pathsep.join((str(work), str(shared)))}
-    command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port), "--data", str(work / "service")]
+    command = [
+        sys.executable,
+        "-m",
+        "service.client.terminal",
+        "serve",
+        "--port",
+        str(port),
+        "--data",
+        str(work / "service"),
+    ]
     with (work / "serve.log").open("ab") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:

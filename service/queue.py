@@ -1,4 +1,4 @@
-"""The doorbell: task names, the Celery app, and sending a name with an id."""
+"""Celery app and task names. A message carries a task name and a row id; the database is the queue of record."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RUN_FINETUNE = "zoorank.run_finetune"
 SWEEP = "zoorank.sweep"
 
 QUEUE = "zoorank"
-RINGS_KEPT = 10  # times resend_seconds that a message lives
+MESSAGE_LIFETIME = 10  # in units of resend_seconds
 _log = logging.getLogger(__name__)
 
 
@@ -24,7 +24,7 @@ def make_app(config: Settings) -> Celery:
     """A Celery app on the configured broker: early acknowledgement, no result backend, JSON only."""
     app = Celery("zoorank", broker=config.broker)
     if embedded(config):
-        app.conf.broker_transport = "service.embedded_broker:Transport"
+        app.conf.broker_transport = "service.supervisor.embedded_broker:Transport"
     app.conf.update(
         task_default_queue=QUEUE,
         task_ignore_result=True,
@@ -58,7 +58,7 @@ def embedded(config: Settings) -> bool:
 
 def _transport_options(config: Settings) -> dict[str, object]:
     if not embedded(config):
-        # A sender gives up at once when the broker is away: the sweep rings again.
+        # A sender gives up at once when the broker is away: the sweep sends again.
         return {"socket_connect_timeout": 2, "socket_timeout": 30, "max_retries": 1, "interval_start": 0}
     messages, control = config.broker_dir / "messages", config.broker_dir / "control"
     for folder in (messages, control):
@@ -82,10 +82,11 @@ def app() -> Celery:
 
 
 def send(task: str, row_id: str) -> bool:
-    """Ring for one row; False when the broker is away, which only costs a delay: the sweep rings again."""
+    """Send a message for one row; False when the broker is away, which costs a delay: the sweep sends again."""
     try:
-        # A ring that nobody answered for this long was followed by others: it need not be heard.
-        app().send_task(task, args=[row_id], retry=False, expires=settings().resend_seconds * RINGS_KEPT)
+        # By then the sweep has sent newer messages for this row.
+        expires = settings().resend_seconds * MESSAGE_LIFETIME
+        app().send_task(task, args=[row_id], retry=False, expires=expires)
         return True
     except (OperationalError, OSError) as error:
         _log.warning("%s for %s was not sent and waits for the sweep: %s", task, row_id, type(error).__name__)

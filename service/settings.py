@@ -146,6 +146,14 @@ def settings() -> Settings:
         raise BrokenSettingsError(f"the settings file is no TOML: {error}") from None
 
 
+def settings_or_exit() -> Settings:
+    """The settings, for the start of a process; SystemExit with the reason when they can't be used."""
+    try:
+        return settings()
+    except BrokenSettingsError as error:
+        raise SystemExit(str(error)) from None
+
+
 def local_path(uri: str) -> Path:
     """The file a `file://` URI or absolute path means; ValueError unless it lies in an allowed root.
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from models_zoo.architecture import architectures
 from models_zoo.card import cards
-from service.store import capabilities
-from service.store.session import transaction
+from service import jobs
 from worker.science.data.readers.registry import readers
 from worker.science.measures.registry import measures
 from worker.science.specs import FinetuneProtocol, Protocol
@@ -50,5 +49,5 @@ def what_it_can() -> dict[str, dict[str, dict[str, Any]]]:
 @lru_cache
 def publish() -> None:
     """Write it to the database, once a process: what fails is tried again by the next call."""
-    with transaction() as session:
-        capabilities.publish(session, what_it_can())
+    with jobs.transaction() as session:
+        jobs.publish(session, what_it_can())

@@ -1,37 +1,14 @@
-"""Checkpoints: registration, lists, and the record of their preflight."""
+"""Rows of checkpoints."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from service import queue
-from service.store.claims import Claim, claim
-from service.store.pages import page, with_names
-from service.store.session import ring
-from service.store.tables import Checkpoint, Json
-
-
-@dataclass(frozen=True)
-class CheckpointWork:
-    """A claimed preflight."""
-
-    held: Claim
-    uri: str
-    architecture: str
-    parameters: Json
-    card: Json
-
-
-def create(session: Session, checkpoint: Checkpoint) -> Checkpoint:
-    """Insert a checkpoint and ring for its preflight."""
-    session.add(checkpoint)
-    session.flush()
-    ring(session, queue.PREFLIGHT_CHECKPOINT, checkpoint.id)
-    return checkpoint
+from service.store.paging import page, with_names
+from service.store.tables import Checkpoint, WorkState
 
 
 def find(session: Session, reference: str) -> Checkpoint | None:
@@ -64,7 +41,7 @@ def listed(
 
 def matching(session: Session, filters: dict[str, str]) -> list[Checkpoint]:
     """Every usable checkpoint whose architecture, or card entry, equals each of `filters`."""
-    query = select(Checkpoint).where(Checkpoint.state != "failed").order_by(Checkpoint.id)
+    query = select(Checkpoint).where(Checkpoint.state != WorkState.FAILED).order_by(Checkpoint.id)
     if "architecture" in filters:
         query = query.where(Checkpoint.architecture == filters["architecture"])
     on_card = {field: value for field, value in filters.items() if field != "architecture"}
@@ -73,12 +50,3 @@ def matching(session: Session, filters: dict[str, str]) -> list[Checkpoint]:
         for row in session.scalars(query)
         if all(row.card.get(field) == value for field, value in on_card.items())
     ]
-
-
-def claim_preflight(session: Session, checkpoint_id: str, *, worker: str) -> CheckpointWork | None:
-    """Claim the preflight of a checkpoint, if it is to be had."""
-    held = claim(session, Checkpoint, checkpoint_id, worker=worker)
-    if held is None:
-        return None
-    row = session.get_one(Checkpoint, checkpoint_id)
-    return CheckpointWork(held, row.uri, row.architecture, row.parameters, row.card)

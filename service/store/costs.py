@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from service.store.tables import Checkpoint, Evaluation, Json, Ranking
+from service.store.tables import Checkpoint, Evaluation, Json, Ranking, WorkState
 
 NEWEST = 500  # looked at, at most
 
@@ -29,7 +29,7 @@ def past(session: Session, dataset_id: str) -> list[Past]:
         .select_from(Evaluation)
         .join(Ranking, Evaluation.ranking_id == Ranking.id)
         .join(Checkpoint, Evaluation.checkpoint_id == Checkpoint.id)
-        .where(Ranking.dataset_id == dataset_id, Evaluation.state == "done")
+        .where(Ranking.dataset_id == dataset_id, Evaluation.state == WorkState.DONE)
         .order_by(Evaluation.id.desc())
         .limit(NEWEST)
     )

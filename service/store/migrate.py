@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.orm import Session
 
 import migrations
+from service.settings import settings_or_exit
 
 
 def alembic_config() -> Config:
@@ -35,3 +36,13 @@ def newest() -> str | None:
 def is_current(session: Session) -> bool:
     """Whether the database has every revision that this code knows."""
     return MigrationContext.configure(session.connection()).get_current_revision() == newest()
+
+
+def main() -> None:
+    """Bring the configured database to the newest revision, as `python -m service.store.migrate`."""
+    settings_or_exit()
+    upgrade()
+
+
+if __name__ == "__main__":
+    main()

@@ -12,11 +12,10 @@ from sqlalchemy import delete, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, defer
 
-from service.store.pages import page
-from service.store.tables import Checkpoint, Dataset, FinetuneRun, Json, LedgerRow, new_id
+from service.store.paging import page
+from service.store.tables import Json, LedgerRow, new_id
 
 OWN = "finetune run"  # the source of outcomes of this service's own runs
-LOWER_IS_BETTER = ("loss", "mean_absolute_error")  # and what begins with these
 _SAID = ("value", "higher_is_better", "cohort", "modality", "task")  # by a row, of what its key stands for
 _INSERTS: dict[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _new_id = new_id("lg")
@@ -62,44 +61,6 @@ def imported_key(row: LedgerRow) -> str:
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
 
-def add_own(session: Session, run: FinetuneRun) -> None:
-    """The outcomes of a run that is done: one row a finite test metric."""
-    result = run.result or {}
-    dataset = session.get_one(Dataset, run.dataset_id)
-    checkpoint = session.get_one(Checkpoint, run.checkpoint_id)
-    add(
-        session,
-        [
-            LedgerRow(
-                key=hashlib.sha256(json.dumps((run.id, metric)).encode()).hexdigest(),
-                kind="outcome",
-                target=dataset.name,
-                candidate=checkpoint.name,
-                name=metric,
-                value=value,
-                higher_is_better=not metric.startswith(LOWER_IS_BETTER),
-                seed=run.protocol.get("seed"),
-                method=run.method,
-                course=course_of(run.method, run.protocol),
-                cohort=dataset.cohort,
-                modality=dataset.modality,
-                task=dataset.task,
-                source=OWN,
-                finetune_run_id=run.id,
-                cases=result.get("cases") or None if metric == result.get("primary") else None,
-            )
-            for metric, value in result.get("metrics", {}).get("test", {}).items()
-            if value is not None
-        ],
-    )
-
-
-def course_of(method: str, protocol: Json) -> str:
-    """What outcomes must share to be compared: method and protocol, whatever the seed."""
-    shared = {key: value for key, value in protocol.items() if key != "seed"}
-    return hashlib.sha256(json.dumps((method, shared), sort_keys=True).encode()).hexdigest()[:16]
-
-
 def listed(
     session: Session,
     *,
@@ -126,3 +87,17 @@ def remove(session: Session, *, source: str) -> int:
         return 0
     removed = session.execute(delete(LedgerRow).where(LedgerRow.source == source).returning(LedgerRow.id))
     return len(removed.all())
+
+
+def rows(
+    session: Session, *, target: str | None = None, source: str | None = None, cases: bool = False
+) -> Sequence[LedgerRow]:
+    """All rows of a target and a source, oldest first; the outcomes of test images are read with `cases` only."""
+    query = select(LedgerRow).order_by(LedgerRow.id)
+    if not cases:
+        query = query.options(defer(LedgerRow.cases, raiseload=True))
+    if target is not None:
+        query = query.where(LedgerRow.target == target)
+    if source is not None:
+        query = query.where(LedgerRow.source == source)
+    return session.scalars(query).all()

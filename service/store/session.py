@@ -1,22 +1,33 @@
-"""Sessions: one way to read, one way to write; what is written is committed before any doorbell rings."""
+"""Sessions: one way to read and one way to write; messages go out after the commit."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Float, create_engine, event
+from sqlalchemy.exc import IntegrityError as TakenError
+from sqlalchemy.exc import SQLAlchemyError as DatabaseError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
-from service import queue
 from service.settings import settings
 
-__all__ = ["Session", "database_now", "engine", "make_engine", "reading", "ring", "transaction"]
+__all__ = [
+    "DatabaseError",
+    "Session",
+    "TakenError",
+    "after_commit",
+    "database_now",
+    "engine",
+    "make_engine",
+    "reading",
+    "transaction",
+]
 
 
 class database_now(FunctionElement[float]):  # noqa: N801 - an SQL function
@@ -77,14 +88,14 @@ def reading() -> Iterator[Session]:
 
 @contextmanager
 def transaction() -> Iterator[Session]:
-    """A writing session: commits at the end, then rings every doorbell asked for with `ring`."""
+    """A writing session: it commits at the end, then calls what `after_commit` was given."""
     with Session(engine().execution_options(writing=True), expire_on_commit=False) as session:
         with session.begin():
             yield session
-        doorbells = session.info.get("doorbells", ())
-        all(queue.send(task, row_id) for task, row_id in doorbells)  # up to the first that is lost
+        for act in session.info.get("after_commit", {}).values():
+            act()
 
 
-def ring(session: Session, task: str, row_id: str) -> None:
-    """Send `task` for `row_id` once this session's transaction has committed."""
-    session.info.setdefault("doorbells", []).append((task, row_id))
+def after_commit(session: Session, name: str, act: Callable[[], None]) -> None:
+    """Call `act` once this session's transaction has committed; a second `act` of the same name replaces it."""
+    session.info.setdefault("after_commit", {})[name] = act

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, ForeignKey, MetaData, Text, UniqueConstraint
@@ -16,6 +17,20 @@ Json = dict[str, Any]
 def new_id(prefix: str) -> Callable[[], str]:
     """Ids of one kind: the prefix, the milliseconds, 40 random bits; later ids sort later."""
     return lambda: f"{prefix}_{time.time_ns() // 1_000_000:011x}{secrets.token_hex(5)}"
+
+
+class WorkState(StrEnum):
+    """The state of a row that a worker works on, and of a ranking as a whole."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+OPEN_STATES = (WorkState.QUEUED, WorkState.RUNNING)
+ENDED_STATES = (WorkState.DONE, WorkState.FAILED, WorkState.CANCELED)
 
 
 class Base(DeclarativeBase):
@@ -43,7 +58,7 @@ class Worked(Base):
     __abstract__ = True
     id: Mapped[str]
 
-    state: Mapped[str] = mapped_column(default="queued", index=True)
+    state: Mapped[str] = mapped_column(default=WorkState.QUEUED, index=True)
     reason: Mapped[str | None]
     attempts: Mapped[int] = mapped_column(default=0)
     releases: Mapped[int] = mapped_column(default=0)
@@ -97,6 +112,7 @@ class Ranking(Base):
     order_by: Mapped[str]
     protocol: Mapped[Json]
     finetune_top: Mapped[int] = mapped_column(default=0)
+    finetune_method: Mapped[str]
     finetune_protocol: Mapped[Json]
     created_at: Mapped[float] = mapped_column(default=time.time)
     canceled_at: Mapped[float | None]
@@ -137,8 +153,22 @@ class FinetuneRun(Worked):
     checkpoint_id: Mapped[str] = mapped_column(ForeignKey("checkpoints.id"), index=True)
     ranking_id: Mapped[str | None] = mapped_column(ForeignKey("rankings.id"), index=True)
     method: Mapped[str]
+    options: Mapped[Json] = mapped_column(default=dict)
     protocol: Mapped[Json]
     result: Mapped[Json | None]
+
+
+class Event(Base):
+    """A job began or ended: the row that was worked on, its state from then on, and the attempt."""
+
+    __tablename__ = "events"
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_id("jo"))
+    at: Mapped[float] = mapped_column(default=time.time, index=True)
+    job: Mapped[str]
+    row_id: Mapped[str] = mapped_column(index=True)
+    state: Mapped[str]
+    attempt: Mapped[int]
+    reason: Mapped[str | None]
 
 
 class LedgerRow(Base):

@@ -17,7 +17,7 @@ from kombu.transport import TRANSPORT_ALIASES
 from sqlalchemy import make_url
 from typer.main import get_command
 
-from service.cli import app as cli
+from service.client.terminal.commands import app as cli
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 
-from service.published import FinetuneOverrides, ProtocolOverrides
-from service.rankings.ranked_list import _MEANINGS
-from service.store.ranked_list import UNSOUND
+from service.api.capabilities.published import FinetuneOverrides, ProtocolOverrides
+from service.api.rankings.ranked_list import _MEANINGS
+from service.ledger.soundness import UNSOUND
 from worker.main import TASKS, deferred
 from worker.publish import what_it_can
 from worker.science.measures import ac_corr, registry

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from service.store.ranked_list import UNSOUND
+from service.ledger.ranked_list import UNSOUND
 from tests.conformance.evidences import (
     MEASURES,
     METRICS,

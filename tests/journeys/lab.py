@@ -60,12 +60,14 @@ class Lab:
     def serve(self) -> subprocess.Popen[bytes]:
         """The embedded mode: one command."""
         data = str(self.folder / "data")
-        return self.start("service.cli", "serve", "--port", str(self.port), "--data", data)
+        return self.start("service.client.terminal", "serve", "--port", str(self.port), "--data", data)
 
     def serve_api(self) -> subprocess.Popen[bytes]:
         """The distributed mode's API process."""
         port = str(self.port)
-        return self.start("uvicorn", "service.app:create_app", "--factory", "--host", "127.0.0.1", "--port", port)
+        return self.start(
+            "uvicorn", "service.api.app:create_app", "--factory", "--host", "127.0.0.1", "--port", port
+        )
 
     def serve_worker(self) -> subprocess.Popen[bytes]:
         """The distributed mode's worker."""

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from models_zoo import architecture as registry
-from service.store.fusion import DERIVED
+from service.ledger.fusion import DERIVED
 from tests.journeys.lab import Lab
 
 pytestmark = pytest.mark.timeout(280)

@@ -20,7 +20,7 @@ def demo(data: Path) -> tuple[subprocess.CompletedProcess[str], float]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ZOORANK_")}
     environment |= {"ZOORANK_DATA_DIR": str(data), "COLUMNS": "200"}
     start = time.monotonic()
-    command = [sys.executable, "-m", "service.cli", "demo"]
+    command = [sys.executable, "-m", "service.client.terminal", "demo"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     return done, time.monotonic() - start
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.store.fusion import DERIVED
+from service.ledger.fusion import DERIVED
 from tests.journeys.lab import Lab, kill_tree, values, worker_below
 
 CANDIDATES = ["first", "second"]

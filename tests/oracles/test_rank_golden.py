@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from service.statistics.rank import kendall_tau, pearson, weighted_tau
+from service.ledger.statistics.rank import kendall_tau, pearson, weighted_tau
 
 FAMILY = "rank-metrics"
 CASES = ("seven", "twelve", "ties_score", "ties_both", "two", "three_reversed", "perfect", "constant_score")

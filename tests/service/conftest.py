@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 
-from service.app import create_app
+from service.api.app import create_app
+from service.jobs import ending, requests
+from service.jobs.claims import Claim, claim
+from service.jobs.scores import record_score
+from service.jobs.work import claim_evaluation
+from service.ledger.ranked_list import rank
 from service.settings import Settings
-from service.store import capabilities, checkpoints, datasets, ending, rankings
-from service.store.claims import Claim, claim
+from service.store import capabilities
 from service.store.session import Session, transaction
 from service.store.tables import Checkpoint, Dataset, Evaluation, FinetuneRun, Ranking, Score
 from tests.conftest import TestClient
@@ -61,7 +65,7 @@ CAPABILITIES: dict[str, dict[str, Any]] = {
             "modality": "fundus",
         }
     },
-    "method": {"ac_norm": {"summary": "AC-Norm"}, "vanilla": {"summary": "all weights"}},
+    "method": {"ac_norm": {"summary": "AC-Norm", "usual": True}, "vanilla": {"summary": "all weights"}},
     "protocol": {"ranking": PROTOCOL, "finetune": {**PROTOCOL, "epochs": 100, "patience": 10}},
     "reader": {"npz": {"summary": "NumPy"}},
 }
@@ -108,7 +112,8 @@ def checkpoint_body(settings: Settings, name: str = "vessels", **more: object) -
 def add_dataset(session: Session, name: str = "discs", *, ready: bool = True, **more: Any) -> Dataset:
     """A dataset's row, inspected unless told otherwise."""
     row = Dataset(name=name, uri=f"/{name}.npz", task="segmentation", spatial_dims=2, **more)
-    return _inspected(session, datasets.create(session, row), ready, fingerprint="f")
+    requests.add(session, row)
+    return _inspected(session, row, ready, fingerprint="f")
 
 
 def add_checkpoint(session: Session, name: str, *, ready: bool = True, **more: Any) -> Checkpoint:
@@ -120,7 +125,8 @@ def add_checkpoint(session: Session, name: str, *, ready: bool = True, **more: A
         "card": {"source_task": "segmentation", "source_data": name, "modality": "fundus"},
         **more,
     }
-    row = checkpoints.create(session, Checkpoint(name=name, **values))
+    row = Checkpoint(name=name, **values)
+    requests.add(session, row)
     return _inspected(session, row, ready, sha256="0" * 64)
 
 
@@ -128,7 +134,7 @@ def _inspected(session: Session, row: Any, ready: bool, **values: Any) -> Any:
     if ready:
         held = claim(session, type(row), row.id, worker="test")
         assert held is not None
-        ending.end(session, held, state="done", **values)
+        ending.complete(session, held, state="done", **values)
         session.refresh(row)
     return row
 
@@ -140,17 +146,20 @@ def add_ranking(session: Session, names: list[str], **more: Any) -> Ranking:
         "order_by": "one_epoch_outcome",
         "protocol": PROTOCOL,
         "finetune_protocol": CAPABILITIES["protocol"]["finetune"],
+        "finetune_method": "ac_norm",
         **more,
     }
     if "dataset_id" not in values:
         values["dataset_id"] = add_dataset(session).id
     found = [add_checkpoint(session, name) for name in names]
-    return rankings.create(session, Ranking(**values), found)
+    ranking = Ranking(**values)
+    requests.add_ranking(session, ranking, found)
+    return ranking
 
 
 def evaluations(session: Session, ranking: Ranking) -> dict[str, Evaluation]:
     """The evaluations of a ranking by their candidate's name."""
-    return {row.checkpoint.name: row.evaluation for row in rankings.ranked(session, ranking).candidates}
+    return {row.checkpoint.name: row.evaluation for row in rank(session, ranking).candidates}
 
 
 def score_of(value: float | None, *flags: str, measure: str = "one_epoch_outcome") -> Score:
@@ -161,21 +170,23 @@ def score_of(value: float | None, *flags: str, measure: str = "one_epoch_outcome
 def evaluate(evaluation_id: str, *scores: Score, facts: dict[str, Any] | None = None) -> Claim:
     """Do a worker's part for one evaluation."""
     with transaction() as session:
-        work = rankings.claim_evaluation(session, evaluation_id, worker="test")
+        work = claim_evaluation(session, evaluation_id, worker="test")
     assert work is not None
     with transaction() as session:
         for score in scores:
-            rankings.record_score(session, work.held, score)
-        ending.end(session, work.held, state="done", facts=facts or {"flags": [], "width": 32, "seconds": 1.5})
-    return work.held
+            record_score(session, work.claim, score)
+        ending.complete(
+            session, work.claim, state="done", facts=facts or {"flags": [], "width": 32, "seconds": 1.5}
+        )
+    return work.claim
 
 
 def fail(evaluation_id: str, reason: str) -> None:
     """End an evaluation with a reason."""
     with transaction() as session:
-        work = rankings.claim_evaluation(session, evaluation_id, worker="test")
+        work = claim_evaluation(session, evaluation_id, worker="test")
         assert work is not None
-        ending.end(session, work.held, state="failed", reason=reason)
+        ending.complete(session, work.claim, state="failed", reason=reason)
 
 
 def finish_run(run: FinetuneRun, result: dict[str, Any]) -> None:
@@ -183,4 +194,4 @@ def finish_run(run: FinetuneRun, result: dict[str, Any]) -> None:
     with transaction() as session:
         held = claim(session, FinetuneRun, run.id, worker="test")
         assert held is not None
-        ending.end(session, held, state="done", result=result)
+        ending.complete(session, held, state="done", result=result)

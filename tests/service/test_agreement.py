@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from service.store import ledger, outcomes, rankings
-from service.store.ledger import Slice
+from service.jobs import requests
+from service.ledger import records as ledger
+from service.ledger.ranked_list import rank
+from service.ledger.records import Slice
+from service.store import outcomes
 from service.store.outcomes import OWN
 from service.store.session import reading, transaction
 from service.store.tables import LedgerRow, Ranking
@@ -119,10 +122,9 @@ def test_own_scores_are_sound_and_of_one_protocol(client: TestClient) -> None:
             order_by="logme",
             protocol={**PROTOCOL, "seed": 9},
             finetune_protocol={},
+            finetune_method="ac_norm",
         )
-        rankings.create(
-            session, second, [one.checkpoint for one in rankings.ranked(session, first).candidates[:2]]
-        )
+        requests.add_ranking(session, second, [one.checkpoint for one in rank(session, first).candidates[:2]])
         again = {name: one.id for name, one in evaluations(session, second).items()}
     evaluate(rows["a"], score_of(1.0, measure="logme"))
     evaluate(rows["b"], score_of(2.0, measure="logme"))

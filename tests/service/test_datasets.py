@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from service.jobs import ending
+from service.jobs.work import claim_inspection
 from service.settings import settings
-from service.store import datasets, ending
 from service.store.session import transaction
 from tests.conftest import TestClient
 from tests.service.conftest import add_dataset, dataset_body
@@ -28,7 +29,7 @@ def test_registering_rings_for_the_inspection_after_the_commit(sqlite_client: Te
     messages = list((settings().broker_dir / "messages").iterdir())
     assert len(messages) == 1
     with transaction() as session:
-        assert datasets.claim_inspection(session, made["id"], worker="w") is not None
+        assert claim_inspection(session, made["id"], worker="w") is not None
 
 
 def test_a_name_is_made_from_the_file(sqlite_client: TestClient) -> None:
@@ -115,9 +116,9 @@ def test_lists_filter(client: TestClient) -> None:
 def test_the_inspection_is_shown(client: TestClient) -> None:
     with transaction() as session:
         row = add_dataset(session, ready=False)
-        work = datasets.claim_inspection(session, row.id, worker="w")
+        work = claim_inspection(session, row.id, worker="w")
         assert work is not None
-        ending.end(session, work.held, state="done", fingerprint="abc", inspection={"N": 12})
+        ending.complete(session, work.claim, state="done", fingerprint="abc", inspection={"N": 12})
     shown = client.get("/v1/datasets/discs").json()
     assert (shown["state"], shown["fingerprint"], shown["inspection"]) == ("done", "abc", {"N": 12})
 

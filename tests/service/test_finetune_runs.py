@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from service.jobs import ending
+from service.jobs.claims import claim
 from service.settings import settings
-from service.store import ending, finetune_runs
-from service.store.claims import claim
+from service.store import finetune_runs
 from service.store.session import reading, transaction
 from service.store.tables import Checkpoint
 from tests.conftest import TestClient
@@ -85,7 +86,7 @@ def test_a_failed_checkpoint_is_refused_with_its_reason(sqlite_client: TestClien
         row = add_checkpoint(session, "broken", ready=False)
         held = claim(session, Checkpoint, row.id, worker="w")
         assert held is not None
-        ending.end(session, held, state="failed", reason="NaN weights")
+        ending.complete(session, held, state="failed", reason="NaN weights")
     answer = _run(sqlite_client, checkpoint="broken")
     assert answer.status_code == 409
     assert "NaN weights" in answer.json()["detail"]

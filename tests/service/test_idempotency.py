@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from service.jobs import ending
 from service.settings import settings
-from service.store import ending
 from service.store.session import transaction
 from service.store.tables import IdempotentRequest
 from tests.conftest import TestClient

@@ -12,9 +12,11 @@ from alembic import command
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import DatabaseError
 
-from service.dependencies import ID_PATTERN
-from service.store import ending, finetune_runs, migrate, outcomes
-from service.store.claims import Claim, LeaseLostError
+from service.api.names import ID_PATTERN
+from service.jobs import ending, requests
+from service.jobs.claims import Claim, LeaseLostError
+from service.jobs.work import claim_finetune_run
+from service.store import migrate, outcomes
 from service.store.outcomes import Imported
 from service.store.session import reading, transaction
 from service.store.tables import FinetuneRun, LedgerRow
@@ -55,15 +57,15 @@ def start_run(name: str = "a", **more: Any) -> Claim:
         checkpoint = add_checkpoint(session, name)
         values = {"method": "ac_norm", "protocol": PROTOCOL, **more}
         run = FinetuneRun(dataset_id=dataset.id, checkpoint_id=checkpoint.id, **values)
-        finetune_runs.create(session, run)
-        work = finetune_runs.claim_run(session, run.id, worker="w")
+        requests.add(session, run)
+        work = claim_finetune_run(session, run.id, worker="w")
     assert work is not None
-    return work.held
+    return work.claim
 
 
 def end(held: Claim, result: dict[str, Any] | None = None, *, state: str = "done") -> None:
     with transaction() as session:
-        ending.end(session, held, state=state, result=RESULT if result is None else result)
+        ending.complete(session, held, state=state, result=RESULT if result is None else result)
 
 
 @pytest.mark.parametrize(
@@ -159,15 +161,15 @@ def test_a_worker_that_lost_its_lease_adds_nothing_and_a_run_ends_once() -> None
     with transaction() as session:
         session.execute(update(FinetuneRun).values(lease_until=1.0))
     with transaction() as session:
-        work = finetune_runs.claim_run(session, stale.id, worker="v")
+        work = claim_finetune_run(session, stale.id, worker="v")
     assert work is not None
     late = {**RESULT, "metrics": {"test": {"dice": 0.1, "late": 0.2}}}
     with pytest.raises(LeaseLostError):
         end(stale, late)
     assert rows() == []
-    end(work.held)
+    end(work.claim)
     with pytest.raises(LeaseLostError):
-        end(work.held, late)
+        end(work.claim, late)
     with pytest.raises(LeaseLostError):
         end(stale, late)
     assert {one.name: one.value for one in rows()} == TEST

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from service.app import create_app
-from service.checkpoints.schemas import CheckpointOut, CheckpointRequest
-from service.datasets.schemas import DatasetOut, DatasetRequest
-from service.finetune_runs.schemas import FinetuneOut, FinetuneRequest
-from service.rankings.schemas import CostOut, RankingOut, RankingRequest, RankingSummary
+from service.api.app import create_app
+from service.api.checkpoints.schemas import CheckpointOut, CheckpointRequest
+from service.api.datasets.schemas import DatasetOut, DatasetRequest
+from service.api.finetune_runs.schemas import FinetuneOut, FinetuneRequest
+from service.api.rankings.schemas import CostOut, RankingOut, RankingRequest, RankingSummary
 from tests.service.conftest import PROTOCOL
 
 OPERATIONS = {

@@ -10,10 +10,13 @@ import pytest
 from alembic import command
 from sqlalchemy import event, text
 
-from service.long_rows import MOST_ROWS, BrokenRowsError, read_long_rows
+from service.api.outcomes.schemas import MOST_ROWS
+from service.client.rows import BrokenRowsError, read_long_rows
+from service.jobs import ending, requests
+from service.jobs.claims import LeaseLostError, claim
+from service.ledger import own_outcomes
 from service.settings import Settings
-from service.store import ending, finetune_runs, migrate, outcomes
-from service.store.claims import LeaseLostError, claim
+from service.store import migrate
 from service.store.outcomes import OWN
 from service.store.session import engine, reading, transaction
 from service.store.tables import FinetuneRun, LedgerRow
@@ -185,7 +188,8 @@ def add_run(seed: int = 3) -> FinetuneRun:
             method="ac_norm",
             protocol={**PROTOCOL, "seed": seed},
         )
-        return finetune_runs.create(session, run)
+        requests.add(session, run)
+        return run
 
 
 RESULT = {
@@ -208,7 +212,7 @@ def test_a_run_that_is_done_adds_its_test_metrics_once(client: TestClient) -> No
     assert (dice["task"], dice["modality"], dice["cohort"]) == ("segmentation", "fundus", "clinic")
     assert (dice["source"], dice["finetune_run"]) == (OWN, run.id)
     with transaction() as session:
-        outcomes.add_own(session, session.get_one(FinetuneRun, run.id))
+        own_outcomes.record(session, session.get_one(FinetuneRun, run.id))
     assert len(stored(client)) == 2
     with reading() as session:
         held = {row.name: row.cases for row in session.query(LedgerRow)}
@@ -217,9 +221,11 @@ def test_a_run_that_is_done_adds_its_test_metrics_once(client: TestClient) -> No
 
 def test_courses_are_equal_for_runs_that_differ_in_their_seed_alone() -> None:
     one, other = ({**PROTOCOL, "seed": seed} for seed in (1, 2))
-    assert outcomes.course_of("ac_norm", one) == outcomes.course_of("ac_norm", other)
-    assert outcomes.course_of("ac_norm", one) != outcomes.course_of("vanilla", one)
-    assert outcomes.course_of("ac_norm", one) != outcomes.course_of("ac_norm", {**one, "learning_rate": 1.0})
+    assert own_outcomes.course_of("ac_norm", one) == own_outcomes.course_of("ac_norm", other)
+    assert own_outcomes.course_of("ac_norm", one) != own_outcomes.course_of("vanilla", one)
+    assert own_outcomes.course_of("ac_norm", one) != own_outcomes.course_of(
+        "ac_norm", {**one, "learning_rate": 1.0}
+    )
 
 
 def test_a_run_that_fails_or_lost_its_lease_adds_nothing(client: TestClient) -> None:
@@ -229,12 +235,12 @@ def test_a_run_that_fails_or_lost_its_lease_adds_nothing(client: TestClient) -> 
         assert held is not None
         session.execute(text("UPDATE finetune_runs SET attempts = attempts + 1"))
     with pytest.raises(LeaseLostError), transaction() as session:
-        ending.end(session, held, state="done", result=RESULT)
+        ending.complete(session, held, state="done", result=RESULT)
     assert stored(client) == []
     with transaction() as session:
         session.execute(text("UPDATE finetune_runs SET attempts = attempts - 1"))
     with transaction() as session:
-        ending.end(session, held, state="failed", reason="out of memory")
+        ending.complete(session, held, state="failed", reason="out of memory")
     assert stored(client) == []
 
 
@@ -250,7 +256,7 @@ def test_a_database_with_finished_runs_gets_their_outcomes_when_it_is_upgraded(c
     found = {row["name"]: {**row, "id": "", "created_at": ""} for row in stored(client)}
     assert found == expected
     with transaction() as session:
-        outcomes.add_own(session, session.get_one(FinetuneRun, run.id))  # the keys are the same too
+        own_outcomes.record(session, session.get_one(FinetuneRun, run.id))  # the keys are the same too
         assert session.query(LedgerRow).filter_by(name="dice").one().cases == RESULT["cases"]
     assert len(stored(client)) == 2
 

@@ -16,8 +16,10 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
-from service.store import capabilities, ending, finetune_runs, rankings
-from service.store.claims import claim, renew
+from service.jobs import ending, requests
+from service.jobs.claims import claim, renew
+from service.jobs.scores import record_score
+from service.store import capabilities
 from service.store.session import transaction
 from service.store.tables import Evaluation, FinetuneRun, Ranking
 from tests.conftest import TestClient
@@ -114,7 +116,7 @@ def test_a_running_ranking_refreshes_with_and_without_javascript(client: TestCli
     assert "live.js" in page
     assert '<noscript><meta http-equiv="refresh"' in page
     with transaction() as session:
-        rankings.record_score(session, held, score_of(0.5))
+        record_score(session, held, score_of(0.5))
         other = add_ranking(session, ["b", "c"], dataset_id=ranking.dataset_id)
         rows = evaluations(session, other)
     evaluate(rows["b"].id, score_of(0.5))
@@ -129,14 +131,15 @@ def test_datasets_checkpoints_and_runs_have_pages(client: TestClient) -> None:
         held = claim(session, type(dataset), dataset.id, worker="w")
         assert held is not None
         inspection = {"N": 42, "classes": [{"label": 0, "count": 40}], "warnings": [], "shape": [64, 64]}
-        ending.end(session, held, state="done", fingerprint="print", inspection=inspection)
+        ending.complete(session, held, state="done", fingerprint="print", inspection=inspection)
         row = add_checkpoint(session, "a", ready=False)
         held = claim(session, type(row), row.id, worker="w")
         assert held is not None
         preflight = {"loaded": 0.5, "reinitialised": {"head.weight": "another class count"}}
-        ending.end(session, held, state="done", sha256="5" * 64, preflight=preflight)
+        ending.complete(session, held, state="done", sha256="5" * 64, preflight=preflight)
         own = {"dataset_id": dataset.id, "checkpoint_id": row.id, "method": "ac_norm", "protocol": {}}
-        run = finetune_runs.create(session, FinetuneRun(**own))
+        run = FinetuneRun(**own)
+        requests.add(session, run)
     finish_run(run, {"metrics": {"test": {"dice": 0.8125}}, "best_epoch": 7, "network_file": "x"})
     assert "42" in client.get("/datasets/discs").text
     assert "another class count" in client.get("/checkpoints/a").text
@@ -183,7 +186,7 @@ def address(sqlite_client: TestClient) -> Iterator[str]:
     """A served API on the prepared database."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "service.app:create_app", "--factory", "--port", str(port)]
+    command = [sys.executable, "-m", "uvicorn", "service.api.app:create_app", "--factory", "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     try:
@@ -263,7 +266,7 @@ def test_a_visitor_watches_a_ranking_end(address: str, tab: tuple[Page, list[str
     evaluate(rows["b"].id, score_of(0.5))
     expect(page.locator("table.ranked td.position")).to_have_text(["1"])
     with transaction() as session:
-        ending.end(session, held, state="failed", reason="out of memory")
+        ending.complete(session, held, state="failed", reason="out of memory")
     expect(page.get_by_role("heading", name="Under way")).to_have_count(0)
     expect(page.locator("h1 .state")).to_have_text("done")
     expect(page.get_by_text("out of memory")).to_be_visible()

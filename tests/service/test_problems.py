@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from service.app import create_app
-from service.edge import BODY_LIMIT
+from service.api.app import create_app
+from service.api.middleware import BODY_LIMIT
 from service.settings import Settings, settings
 from tests.conftest import TestClient
 from tests.service.conftest import checkpoint_body
@@ -100,7 +100,7 @@ def test_an_unexpected_error_is_a_problem_without_its_words(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a hidden word")
 
-    monkeypatch.setattr("service.rankings.service.listed", broken)
+    monkeypatch.setattr("service.api.rankings.service.listed", broken)
     answer = sqlite_client.get("/v1/rankings")
     assert answer.status_code == 500
     assert answer.headers["content-type"] == PROBLEM

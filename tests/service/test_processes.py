@@ -18,13 +18,14 @@ from typing import Any
 import httpx
 import pytest
 
-from service.client import ProblemError, UnreachableError, ZooRank
+from service.client.http import ProblemError, UnreachableError, ZooRank
+from service.ledger.ranked_list import rank
 from service.settings import Settings
 from service.store import capabilities, rankings
 from service.store.session import reading, transaction
 from tests.service.conftest import CAPABILITIES, add_checkpoint, add_dataset, evaluate, fail, score_of
 
-ZOORANK = [sys.executable, "-c", "from service.cli import main; main()"]
+ZOORANK = [sys.executable, "-c", "from service.client.terminal.commands import main; main()"]
 
 
 def _free_port() -> int:
@@ -52,7 +53,7 @@ def api(configure: Callable[..., Settings], sqlite_url: str) -> Iterator[tuple[s
     with transaction() as session:
         capabilities.publish(session, CAPABILITIES)
     port = _free_port()
-    command = [sys.executable, "-m", "uvicorn", "service.app:create_app", "--factory", "--port", str(port)]
+    command = [sys.executable, "-m", "uvicorn", "service.api.app:create_app", "--factory", "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield f"http://127.0.0.1:{port}", process
@@ -79,7 +80,8 @@ def test_the_api_is_up_soon_and_small(api: tuple[str, subprocess.Popen[bytes]]) 
 
 def test_the_api_imports_no_science() -> None:
     probe = (
-        "import sys; from service.app import create_app; create_app().openapi(); import service.cli;"
+        "import sys; from service.api.app import create_app; create_app().openapi();"
+        "import service.client.terminal.commands;"
         "print(sorted({'torch', 'monai', 'scipy', 'sklearn', 'worker', 'models_zoo'} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
@@ -91,7 +93,7 @@ def _worker(names: list[str], broken: str) -> None:
     for _ in range(200):
         with reading() as session:
             found = rankings.listed(session, after=None, limit=1)
-            rows = rankings.ranked(session, found[0]).candidates if found else []
+            rows = rank(session, found[0]).candidates if found else []
         if rows:
             break
         time.sleep(0.05)

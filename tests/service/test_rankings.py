@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from service.rankings import service
-from service.store import capabilities, ending, rankings
-from service.store.claims import claim, renew
+from service.api.rankings import service
+from service.jobs import ending
+from service.jobs.claims import claim, renew
+from service.jobs.work import claim_evaluation
+from service.ledger import ranked_list
+from service.store import capabilities
 from service.store.session import engine, reading, transaction
 from service.store.tables import Dataset, Evaluation
 from tests.conftest import TestClient
@@ -91,7 +94,7 @@ def test_a_filter_adds_what_matches_and_fits(client: TestClient) -> None:
         row = add_checkpoint(session, "broken", ready=False)
         held = claim(session, type(row), row.id, worker="w")
         assert held is not None
-        ending.end(session, held, state="failed", reason="truncated")
+        ending.complete(session, held, state="failed", reason="truncated")
     made = _post(client, filter={"modality": "fundus"}).json()
     assert [row["candidate"]["name"] for row in made["ranked"]] == ["a", "b", "c"]
     whole = _post(client, candidates=[], filter={}).json()
@@ -165,7 +168,7 @@ def test_a_failed_dataset_is_refused_with_its_reason(client: TestClient) -> None
         row = add_dataset(session, "bad", ready=False)
         held = claim(session, Dataset, row.id, worker="w")
         assert held is not None
-        ending.end(session, held, state="failed", reason="images hold NaN")
+        ending.complete(session, held, state="failed", reason="images hold NaN")
     answer = _post(client, dataset="bad")
     assert answer.status_code == 409
     assert "images hold NaN" in answer.json()["detail"]
@@ -185,11 +188,11 @@ def test_a_failed_checkpoint_fails_alone(client: TestClient) -> None:
         row = add_checkpoint(session, "broken", ready=False)
         held = claim(session, type(row), row.id, worker="w")
         assert held is not None
-        ending.end(session, held, state="failed", reason="a pickle that would run code")
+        ending.complete(session, held, state="failed", reason="a pickle that would run code")
     made = _post(client, candidates=["a", "broken"]).json()
     by_name = {row["candidate"]["name"]: row["evaluation"] for row in made["ranked"]}
     with transaction() as session:
-        assert rankings.claim_evaluation(session, by_name["broken"], worker="w") is None
+        assert claim_evaluation(session, by_name["broken"], worker="w") is None
     evaluate(by_name["a"], score_of(0.5))
     shown = client.get(f"/v1/rankings/{made['id']}").json()
     assert shown["state"] == "done"
@@ -259,14 +262,14 @@ def test_a_list_that_is_done_is_whole(
     with transaction() as session:
         ranking = add_ranking(session, ["a"])
         row = evaluations(session, ranking)["a"]
-    real, done = rankings.in_order, []
+    real, done = ranked_list.in_order, []
 
     def end_meanwhile(*args: Any, **more: Any) -> Any:
         if not done and engine().dialect.name == "postgresql":  # SQLite has one writer
             done.append(evaluate(row.id, score_of(0.5)))
         return real(*args, **more)
 
-    monkeypatch.setattr(rankings, "in_order", end_meanwhile)
+    monkeypatch.setattr(ranked_list, "in_order", end_meanwhile)
     with session_of() as session:
         shown = service.ranked(session, ranking.id)
     assert (shown.state, shown.counts, shown.ranked[0].position) == ("queued", {"queued": 1}, None)

@@ -39,7 +39,9 @@ def test_a_mistake_in_the_file_is_named_and_no_secret_is(
         settings()
     assert SECRET not in str(caught.value)
     run = subprocess.run(
-        [sys.executable, "-c", "from service.cli import main; main()", "serve"], capture_output=True, text=True
+        [sys.executable, "-c", "from service.client.terminal.commands import main; main()", "serve"],
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 1
     assert named in run.stderr

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from service.statistics.agreement import agreement
-from service.statistics.fused import fuse, measure_weights
-from service.statistics.prior import history_prior
-from service.statistics.rank import kendall_tau, pearson, permutation_p, top_choice, weighted_tau
-from service.statistics.records import TargetRecord, others, similar
+from service.ledger.statistics.agreement import agreement
+from service.ledger.statistics.fused import fuse, measure_weights
+from service.ledger.statistics.prior import history_prior
+from service.ledger.statistics.rank import kendall_tau, pearson, permutation_p, top_choice, weighted_tau
+from service.ledger.statistics.target_record import TargetRecord, others, similar
 
 PAIRS = st.integers(2, 14).flatmap(
     lambda n: st.tuples(*(st.lists(st.integers(0, n), min_size=n, max_size=n) for _ in range(2)))

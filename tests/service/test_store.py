@@ -12,9 +12,14 @@ import pytest
 from sqlalchemy import Select, select, update
 
 from service import queue
+from service.jobs import claims, ending, following, requests
+from service.jobs.claims import Claim, LeaseLostError, claim, finish, renew
+from service.jobs.messages import outbox_of
+from service.jobs.scores import copy_scores, record_score
+from service.jobs.work import claim_evaluation, claim_inspection
+from service.ledger.ranked_list import rank
 from service.settings import Settings, settings
-from service.store import claims, datasets, ending, finetune_runs, rankings
-from service.store.claims import Claim, LeaseLostError, claim, finish, renew
+from service.store import finetune_runs, rankings
 from service.store.session import reading, transaction
 from service.store.tables import Dataset, Evaluation, FinetuneRun, Score
 from tests.service.conftest import (
@@ -64,7 +69,7 @@ def _row(row_id: str) -> Dataset:
 def _sweep() -> list[tuple[str, str]]:
     with transaction() as session:
         ending.sweep(session)
-        return list(session.info.get("doorbells", []))
+        return outbox_of(session)
 
 
 def test_of_many_simultaneous_claims_one_succeeds() -> None:
@@ -109,18 +114,18 @@ def test_a_stale_token_records_no_score() -> None:
     with transaction() as session:
         ranking = add_ranking(session, ["a"])
         row = evaluations(session, ranking)["a"]
-        stale = rankings.claim_evaluation(session, row.id, worker="w")
+        stale = claim_evaluation(session, row.id, worker="w")
     assert stale is not None
     _expire(Evaluation)
     with transaction() as session:
-        fresh = rankings.claim_evaluation(session, row.id, worker="v")
+        fresh = claim_evaluation(session, row.id, worker="v")
     assert fresh is not None
     with pytest.raises(LeaseLostError), transaction() as session:
-        rankings.record_score(session, stale.held, score_of(0.1))
+        record_score(session, stale.claim, score_of(0.1))
     with transaction() as session:
-        rankings.record_score(session, fresh.held, score_of(0.2))
+        record_score(session, fresh.claim, score_of(0.2))
     with transaction() as session:
-        rankings.record_score(session, fresh.held, score_of(0.3))
+        record_score(session, fresh.claim, score_of(0.3))
     with reading() as session:
         assert [score.value for score in session.scalars(select(Score))] == [0.3]
 
@@ -182,25 +187,25 @@ def test_an_evaluation_waits_for_what_it_needs_and_is_rung_for() -> None:
     with transaction() as session:
         ranking = add_ranking(session, ["a"], dataset_id=add_dataset(session, "late", ready=False).id)
         row = evaluations(session, ranking)["a"]
-        assert rankings.claim_evaluation(session, row.id, worker="w") is None
+        assert claim_evaluation(session, row.id, worker="w") is None
     with transaction() as session:
-        work = datasets.claim_inspection(session, ranking.dataset_id, worker="w")
+        work = claim_inspection(session, ranking.dataset_id, worker="w")
         assert work is not None
-        ending.end(session, work.held, state="done", fingerprint="f")
-        assert (queue.SCORE_CANDIDATE, row.id) in session.info["doorbells"]
+        ending.complete(session, work.claim, state="done", fingerprint="f")
+        assert (queue.SCORE_CANDIDATE, row.id) in outbox_of(session)
     with transaction() as session:
-        assert rankings.claim_evaluation(session, row.id, worker="w") is not None
+        assert claim_evaluation(session, row.id, worker="w") is not None
 
 
 def test_a_failed_dataset_fails_its_evaluations_with_its_reason() -> None:
     with transaction() as session:
         ranking = add_ranking(session, ["a"], dataset_id=add_dataset(session, "bad", ready=False).id)
         row = evaluations(session, ranking)["a"]
-        work = datasets.claim_inspection(session, ranking.dataset_id, worker="w")
+        work = claim_inspection(session, ranking.dataset_id, worker="w")
         assert work is not None
-        ending.end(session, work.held, state="failed", reason="one class only")
+        ending.complete(session, work.claim, state="failed", reason="one class only")
     with transaction() as session:
-        assert rankings.claim_evaluation(session, row.id, worker="w") is None
+        assert claim_evaluation(session, row.id, worker="w") is None
     with reading() as session:
         own = session.get_one(Evaluation, row.id)
         assert (own.state, own.reason) == ("failed", "dataset bad: one class only")
@@ -209,7 +214,7 @@ def test_a_failed_dataset_fails_its_evaluations_with_its_reason() -> None:
 def test_cancel_and_a_workers_end_wait_for_each_other_in_one_order(monkeypatch: pytest.MonkeyPatch) -> None:
     with transaction() as session:
         ranking = add_ranking(session, ["a", "b"], finetune_top=1)
-        work = rankings.claim_evaluation(session, evaluations(session, ranking)["a"].id, worker="w")
+        work = claim_evaluation(session, evaluations(session, ranking)["a"].id, worker="w")
     assert work is not None
     finished = threading.Event()
 
@@ -220,14 +225,14 @@ def test_cancel_and_a_workers_end_wait_for_each_other_in_one_order(monkeypatch: 
 
     def end() -> None:
         with transaction() as session:
-            ending.end(session, work.held, state="done", facts={})
+            ending.complete(session, work.claim, state="done", facts={})
 
     def cancel() -> None:
         assert finished.wait(10)
         with transaction() as session:
             own = rankings.find(session, ranking.id)
             assert own is not None
-            rankings.cancel(session, own)
+            requests.cancel_ranking(session, own)
 
     monkeypatch.setattr(claims, "finish", finish_slowly)
     _together(end, cancel)
@@ -238,11 +243,11 @@ def test_cancel_and_a_workers_end_wait_for_each_other_in_one_order(monkeypatch: 
 def test_cancel_and_a_last_end_start_no_finetune_run_that_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
     with transaction() as session:
         ranking = add_ranking(session, ["a"], finetune_top=1)
-        work = rankings.claim_evaluation(session, evaluations(session, ranking)["a"].id, worker="w")
+        work = claim_evaluation(session, evaluations(session, ranking)["a"].id, worker="w")
         assert work is not None
-        rankings.record_score(session, work.held, score_of(0.5))
+        record_score(session, work.claim, score_of(0.5))
     settling = threading.Event()
-    settle = rankings.settle
+    settle = following.settle
 
     def settle_slowly(*args: Any) -> None:
         settle(*args)
@@ -251,16 +256,16 @@ def test_cancel_and_a_last_end_start_no_finetune_run_that_stays_open(monkeypatch
 
     def end() -> None:
         with transaction() as session:
-            ending.end(session, work.held, state="done", facts={})
+            ending.complete(session, work.claim, state="done", facts={})
 
     def cancel() -> None:
         assert settling.wait(10)
         with transaction() as session:
             own = rankings.find(session, ranking.id)
             assert own is not None
-            rankings.cancel(session, own)
+            requests.cancel_ranking(session, own)
 
-    monkeypatch.setattr(rankings, "settle", settle_slowly)
+    monkeypatch.setattr(following, "settle", settle_slowly)
     _together(end, cancel)
     with reading() as session:
         assert [run.state for run in finetune_runs.of_ranking(session, ranking.id)] == ["canceled"]
@@ -278,22 +283,22 @@ def test_a_canceled_evaluation_can_be_written_no_more() -> None:
     with transaction() as session:
         ranking = add_ranking(session, ["a", "b"])
         row = evaluations(session, ranking)["a"]
-        work = rankings.claim_evaluation(session, row.id, worker="w")
+        work = claim_evaluation(session, row.id, worker="w")
     assert work is not None
     with transaction() as session:
-        rankings.cancel(session, ranking)
+        requests.cancel_ranking(session, ranking)
     with pytest.raises(LeaseLostError), transaction() as session:
-        rankings.record_score(session, work.held, score_of(1.0))
+        record_score(session, work.claim, score_of(1.0))
     with transaction() as session:
-        assert rankings.claim_evaluation(session, row.id, worker="w") is None
+        assert claim_evaluation(session, row.id, worker="w") is None
         assert rankings.states(session, [ranking.id]) == {ranking.id: {"canceled": 2}}
 
 
 def _end_with(held: Claim, value: float) -> Callable[[], object]:
     def end() -> None:
         with transaction() as session:
-            rankings.record_score(session, held, score_of(value))
-            ending.end(session, held, state="done", facts={})
+            record_score(session, held, score_of(value))
+            ending.complete(session, held, state="done", facts={})
 
     return end
 
@@ -307,15 +312,13 @@ def test_two_last_evaluations_ending_together_start_the_finetune_runs_once() -> 
             rows = evaluations(session, ranking)
             held = []
             for row in rows.values():
-                work = rankings.claim_evaluation(session, row.id, worker="w")
+                work = claim_evaluation(session, row.id, worker="w")
                 assert work is not None
-                held.append(work.held)
+                held.append(work.claim)
         _together(*(_end_with(one, value) for one, value in zip(held, (0.1, 0.9, 0.5), strict=True)))
         with reading() as session:
             runs = finetune_runs.of_ranking(session, ranking.id)
-            found = sorted(
-                candidate.checkpoint.name for candidate in rankings.ranked(session, ranking).candidates[:2]
-            )
+            found = sorted(candidate.checkpoint.name for candidate in rank(session, ranking).candidates[:2])
             by_id = {row.checkpoint_id: name for name, row in rows.items()}
             assert sorted(by_id[run.checkpoint_id] for run in runs) == found
             assert {run.protocol["epochs"] for run in runs} == {100}
@@ -339,7 +342,7 @@ def test_an_evaluation_whose_workers_all_died_still_starts_the_finetune_runs() -
     evaluate(rows["a"].id, score_of(0.1))
     for _ in range(settings().attempts):
         with transaction() as session:
-            assert rankings.claim_evaluation(session, rows["b"].id, worker="w") is not None
+            assert claim_evaluation(session, rows["b"].id, worker="w") is not None
         _expire(Evaluation)
     _sweep()
     with reading() as session:
@@ -373,7 +376,7 @@ def test_the_order() -> None:
         evaluate(rows[name].id, score)
     fail(rows["failed"].id, "no weights")
     with reading() as session:
-        listed = rankings.ranked(session, ranking).candidates
+        listed = rank(session, ranking).candidates
     assert [(row.position, row.checkpoint.name) for row in listed] == [
         (1, "best"),
         (2, "tied-a"),
@@ -395,15 +398,15 @@ def test_what_failed_or_was_canceled_has_no_place_by_any_measure() -> None:
         rows = evaluations(session, ranking)
         held = {}
         for name, row in rows.items():
-            work = rankings.claim_evaluation(session, row.id, worker="w")
+            work = claim_evaluation(session, row.id, worker="w")
             assert work is not None
-            held[name] = work.held
-            rankings.record_score(session, work.held, score_of(9.0 - len(name), measure="logme"))
-        ending.end(session, held["failed"], state="failed", reason="out of memory")
-        ending.end(session, held["canceled"], state="canceled", reason="the ranking was canceled")
-        ending.end(session, held["done"], state="done", facts={})
+            held[name] = work.claim
+            record_score(session, work.claim, score_of(9.0 - len(name), measure="logme"))
+        ending.complete(session, held["failed"], state="failed", reason="out of memory")
+        ending.complete(session, held["canceled"], state="canceled", reason="the ranking was canceled")
+        ending.complete(session, held["done"], state="done", facts={})
     with reading() as session:
-        found = {row.checkpoint.name: row.positions for row in rankings.ranked(session, ranking).candidates}
+        found = {row.checkpoint.name: row.positions for row in rank(session, ranking).candidates}
     assert found == {"done": {"logme": 1}, "running": {"logme": 2}, "failed": {}, "canceled": {}}
 
 
@@ -419,9 +422,9 @@ def test_equal_work_is_copied_only_when_all_its_measures_are_there() -> None:
         for name, measures in wanted.items():
             ranking = add_ranking(session, [name], dataset_id=target.id, measures=measures)
             row = evaluations(session, ranking)[name]
-            work = rankings.claim_evaluation(session, row.id, worker="w")
+            work = claim_evaluation(session, row.id, worker="w")
             assert work is not None
-            found = rankings.copy_scores(session, work, "k")
+            found = copy_scores(session, work, "k")
             assert (found is not None) == (name == "one")
             if found is not None:
                 assert found.id == donor.id

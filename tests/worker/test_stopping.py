@@ -8,8 +8,8 @@ from pathlib import Path
 import billiard
 import pytest
 
+from service.jobs import claims
 from service.settings import settings
-from service.store import claims
 from service.store.session import transaction
 from service.store.tables import Dataset
 from worker import stopping

@@ -49,7 +49,16 @@ def main() -> int:
             _wait_until_ready(http, process)
             _register(http, folder)
             names = [PREFIX + source.name for source in SOURCES]
-            command = [sys.executable, "-m", "service.cli", "rank", DATASET, *names, "--url", url]
+            command = [
+                sys.executable,
+                "-m",
+                "service.client.terminal",
+                "rank",
+                DATASET,
+                *names,
+                "--url",
+                url,
+            ]
             if subprocess.run(command, check=False).returncode:
                 return 1
             leaders = leaders_of(_newest_ranking(http))
@@ -87,7 +96,7 @@ def _service() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     command = [
         sys.executable,
         "-m",
-        "service.cli",
+        "service.client.terminal",
         "serve",
         "--port",
         str(port),

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from models_zoo.loading.load import sha256
-from service.store import checkpoints
-from service.store.session import transaction
+from service.jobs import transaction
+from service.jobs.work import claim_preflight
 from worker.devices import worker_name
 from worker.science.candidate import load_source
 from worker.science.errors import ScienceError
@@ -20,7 +20,7 @@ from worker.tasks.specs import candidate_spec
 def preflight_checkpoint(checkpoint_id: str) -> None:
     """Claim, load the weights into their architecture, record what was loaded and what was not."""
     with transaction() as session:
-        work = checkpoints.claim_preflight(session, checkpoint_id, worker=worker_name())
+        work = claim_preflight(session, checkpoint_id, worker=worker_name())
     if work is None:
         return
 
@@ -36,4 +36,4 @@ def preflight_checkpoint(checkpoint_id: str) -> None:
         _, report = load_source(spec)
         return {"sha256": digest, "preflight": asdict(report)}
 
-    carry_out(work.held, compute)
+    carry_out(work.claim, compute)

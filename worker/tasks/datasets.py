@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.store import datasets
-from service.store.session import transaction
+from service.jobs import transaction
+from service.jobs.work import claim_inspection
 from worker.devices import worker_name
 from worker.science.data.target import inspection
 from worker.science.specs import Progress
@@ -16,7 +16,7 @@ from worker.tasks.specs import read_target
 def inspect_dataset(dataset_id: str) -> None:
     """Claim, read the whole dataset, record what it holds."""
     with transaction() as session:
-        work = datasets.claim_inspection(session, dataset_id, worker=worker_name())
+        work = claim_inspection(session, dataset_id, worker=worker_name())
     if work is None:
         return
 
@@ -25,4 +25,4 @@ def inspect_dataset(dataset_id: str) -> None:
         data = read_target(work.uri, task=work.task, spatial_dims=work.spatial_dims)
         return {"fingerprint": data.fingerprint, "inspection": inspection(data)}
 
-    carry_out(work.held, compute)
+    carry_out(work.claim, compute)

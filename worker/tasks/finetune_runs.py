@@ -10,10 +10,9 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import nn
 
+from service.jobs import transaction
+from service.jobs.work import FinetuneWork, claim_finetune_run
 from service.settings import settings
-from service.store import finetune_runs
-from service.store.finetune_runs import FinetuneWork
-from service.store.session import transaction
 from worker.devices import worker_name
 from worker.science.candidate import prepare
 from worker.science.data.target import Target
@@ -32,9 +31,9 @@ CARD = "zoorank_card"  # the key of the card, as JSON, in the safetensors metada
 def run_finetune(run_id: str) -> None:
     """Claim, train, write the network, record the metrics."""
     with transaction() as session:
-        work = finetune_runs.claim_run(session, run_id, worker=worker_name())
+        work = claim_finetune_run(session, run_id, worker=worker_name())
     if work is not None:
-        carry_out(work.held, lambda progress: _run(work, progress))
+        carry_out(work.claim, lambda progress: _run(work, progress))
 
 
 def _run(work: FinetuneWork, progress: Progress) -> dict[str, Any]:
@@ -63,7 +62,7 @@ def _run(work: FinetuneWork, progress: Progress) -> dict[str, Any]:
         "metrics": result.metrics,
     }
     progress("writing", 0, 1)
-    file = _write(result.network, card, name=f"{work.held.id}-{work.held.token}.safetensors")
+    file = _write(result.network, card, name=f"{work.claim.id}-{work.claim.token}.safetensors")
     return {"result": _result(result, card, file)}
 
 

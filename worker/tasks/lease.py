@@ -11,10 +11,9 @@ from typing import Any
 import torch
 
 from models_zoo.architecture import ZooError
+from service.jobs import ending, transaction
+from service.jobs.claims import Claim, LeaseLostError, release, renew
 from service.settings import settings
-from service.store import ending
-from service.store.claims import Claim, LeaseLostError, release, renew
-from service.store.session import transaction
 from worker import stopping
 from worker.science.errors import ScienceError
 from worker.science.specs import Progress
@@ -85,7 +84,7 @@ def carry_out(held: Claim, compute: Callable[[Progress], dict[str, Any]]) -> Non
         with beating(held) as progress:
             reason, values = _outcome(held, lambda: compute(progress))
         with transaction() as session:
-            ending.end(session, held, state="failed" if reason else "done", reason=reason, **values)
+            ending.complete(session, held, state="failed" if reason else "done", reason=reason, **values)
     except LeaseLostError:
         _log.info("%s: attempt %d lost its lease or was canceled", held.id, held.token)
     except StoppedError:

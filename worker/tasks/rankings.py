@@ -9,9 +9,10 @@ from dataclasses import asdict
 from time import perf_counter
 from typing import Any
 
-from service.store import rankings, tables
-from service.store.rankings import EvaluationWork
-from service.store.session import transaction
+from service import jobs
+from service.jobs import transaction
+from service.jobs.scores import copy_scores, record_score
+from service.jobs.work import EvaluationWork, claim_evaluation
 from worker.devices import worker_name
 from worker.science.candidate import prepare
 from worker.science.evidence.gather import gather
@@ -28,9 +29,9 @@ from worker.version import science_version
 def score_candidate(evaluation_id: str) -> None:
     """Claim, gather the evidence, record every measure's score."""
     with transaction() as session:
-        work = rankings.claim_evaluation(session, evaluation_id, worker=worker_name())
+        work = claim_evaluation(session, evaluation_id, worker=worker_name())
     if work is not None:
-        carry_out(work.held, lambda progress: _score(work, progress))
+        carry_out(work.claim, lambda progress: _score(work, progress))
 
 
 def _score(work: EvaluationWork, progress: Progress) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def _score(work: EvaluationWork, progress: Progress) -> dict[str, Any]:
     protocol = protocol_of(Protocol, work.protocol)
     key = content_key(work, spec, protocol)
     with transaction() as session:
-        donor = rankings.copy_scores(session, work, key)
+        donor = copy_scores(session, work, key)
     if donor is not None:
         return {"content_key": key, "reused_from": donor.id, "facts": donor.facts}
     start = perf_counter()
@@ -73,7 +74,7 @@ def _record(work: EvaluationWork, name: str, score: Score) -> None:
     value, reason = score.value, score.reason
     if value is not None and not math.isfinite(value):
         value, reason, flags = None, f"the measure gave {value}", [*flags, "failed"]
-    row = tables.Score(
+    row = jobs.Score(
         measure=name,
         value=value,
         seconds=score.seconds,
@@ -82,4 +83,4 @@ def _record(work: EvaluationWork, name: str, score: Score) -> None:
         reason=reason,
     )
     with transaction() as session:
-        rankings.record_score(session, work.held, row)
+        record_score(session, work.claim, row)

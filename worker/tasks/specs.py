@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from models_zoo.loading.load import sha256
+from service.jobs.work import CandidateCheckpoint, TargetDataset
 from service.settings import local_path
-from service.store.waiting import CandidateCheckpoint, TargetDataset
 from worker.science.data.readers.registry import read
 from worker.science.data.target import Target
 from worker.science.errors import ScienceError

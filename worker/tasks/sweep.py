@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from service.store import ending
-from service.store.session import transaction
+from service.jobs import ending, transaction
 from worker.publish import publish
 
 

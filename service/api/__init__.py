@@ -1,0 +1,1 @@
+"""All of HTTP: operations, pages, errors; imported by nobody."""

@@ -1,0 +1,91 @@
+"""Agreement over a slice of the ledger."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from service.api.agreement.schemas import AnswersOut, SliceOut, TargetOut
+from service.api.errors import NotFoundError
+from service.api.track_record import AgreementOut, agreed
+from service.ledger import records as ledger
+from service.ledger.fusion import DERIVED, trust_of
+from service.ledger.records import Slice
+from service.ledger.statistics.fused import LeftOut, answers, leave_one_out
+from service.ledger.statistics.target_record import TargetRecord
+from service.store import rankings
+from service.store.session import Session
+from service.store.tables import Json
+
+
+def over(
+    session: Session,
+    part: Slice,
+    *,
+    thorough: bool,
+    by_target: bool,
+    published: bool = True,
+    scored: bool = False,
+    ranking_id: str | None = None,
+) -> SliceOut:
+    """Every measure that has scores and outcomes in the slice; prior and fused score from all other targets.
+
+    `scored`: only targets where measures have scores; else the prior, and what is fused from it, has more of them.
+    `published`: the fused score starts from how far studies found that a measure can be trusted. `ranking_id`:
+    scores are of its protocol where there are any.
+    """
+    trust = trust_of(session) if published else {}
+    past = _chosen(session, part, trust, _protocol(session, ranking_id), cases=thorough)
+    if scored:
+        past = [one for one in past if set(one.record.scores) - set(DERIVED)]
+    records = [one.record for one in past]
+    measures = sorted({measure for record in records for measure in record.scores})
+    found = agreed(records, measures, thorough=thorough, by_target=by_target)
+    best_first = sorted(found.items(), key=_standing)
+    return SliceOut(
+        targets=[_target(record) for record in records],
+        measures=dict(best_first),
+        answers=AnswersOut.model_validate(answers(past)),
+    )
+
+
+def _standing(item: tuple[str, AgreementOut]) -> tuple[float, str]:
+    """Best weighted tau first, those without one last, equals by name."""
+    name, own = item
+    return (math.inf if own.weighted_tau is None else -own.weighted_tau, name)
+
+
+def _protocol(session: Session, ranking_id: str | None) -> Json | None:
+    if ranking_id is None:
+        return None
+    ranking = rankings.find(session, ranking_id)
+    if ranking is None:
+        raise NotFoundError(f"there is no ranking {ranking_id!r}", field="ranking", remedy="see GET /v1/rankings")
+    return ranking.protocol
+
+
+def _chosen(
+    session: Session, part: Slice, trust: Mapping[str, float], protocol: Json | None, *, cases: bool
+) -> list[LeftOut]:
+    """The records of the slice; what is derived for a target looks at all targets, also outside of the slice."""
+    wide = replace(part, target=None, task=None, modality=None)
+    records = ledger.records(session, wide, protocol=protocol, cases=cases)
+    return [one for one in leave_one_out(records, trust) if part.has(one.record)]
+
+
+def targets(session: Session) -> list[TargetOut]:
+    """Every target with outcomes."""
+    return [_target(record) for record in ledger.records(session)]
+
+
+def _target(record: TargetRecord) -> TargetOut:
+    return TargetOut(
+        name=record.target,
+        task=record.task,
+        modality=record.modality,
+        cohort=record.cohort,
+        metric=record.metric,
+        candidates=len(record.outcomes),
+        left_out=record.left_out,
+    )

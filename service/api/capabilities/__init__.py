@@ -1,0 +1,1 @@
+"""What the workers published that they can do."""

@@ -1,0 +1,58 @@
+"""Registering, finding and listing datasets."""
+
+from __future__ import annotations
+
+from service.api.datasets.schemas import DatasetOut, DatasetRequest
+from service.api.errors import ConflictError, InvalidError, NotFoundError
+from service.api.names import name_from
+from service.api.paging import Page, page_of
+from service.jobs import requests
+from service.settings import local_path
+from service.store import datasets
+from service.store.session import Session
+from service.store.tables import Dataset
+
+
+def register(session: Session, request: DatasetRequest) -> DatasetOut:
+    """Insert a dataset; the worker inspects it."""
+    try:
+        path = local_path(request.uri)
+    except ValueError as error:
+        raise InvalidError(
+            str(error), field="uri", remedy="give an absolute path inside ZOORANK_ROOTS or the data folder"
+        ) from None
+    name = request.name or name_from(path, otherwise="dataset")
+    taken = datasets.find(session, name)
+    if taken is not None:
+        raise ConflictError(f"there is a dataset {name!r}", field="name", remedy=_remedy(taken, request))
+    row = Dataset(**{**request.model_dump(), "name": name}, inspection=None)
+    requests.add(session, row)
+    return DatasetOut.model_validate(row)
+
+
+def _remedy(taken: Dataset, request: DatasetRequest) -> str:
+    same = (taken.uri, taken.task, taken.spatial_dims) == (request.uri, request.task, request.spatial_dims)
+    if same:
+        return f"use the existing one, {taken.id}; it was registered from this file for this task"
+    return "choose another name"
+
+
+def find(session: Session, reference: str) -> DatasetOut:
+    """The dataset with this id or name."""
+    row = datasets.find(session, reference)
+    if row is None:
+        raise NotFoundError(f"there is no dataset {reference!r}", field="dataset", remedy="see GET /v1/datasets")
+    return DatasetOut.model_validate(row)
+
+
+def listed(
+    session: Session,
+    *,
+    after: str | None,
+    limit: int,
+    task: str | None = None,
+    modality: str | None = None,
+) -> Page[DatasetOut]:
+    """One page of datasets."""
+    rows = datasets.listed(session, after=after, limit=limit + 1, task=task, modality=modality)
+    return page_of(rows, limit, DatasetOut.model_validate)

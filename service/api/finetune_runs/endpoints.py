@@ -1,0 +1,71 @@
+"""/v1/finetune-runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import FileResponse
+
+from service.api.errors import CHANGE_PROBLEMS, FIND_PROBLEMS, READ_PROBLEMS, WRITE_PROBLEMS, problems
+from service.api.finetune_runs import service
+from service.api.finetune_runs.schemas import FinetuneOut, FinetuneRequest
+from service.api.idempotency import Repeatable
+from service.api.names import ID_PATTERN, PathReference
+from service.api.paging import After, Limit, Page
+from service.store.session import reading
+from service.store.tables import WorkState
+
+router = APIRouter(prefix="/v1/finetune-runs", tags=["finetune runs"])
+_BYTES = "application/octet-stream"
+
+
+@router.post("", status_code=202, response_model=FinetuneOut, responses=WRITE_PROBLEMS)
+def request_finetune_run(request: FinetuneRequest, once: Repeatable) -> Response:
+    """Finetune any checkpoint on a dataset. Answers at once; read the Location for progress."""
+    return once.answer(
+        202, lambda session: service.request_run(session, request), location="/v1/finetune-runs/{id}"
+    )
+
+
+@router.get("", responses=READ_PROBLEMS)
+def list_finetune_runs(
+    after: After = None,
+    limit: Limit = 50,
+    ranking: Annotated[
+        str | None, Query(pattern=ID_PATTERN, description="Only those that this ranking asked for.")
+    ] = None,
+    state: Annotated[WorkState | None, Query(description="Only those in this state.")] = None,
+) -> Page[FinetuneOut]:
+    """Finetune runs, newest first."""
+    with reading() as session:
+        return service.listed(session, after=after, limit=limit, ranking=ranking, state=state)
+
+
+@router.get("/{run_id}", responses=FIND_PROBLEMS)
+def read_finetune_run(run_id: PathReference) -> FinetuneOut:
+    """A finetune run, with its metrics when it is done."""
+    with reading() as session:
+        return service.find(session, run_id)
+
+
+@router.get(
+    "/{run_id}/network",
+    response_class=FileResponse,
+    responses={
+        200: {"content": {_BYTES: {"schema": {"type": "string", "format": "binary"}}}},
+        **FIND_PROBLEMS,
+        **problems(409),
+    },
+)
+def read_network(run_id: PathReference) -> FileResponse:
+    """The finetuned network: plain weights of its architecture, as safetensors."""
+    with reading() as session:
+        path = service.network_file(session, run_id)
+    return FileResponse(path, media_type=_BYTES, filename=path.name)
+
+
+@router.post("/{run_id}/cancel", response_model=FinetuneOut, responses=CHANGE_PROBLEMS)
+def cancel_finetune_run(run_id: PathReference, once: Repeatable) -> Response:
+    """Cancel a run that is not over yet."""
+    return once.answer(200, lambda session: service.cancel(session, run_id))

@@ -1,0 +1,110 @@
+"""Requesting, reading, listing and canceling finetune runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from service.api import references as requested
+from service.api.capabilities.published import protocol_of, published
+from service.api.errors import ConflictError, InvalidError, NotFoundError
+from service.api.finetune_runs.schemas import FinetuneOut, FinetuneRequest
+from service.api.names import NamedOut
+from service.api.paging import Page, page_of
+from service.jobs import requests
+from service.settings import settings
+from service.store import checkpoints, datasets, finetune_runs
+from service.store.session import Session
+from service.store.tables import FinetuneRun, WorkState
+
+
+def request_run(session: Session, request: FinetuneRequest) -> FinetuneOut:
+    """Insert a queued run."""
+    dataset = requested.target(session, request.dataset)
+    checkpoint = requested.candidate(session, request.checkpoint, field="checkpoint")
+    if checkpoint.state in (WorkState.FAILED, WorkState.CANCELED):
+        raise ConflictError(
+            f"checkpoint {checkpoint.name} can't be used: {checkpoint.reason}",
+            field="checkpoint",
+            remedy="repair the file and register it under another name",
+        )
+    methods = published(session, "method")
+    if request.method not in methods:
+        raise InvalidError(
+            f"there is no method {request.method!r}",
+            field="method",
+            remedy=f"use one of: {', '.join(methods)}",
+        )
+    run = FinetuneRun(
+        dataset_id=dataset.id,
+        checkpoint_id=checkpoint.id,
+        method=request.method,
+        protocol=protocol_of(session, "finetune", request.protocol, dims=dataset.spatial_dims, field="protocol"),
+        result=None,
+    )
+    requests.add(session, run)
+    return _shown(session, run)
+
+
+def _shown(session: Session, run: FinetuneRun) -> FinetuneOut:
+    own = {field: getattr(run, field) for field in FinetuneOut.model_fields if hasattr(run, field)}
+    return FinetuneOut(
+        **own,
+        dataset=NamedOut.model_validate(datasets.find(session, run.dataset_id)),
+        checkpoint=NamedOut.model_validate(checkpoints.find(session, run.checkpoint_id)),
+        ranking=run.ranking_id,
+        network=f"/v1/finetune-runs/{run.id}/network" if run.state == WorkState.DONE else None,
+    )
+
+
+def _found(session: Session, run_id: str) -> FinetuneRun:
+    run = finetune_runs.find(session, run_id)
+    if run is None:
+        raise NotFoundError(
+            f"there is no finetune run {run_id!r}", field="run", remedy="see GET /v1/finetune-runs"
+        )
+    return run
+
+
+def find(session: Session, run_id: str) -> FinetuneOut:
+    """The run with this id."""
+    return _shown(session, _found(session, run_id))
+
+
+def listed(
+    session: Session,
+    *,
+    after: str | None,
+    limit: int,
+    ranking: str | None = None,
+    state: str | None = None,
+) -> Page[FinetuneOut]:
+    """One page of runs."""
+    rows = finetune_runs.listed(session, after=after, limit=limit + 1, ranking_id=ranking, state=state)
+    return page_of(rows, limit, lambda run: _shown(session, run))
+
+
+def network_file(session: Session, run_id: str) -> Path:
+    """The file of a finished run's network."""
+    run = _found(session, run_id)
+    if run.state != WorkState.DONE or not run.result:
+        raise ConflictError(
+            f"run {run_id} is {run.state}", field="run", remedy="fetch the network when the run is done"
+        )
+    path = settings().networks_dir / Path(run.result["network_file"]).name
+    if not path.is_file():
+        raise NotFoundError(
+            f"the network file of run {run_id} is not there",
+            field="run",
+            remedy="share ZOORANK_DATA_DIR between the service and its workers, or run it again",
+        )
+    return path
+
+
+def cancel(session: Session, run_id: str) -> FinetuneOut:
+    """Cancel a run that is not over yet."""
+    run = _found(session, run_id)
+    if not requests.cancel_run(session, run):
+        raise ConflictError(
+            f"run {run_id} is {run.state}", field="run", remedy="nothing is left to cancel; read it"
+        )
+    return _shown(session, run)

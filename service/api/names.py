@@ -1,0 +1,37 @@
+"""Names, ids and references, as they come in requests and go out in answers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path as FilePath
+from typing import Annotated, Literal
+
+from fastapi import Path
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+_NOT_IN_NAMES = r"[^A-Za-z0-9._+-]+"
+ID_PATTERN = r"^[a-z]{2}_[0-9a-f]{21}$"
+Text = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Name = Annotated[
+    str,
+    StringConstraints(max_length=120, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+-]*$"),
+    Field(description="Letters, digits, and ` ._+-`."),
+]
+Reference = Annotated[Text, Field(description="An id, or a name.")]
+PathReference = Annotated[str, Path(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+Task = Literal["classification", "segmentation", "regression", "multilabel"]
+
+
+class NamedOut(BaseModel):
+    """A dataset or checkpoint that something refers to."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str = Field(description="Its id.")
+    name: str = Field(description="Its name.")
+
+
+def name_from(path: FilePath, *, otherwise: str) -> str:
+    """A permitted name for what a file holds, from the file's own."""
+    return re.sub(_NOT_IN_NAMES, "-", path.stem).strip("-._+")[:120] or otherwise

@@ -1,0 +1,39 @@
+"""Cursor pages: newest first; the cursor is the id of the last row seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Generic, Protocol, TypeVar
+
+from fastapi import Query
+from pydantic import BaseModel, Field
+
+from service.api.names import ID_PATTERN
+
+After = Annotated[
+    str | None, Query(pattern=ID_PATTERN, description="The `next` of the page before: where this one starts.")
+]
+Limit = Annotated[int, Query(ge=1, le=100, description="At most this many.")]
+
+Shown = TypeVar("Shown")
+
+
+class Page(BaseModel, Generic[Shown]):
+    """One page of a list, newest first."""
+
+    items: list[Shown] = Field(description="At most `limit` of them.")
+    next: str | None = Field(description="Give it as `after` to get the next page; null: this is the last.")
+
+
+class _Identified(Protocol):
+    @property
+    def id(self) -> Any: ...
+
+
+Row = TypeVar("Row", bound=_Identified)
+
+
+def page_of(rows: Sequence[Row], limit: int, show: Callable[[Row], Shown]) -> Page[Shown]:
+    """A page from rows that were asked for with `limit + 1`, to learn whether there are more."""
+    kept = rows[:limit]
+    return Page(items=[show(row) for row in kept], next=kept[-1].id if len(rows) > limit else None)

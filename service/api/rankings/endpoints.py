@@ -1,0 +1,65 @@
+"""/v1/rankings."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from service.api.errors import CHANGE_PROBLEMS, FIND_PROBLEMS, READ_PROBLEMS, WRITE_PROBLEMS
+from service.api.idempotency import Repeatable, StrictBody
+from service.api.names import PathReference
+from service.api.paging import After, Limit, Page
+from service.api.rankings import service
+from service.api.rankings.schemas import CostOut, RankingOut, RankingRequest, RankingState, RankingSummary
+from service.store.session import reading
+
+router = APIRouter(prefix="/v1/rankings", tags=["rankings"])
+
+
+@router.post("", status_code=202, response_model=RankingOut, responses=WRITE_PROBLEMS)
+def request_ranking(request: RankingRequest, once: Repeatable) -> Response:
+    """Rank candidates for a dataset. Answers at once; read the Location for progress and the list."""
+    return once.answer(
+        202, lambda session: service.request_ranking(session, request), location="/v1/rankings/{id}"
+    )
+
+
+@router.post("/cost", responses=WRITE_PROBLEMS)
+def estimate_cost(request: RankingRequest, _body: StrictBody) -> CostOut:
+    """What a ranking would take, before it is requested: its body, validated alike; nothing is made."""
+    with reading() as session:
+        return service.cost(session, request)
+
+
+@router.get("", responses=READ_PROBLEMS)
+def list_rankings(
+    after: After = None,
+    limit: Limit = 50,
+    dataset: Annotated[str | None, Query(pattern=r"^[^\x00]*$", description="Id or name.")] = None,
+    state: Annotated[RankingState | None, Query(description="Only those in this state.")] = None,
+) -> Page[RankingSummary]:
+    """Rankings, newest first."""
+    with reading() as session:
+        return service.listed(session, after=after, limit=limit, dataset=dataset, state=state)
+
+
+@router.get("/{ranking_id}", responses=FIND_PROBLEMS)
+def read_ranking(
+    ranking_id: PathReference,
+    records: Annotated[
+        bool, Query(description="With what each score was computed from, channel by channel: long.")
+    ] = False,
+) -> RankingOut:
+    """The ranked list, best first, with every score; partial while it runs.
+
+    Candidates whose ordering score is missing or flagged come after all others, failed ones last.
+    """
+    with reading() as session:
+        return service.ranked(session, ranking_id, records=records)
+
+
+@router.post("/{ranking_id}/cancel", response_model=RankingOut, responses=CHANGE_PROBLEMS)
+def cancel_ranking(ranking_id: PathReference, once: Repeatable) -> Response:
+    """Cancel what is not over yet; what is done stays."""
+    return once.answer(200, lambda session: service.cancel(session, ranking_id))

@@ -1,0 +1,38 @@
+"""What a request's body names must be there: the rows, or a problem that names the field."""
+
+from __future__ import annotations
+
+from service.api.errors import ConflictError, InvalidError
+from service.store import checkpoints, datasets
+from service.store.session import Session
+from service.store.tables import Checkpoint, Dataset, WorkState
+
+
+def target(session: Session, reference: str) -> Dataset:
+    """The dataset that the field `dataset` names, unless its inspection failed."""
+    row = datasets.find(session, reference)
+    if row is None:
+        raise InvalidError(
+            f"there is no dataset {reference!r}",
+            field="dataset",
+            remedy="register it with POST /v1/datasets, or use an id or name from GET /v1/datasets",
+        )
+    if row.state in (WorkState.FAILED, WorkState.CANCELED):
+        raise ConflictError(
+            f"dataset {row.name} can't be used: {row.reason}",
+            field="dataset",
+            remedy="repair the file and register it under another name",
+        )
+    return row
+
+
+def candidate(session: Session, reference: str, *, field: str) -> Checkpoint:
+    """The checkpoint that this field names."""
+    row = checkpoints.find(session, reference)
+    if row is None:
+        raise InvalidError(
+            f"there is no checkpoint {reference!r}",
+            field=field,
+            remedy="register it with POST /v1/checkpoints, or use an id or name from GET /v1/checkpoints",
+        )
+    return row

@@ -1,0 +1,1 @@
+"""The health checks, the overview and the page of all operations."""

@@ -1,0 +1,40 @@
+"""/healthz and /readyz."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from service.api.capabilities.published import published
+from service.api.errors import UnavailableError, problems
+from service.store import migrate
+from service.store.session import reading
+
+router = APIRouter(tags=["health"])
+
+
+class Health(BaseModel):
+    """A good answer."""
+
+    status: Literal["ok"] = Field("ok", description="Always ok; else the answer is a problem.")
+
+
+@router.get("/healthz")
+def check_health() -> Health:
+    """The process is up."""
+    return Health()
+
+
+@router.get("/readyz", responses=problems(503))
+def check_readiness() -> Health:
+    """The database answers and is migrated, and a worker has published what it can do."""
+    with reading() as session:
+        if not migrate.is_current(session):
+            raise UnavailableError(
+                "the database lacks migrations", field="database", remedy="run `zoorank db upgrade`"
+            )
+        for kind in ("measure", "architecture", "protocol"):
+            published(session, kind)
+    return Health()

@@ -1,0 +1,5 @@
+"""`python -m service.client.terminal`: the command line."""
+
+from service.client.terminal.commands import main
+
+main()

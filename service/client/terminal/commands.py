@@ -1,0 +1,208 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from service.client.http import ClientError, Json, ZooRank
+from service.client.rows import BrokenRowsError, LongRows, read_long_rows
+from service.client.terminal import tables
+
+app = typer.Typer(
+    help="Rank pretrained checkpoints for a dataset.", no_args_is_help=True, pretty_exceptions_show_locals=False
+)
+database = typer.Typer(help="The database.", no_args_is_help=True)
+app.add_typer(database, name="db")
+ledger = typer.Typer(help="Outcomes of finetune runs, and scores beside them.", no_args_is_help=True)
+app.add_typer(ledger, name="outcomes")
+
+_URL = "http://127.0.0.1:8000"
+Url = Annotated[str, typer.Option("--url", envvar="ZOORANK_URL")]
+Data = Annotated[Path | None, typer.Option("--data", help="Data folder (ZOORANK_DATA_DIR).")]
+
+
+def _set(name: str, value: object | None) -> None:
+    if value is not None:
+        os.environ[f"ZOORANK_{name}"] = str(value)
+
+
+def _become(module: str) -> None:
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", module])
+
+
+@app.command("serve")
+def serve_command(
+    port: Annotated[int | None, typer.Option("--port", help="0: any free one.")] = None,
+    host: Annotated[str | None, typer.Option("--host")] = None,
+    data: Data = None,
+) -> None:
+    """Serve the API and the pages, with a worker that is restarted if it dies."""
+    for name, value in (("PORT", port), ("HOST", host), ("DATA_DIR", data and data.resolve())):
+        _set(name, value)
+    _become("service.supervisor")
+
+
+@app.command("worker")
+def worker_command(data: Data = None) -> None:
+    """Work: inspect, score, finetune."""
+    _set("DATA_DIR", data and data.resolve())
+    _become("worker.main")
+
+
+@app.command("demo")
+def demo_command() -> None:
+    """Build a small zoo, rank it, and print the list."""
+    _become("worker.demo")
+
+
+@database.command("upgrade")
+def upgrade_command() -> None:
+    """Apply the migrations that the database lacks."""
+    _become("service.store.migrate")
+
+
+@ledger.command("import")
+def import_command(
+    file: Annotated[Path, typer.Argument(help="CSV with a header, or a JSON list of rows.")],
+    source: Annotated[str | None, typer.Option("--source", help="Where rows come from that don't say so.")] = None,
+    url: Url = _URL,
+) -> None:
+    """Import outcomes and scores into the ledger: one row each; up to 20 000 rows, all or none.
+
+    Rows that are there already stay, with the new value: a file may be imported again.
+    """
+    with _told():
+        found = read_long_rows(file)
+        with ZooRank(url) as zoo:
+            _import(zoo, found, source)
+
+
+def _import(zoo: ZooRank, found: LongRows, source: str | None) -> None:
+    counts = {"added": 0, "replaced": 0, "unchanged": 0}
+    parts = found.parts()
+    if len(parts) > 1:
+        print(f"{len(found.rows)} rows are sent in {len(parts)} parts, each of them whole or not at all")
+    for number, part in enumerate(parts, 1):
+        try:
+            own = zoo.import_outcomes(part.rows, source=source)
+        except ClientError as error:
+            before = f"\nparts before this one that are in: {number - 1}; correct it and import the file again"
+            raise BrokenRowsError(part.placed(str(error)) + (before if number > 1 else "")) from error
+        counts = {name: counts[name] + own[name] for name in counts}
+        if len(parts) > 1:
+            print(f"part {number} of {len(parts)} is in")
+    print(", ".join(f"{count} {name}" for name, count in counts.items()))
+
+
+@ledger.command("list")
+def list_command(
+    target: Annotated[str | None, typer.Option("--target")] = None,
+    candidate: Annotated[str | None, typer.Option("--candidate")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", help="outcome or score")] = None,
+    source: Annotated[str | None, typer.Option("--source")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most this many rows.")] = 100,
+    url: Url = _URL,
+) -> None:
+    """Print the ledger's rows, newest first."""
+    with _told(), ZooRank(url) as zoo:
+        rows = zoo.outcomes(target=target, candidate=candidate, kind=kind, source=source)
+        Console().print(tables.ledger(islice(rows, limit)))
+        if next(rows, None):
+            print(f"These are the newest {limit}; --limit shows more.")
+
+
+@app.command("agreement")
+def agreement_command(
+    target: Annotated[str | None, typer.Option("--target")] = None,
+    task: Annotated[str | None, typer.Option("--task")] = None,
+    modality: Annotated[str | None, typer.Option("--modality")] = None,
+    url: Url = _URL,
+) -> None:
+    """Print how well every measure's scores told outcomes."""
+    with _told(), ZooRank(url) as zoo:
+        Console().print(tables.agreements(zoo.agreement(target=target, task=task, modality=modality)))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What went wrong, in red, and 1."""
+    try:
+        yield
+    except (ClientError, BrokenRowsError) as error:
+        Console(stderr=True).print(str(error), style="red", markup=False, highlight=False)
+        raise typer.Exit(1) from None
+
+
+@app.command("rank")
+def rank_command(
+    dataset: Annotated[str, typer.Argument(help="A dataset's id or name.")],
+    checkpoints: Annotated[list[str], typer.Argument(help="Candidates, by id or name.")],
+    url: Url = _URL,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the ranking as JSON, nothing else.")] = False,
+    records: Annotated[bool, typer.Option("--records", help="In the JSON, what scores come from.")] = False,
+    measure: Annotated[list[str] | None, typer.Option("--measure", help="Again for each.")] = None,
+    order_by: Annotated[str | None, typer.Option("--order-by", help="The measure that orders.")] = None,
+    finetune_top: Annotated[int, typer.Option("--finetune-top", min=0, max=5)] = 0,
+    permutations: Annotated[
+        int | None, typer.Option("--permutations", min=2, max=999, help="Of the labels, for ac_corr_null.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Take the cost: don't ask.")] = False,
+) -> None:
+    """Rank checkpoints for a dataset, watch it, and print the ranked list; 1 when no candidate has a place.
+
+    A request that takes more than one training epoch a candidate (--measure ac_corr_null) is not made before its
+    cost was shown, on stderr, and agreed to. Without a terminal to ask at, and with --json, only --yes agrees.
+    """
+    more: dict[str, Any] = {"finetune_top": finetune_top}
+    more |= {"protocol": {"null_permutations": permutations}} if permutations else {}
+    more |= {"measures": measure} if measure else {}
+    more |= {"order_by": order_by} if order_by else {}
+    with _told(), ZooRank(url) as zoo:
+        _agree(zoo.cost(dataset, checkpoints, **more), yes=yes, as_json=as_json)
+        ranking = _rank(zoo, dataset, checkpoints, more, as_json=as_json, records=records)
+        problem = tables.without_answer(ranking)
+        if problem:
+            raise ClientError(problem)
+
+
+def _agree(cost: Json, *, yes: bool, as_json: bool) -> None:
+    """Go on only with a request of one epoch a candidate, or one whose cost somebody took."""
+    if (cost["epochs_per_candidate"] or 0) <= 1:
+        return
+    Console(stderr=True).print(tables.cost(cost), markup=False, highlight=False, soft_wrap=True)
+    if yes:
+        return
+    if as_json or not sys.stdin.isatty():
+        raise ClientError("not requested: say --yes to take this cost")
+    if not typer.confirm("Request this ranking?", err=True):
+        raise ClientError("not requested")
+
+
+def _rank(zoo: ZooRank, dataset: str, checkpoints: list[str], more: Json, *, as_json: bool, records: bool) -> Json:
+    ranking = zoo.rank(dataset, checkpoints, **more)
+    if as_json:
+        ranking = zoo.ranking(zoo.wait(ranking)["id"], records=records)
+        print(json.dumps(ranking, indent=2))
+        return ranking
+    screen = Console()
+    with Live(tables.progress(ranking), console=screen, transient=True) as live:
+        ranking = zoo.wait(ranking, each=lambda state: live.update(tables.progress(state)))
+    screen.print(tables.ranked_list(ranking, url=zoo.url))
+    return ranking
+
+
+def main() -> None:
+    """The entry point."""
+    app()

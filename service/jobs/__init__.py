@@ -1,0 +1,10 @@
+"""The queue of record: which worker owns which row, and what follows when work begins and ends.
+
+Workers enter the service here. What they need of the store is passed on below.
+"""
+
+from service.store.capabilities import publish
+from service.store.session import Session, transaction
+from service.store.tables import Score
+
+__all__ = ["Score", "Session", "publish", "transaction"]

@@ -1,0 +1,68 @@
+"""What follows the end of a job: waiting rows are sent again, outcomes recorded, finetune runs started."""
+
+from __future__ import annotations
+
+from sqlalchemy import Select, exists, select
+
+from service import queue
+from service.jobs.messages import enqueue
+from service.ledger import own_outcomes, ranked_list
+from service.store.session import Session
+from service.store.tables import OPEN_STATES, Evaluation, FinetuneRun, Ranking, WorkState
+
+
+def after_inspection(session: Session, dataset_id: str) -> None:
+    """Send the evaluations and finetune runs again that wait for this dataset."""
+    evaluations = select(Evaluation.id).join(Ranking).where(Ranking.dataset_id == dataset_id)
+    runs = select(FinetuneRun.id).where(FinetuneRun.dataset_id == dataset_id)
+    _send_queued(session, evaluations.where(Evaluation.state == WorkState.QUEUED), queue.SCORE_CANDIDATE)
+    _send_queued(session, runs.where(FinetuneRun.state == WorkState.QUEUED), queue.RUN_FINETUNE)
+
+
+def after_preflight(session: Session, checkpoint_id: str) -> None:
+    """Send the evaluations and finetune runs again that wait for this checkpoint."""
+    evaluations = select(Evaluation.id).where(Evaluation.checkpoint_id == checkpoint_id)
+    runs = select(FinetuneRun.id).where(FinetuneRun.checkpoint_id == checkpoint_id)
+    _send_queued(session, evaluations.where(Evaluation.state == WorkState.QUEUED), queue.SCORE_CANDIDATE)
+    _send_queued(session, runs.where(FinetuneRun.state == WorkState.QUEUED), queue.RUN_FINETUNE)
+
+
+def _send_queued(session: Session, ids: Select[str], task: str) -> None:
+    for row_id in session.scalars(ids):
+        enqueue(session, task, row_id)
+
+
+def after_evaluation(session: Session, evaluation_id: str) -> None:
+    """Start the finetune runs of the ranking if this was its last open evaluation."""
+    settle(session, session.get_one(Evaluation, evaluation_id).ranking_id)
+
+
+def after_finetune_run(session: Session, run_id: str) -> None:
+    """Record the outcomes of a run that is done."""
+    run = session.get_one(FinetuneRun, run_id, populate_existing=True)
+    if run.state == WorkState.DONE:
+        own_outcomes.record(session, run)
+
+
+def settle(session: Session, ranking_id: str) -> None:
+    """Start the finetune runs that the request asked for, once, when no evaluation is open any more."""
+    session.flush()  # evaluations are locked before their ranking, see requests.cancel_ranking
+    # NO KEY UPDATE: writing an evaluation twice takes a key lock on its ranking, which a plain FOR UPDATE
+    # of two workers that end together would wait for crosswise.
+    ranking = session.get_one(Ranking, ranking_id, with_for_update={"key_share": True})
+    still_open = exists().where(Evaluation.ranking_id == ranking_id, Evaluation.state.in_(OPEN_STATES))
+    started = exists().where(FinetuneRun.ranking_id == ranking_id)
+    if ranking.finetune_top == 0 or ranking.canceled_at or session.scalar(select(still_open | started)):
+        return
+    placed = [row for row in ranked_list.rank(session, ranking).candidates if row.position is not None]
+    for row in placed[: ranking.finetune_top]:
+        run = FinetuneRun(
+            dataset_id=ranking.dataset_id,
+            checkpoint_id=row.checkpoint.id,
+            ranking_id=ranking.id,
+            method=ranking.finetune_method,
+            protocol=ranking.finetune_protocol,
+        )
+        session.add(run)
+        session.flush()
+        enqueue(session, queue.RUN_FINETUNE, run.id)

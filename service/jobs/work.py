@@ -1,0 +1,155 @@
+"""What a worker gets when it claims a job: frozen copies of the rows, and a claim to write with."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from service.jobs import events, following
+from service.jobs.claims import Claim, claim
+from service.store.session import Session
+from service.store.tables import (
+    OPEN_STATES,
+    Checkpoint,
+    Dataset,
+    Evaluation,
+    FinetuneRun,
+    Json,
+    Ranking,
+    WorkState,
+)
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A claimed inspection of a dataset."""
+
+    claim: Claim
+    uri: str
+    task: str
+    spatial_dims: int
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """A claimed preflight of a checkpoint."""
+
+    claim: Claim
+    uri: str
+    architecture: str
+    parameters: Json
+    card: Json
+
+
+@dataclass(frozen=True)
+class TargetDataset:
+    """A dataset whose inspection is done."""
+
+    uri: str
+    task: str
+    spatial_dims: int
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class CandidateCheckpoint:
+    """A checkpoint whose preflight is done."""
+
+    name: str
+    uri: str
+    architecture: str
+    parameters: Json
+    card: Json
+    sha256: str
+
+
+@dataclass(frozen=True)
+class EvaluationWork:
+    """A claimed evaluation."""
+
+    claim: Claim
+    dataset: TargetDataset
+    checkpoint: CandidateCheckpoint
+    measures: tuple[str, ...]
+    protocol: Json
+
+
+@dataclass(frozen=True)
+class FinetuneWork:
+    """A claimed finetune run."""
+
+    claim: Claim
+    dataset: TargetDataset
+    checkpoint: CandidateCheckpoint
+    method: str
+    protocol: Json
+
+
+def claim_inspection(session: Session, dataset_id: str, *, worker: str) -> Inspection | None:
+    """Claim the inspection of a dataset; None when another worker has it or it has ended."""
+    held = claim(session, Dataset, dataset_id, worker=worker)
+    if held is None:
+        return None
+    row = session.get_one(Dataset, dataset_id)
+    return Inspection(held, row.uri, row.task, row.spatial_dims)
+
+
+def claim_preflight(session: Session, checkpoint_id: str, *, worker: str) -> Preflight | None:
+    """Claim the preflight of a checkpoint; None when another worker has it or it has ended."""
+    held = claim(session, Checkpoint, checkpoint_id, worker=worker)
+    if held is None:
+        return None
+    row = session.get_one(Checkpoint, checkpoint_id)
+    return Preflight(held, row.uri, row.architecture, row.parameters, row.card)
+
+
+def claim_evaluation(session: Session, evaluation_id: str, *, worker: str) -> EvaluationWork | None:
+    """Claim an evaluation whose dataset and checkpoint are ready; None when it can't be claimed now."""
+    row = session.get(Evaluation, evaluation_id)
+    if row is None or row.state not in OPEN_STATES:
+        return None
+    ranking = session.get_one(Ranking, row.ranking_id)
+    dataset = session.get_one(Dataset, ranking.dataset_id)
+    checkpoint = session.get_one(Checkpoint, row.checkpoint_id)
+    held = _claim_when_ready(session, row, (dataset, checkpoint), worker=worker)
+    if held is None:
+        following.settle(session, ranking.id)
+        return None
+    measures = tuple(ranking.measures)
+    return EvaluationWork(held, _target(dataset), _candidate(checkpoint), measures, ranking.protocol)
+
+
+def claim_finetune_run(session: Session, run_id: str, *, worker: str) -> FinetuneWork | None:
+    """Claim a finetune run whose dataset and checkpoint are ready; None when it can't be claimed now."""
+    row = session.get(FinetuneRun, run_id)
+    if row is None or row.state not in OPEN_STATES:
+        return None
+    dataset = session.get_one(Dataset, row.dataset_id)
+    checkpoint = session.get_one(Checkpoint, row.checkpoint_id)
+    held = _claim_when_ready(session, row, (dataset, checkpoint), worker=worker)
+    if held is None:
+        return None
+    return FinetuneWork(held, _target(dataset), _candidate(checkpoint), row.method, row.protocol)
+
+
+def _target(row: Dataset) -> TargetDataset:
+    return TargetDataset(row.uri, row.task, row.spatial_dims, row.fingerprint or "")
+
+
+def _candidate(row: Checkpoint) -> CandidateCheckpoint:
+    return CandidateCheckpoint(row.name, row.uri, row.architecture, row.parameters, row.card, row.sha256 or "")
+
+
+def _claim_when_ready(
+    session: Session, row: Evaluation | FinetuneRun, needed: tuple[Dataset, Checkpoint], *, worker: str
+) -> Claim | None:
+    """Claim `row` once all it needs is done; when a needed row failed, `row` fails with that reason."""
+    failed = next((need for need in needed if need.state == WorkState.FAILED), None)
+    if failed is not None and row.state == WorkState.QUEUED:
+        row.state, row.finished_at = WorkState.FAILED, time.time()
+        row.reason = f"{type(failed).__name__.lower()} {failed.name}: {failed.reason}"
+        events.write(session, type(row), row.id, state=row.state, attempt=row.attempts, reason=row.reason)
+        return None
+    if any(need.state != WorkState.DONE for need in needed):
+        return None
+    return claim(session, type(row), row.id, worker=worker)

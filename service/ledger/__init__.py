@@ -1,0 +1,1 @@
+"""Past outcomes, and what they say of measures and candidates."""

@@ -1,0 +1,105 @@
+"""A ranking's derived scores: the history prior and the fused score, from the ledger at every call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from service.ledger import records as ledger
+from service.ledger.soundness import is_sound
+from service.ledger.statistics.fused import FUSED, HISTORY_PRIOR, Combination, fuse
+from service.ledger.statistics.prior import Prior, history_prior
+from service.ledger.statistics.target_record import TargetRecord, of_task, others
+from service.store import capabilities
+from service.store.session import Session
+from service.store.tables import Dataset, Ranking, Score
+
+DERIVED = (FUSED, HISTORY_PRIOR)
+Scores = Mapping[str, Score]  # measure -> score
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """What the ledger says of one ranking's candidates, by name."""
+
+    dataset: Dataset
+    records: tuple[TargetRecord, ...]  # of all targets
+    trust: dict[str, float]
+    prior: dict[str, Prior]
+    combination: Combination
+    outcomes: Mapping[str, float]  # of this very target, as far as there are any
+
+    def scores(self, name: str) -> list[Score]:
+        """The derived scores of one candidate; no prior where nobody has a history."""
+        found = [self._fused(name)]
+        return [*found, self._prior(name)] if self.prior else found
+
+    def _fused(self, name: str) -> Score:
+        one = self.combination.candidates.get(name)
+        if one is None:
+            return _missing(FUSED, "no measure that counts has a sound score, and there is no history")
+        record = {
+            "probability_best": one.best,
+            "first": one.first,
+            "expected_regret": one.regret,
+            "gain": one.gain,
+            "consensus": self.combination.consensus,
+            "prior": self.combination.prior,
+            "targets": self.combination.targets,
+        }
+        return Score(measure=FUSED, value=one.value, seconds=0.0, flags=[], record=record)
+
+    def _prior(self, name: str) -> Score:
+        one = self.prior.get(name)
+        if one is None:
+            return _missing(HISTORY_PRIOR, "no outcome of this candidate on another target of this task")
+        record = {"targets": one.targets}
+        return Score(measure=HISTORY_PRIOR, value=one.value, seconds=0.0, flags=[], record=record)
+
+
+def _missing(measure: str, reason: str) -> Score:
+    return Score(measure=measure, value=None, seconds=0.0, flags=["not_applicable"], record={}, reason=reason)
+
+
+def fusion(session: Session, ranking: Ranking, scores: Mapping[str, Scores]) -> Fusion:
+    """Fuse sound scores of candidates (name -> measure -> score) with what the ledger holds of other targets."""
+    dataset = session.get_one(Dataset, ranking.dataset_id)
+    records = tuple(ledger.records(session, protocol=ranking.protocol))
+    history = of_task(others(records, target=dataset.name, cohort=dataset.cohort), dataset.task)
+    own = next((record for record in records if record.target == dataset.name), None)
+    prior = history_prior(history)
+    trust = trust_of(session)
+    by_measure = _by_measure(scores)
+    combination = fuse(history, by_measure, sorted(scores), trust)
+    return Fusion(
+        dataset=dataset,
+        records=records,
+        trust=trust,
+        prior={name: prior[name] for name in scores if name in prior},
+        combination=_where_known(combination, by_measure, prior),
+        outcomes=own.outcomes if own else {},
+    )
+
+
+def trust_of(session: Session) -> dict[str, float]:
+    """Measure -> the correlation with outcomes that published studies found, as its worker says."""
+    return {name: body.get("trust", 0.0) for name, body in capabilities.of_kind(session, "measure").items()}
+
+
+def _by_measure(scores: Mapping[str, Scores]) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for name, own in scores.items():
+        for measure, score in own.items():
+            if is_sound(score) and score.value is not None:
+                found.setdefault(measure, {})[name] = score.value
+    return dict(sorted(found.items()))
+
+
+def _where_known(
+    combination: Combination, by_measure: Mapping[str, Mapping[str, float]], prior: Mapping[str, Prior]
+) -> Combination:
+    """Only candidates of whom something that counts is known: an average of nothing is no score."""
+    counting = [own for measure, own in by_measure.items() if combination.weights[measure] > 0]
+    return combination.only(
+        [name for name in combination.candidates if name in prior or any(name in own for own in counting)]
+    )

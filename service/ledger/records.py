@@ -1,0 +1,209 @@
+"""The ledger as the statistics take it: one record a target, from outcomes and scores of all origins."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from service.ledger.soundness import UNSOUND
+from service.ledger.statistics.target_record import TargetRecord
+from service.store import checkpoints, datasets, outcomes, rankings
+from service.store.session import Session
+from service.store.tables import Json, LedgerRow
+
+# A target's outcomes may be held in several metrics; between equally many, the first of these.
+USUAL_METRICS = ("dice", "accuracy", "r2", "auc")
+Values = dict[str, float]  # candidate -> value
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Which part of the ledger: None takes all. `zoo` is the source of its rows."""
+
+    target: str | None = None
+    task: str | None = None
+    modality: str | None = None
+    architecture: str | None = None
+    zoo: str | None = None
+    metric: str | None = None
+    source_task: str | None = None
+
+    def has(self, record: TargetRecord) -> bool:
+        """Whether the record's target is of this slice."""
+        asked = ((self.target, record.target), (self.task, record.task), (self.modality, record.modality))
+        return all(wanted is None or wanted == known for wanted, known in asked)
+
+
+@dataclass(frozen=True)
+class _Described:
+    """What a target is: as registered, else as imported with its rows."""
+
+    task: str | None
+    modality: str | None
+    cohort: str | None
+
+
+def records(
+    session: Session, part: Slice = Slice(), *, protocol: Json | None = None, cases: bool = False
+) -> list[TargetRecord]:
+    """Every target with outcomes, by name. Own scores are of `protocol` where there are any, else of the protocol
+    that scored most candidates, the latest of equals; never of two protocols for one measure. The outcomes of test
+    images, which may be many, are read on demand (`cases`)."""
+    rows = outcomes.rows(session, target=part.target, source=part.zoo, cases=cases)
+    described = _described(session, rows)
+    allowed = _candidates_of(session, part)
+    imported, own = _imported_scores(rows), _own_scores(session, protocol)
+    found = []
+    for target in sorted({row.target for row in rows if row.kind == "outcome"}):
+        of_target = [
+            row
+            for row in rows
+            if row.target == target and row.kind == "outcome" and (allowed is None or row.candidate in allowed)
+        ]
+        if of_target:
+            scores = {**imported.get(target, {}), **own.get(target, {})}
+            found.append(_record(target, described[target], of_target, scores, part.metric, cases=cases))
+    return [record for record in found if record.outcomes and part.has(record)]
+
+
+def _described(session: Session, rows: Iterable[LedgerRow]) -> dict[str, _Described]:
+    described: dict[str, _Described] = {}
+    for row in rows:
+        before = described.get(row.target, _Described(None, None, None))
+        described[row.target] = _Described(
+            before.task or row.task, before.modality or row.modality, before.cohort or row.cohort
+        )
+    for name, dataset in datasets.named(session, described).items():
+        described[name] = _Described(dataset.task, dataset.modality, dataset.cohort)
+    return described
+
+
+def _candidates_of(session: Session, part: Slice) -> set[str] | None:
+    """The registered candidates that the slice is about; None: all, registered or not."""
+    if part.architecture is None and part.source_task is None:
+        return None
+    asked = {"architecture": part.architecture, "source_task": part.source_task}
+    filters = {name: value for name, value in asked.items() if value is not None}
+    return {row.name for row in checkpoints.matching(session, filters)}
+
+
+def _record(
+    target: str,
+    what: _Described,
+    rows: Sequence[LedgerRow],
+    scores: Mapping[str, Values],
+    metric: str | None,
+    *,
+    cases: bool,
+) -> TargetRecord:
+    chosen = metric or _metric_of(rows)
+    kept = _comparable([row for row in rows if row.name == chosen])
+    outcomes = _means(kept)
+    return TargetRecord(
+        target=target,
+        outcomes=outcomes,
+        scores=scores,
+        task=what.task,
+        modality=what.modality,
+        cohort=what.cohort,
+        metric=chosen,
+        cases=_case_means(kept) if cases else {},
+        left_out=len({row.candidate for row in rows} - set(outcomes)),
+    )
+
+
+def _metric_of(rows: Sequence[LedgerRow]) -> str:
+    """The metric that most candidates have."""
+    having: dict[str, set[str]] = {}
+    for row in rows:
+        having.setdefault(row.name, set()).add(row.candidate)
+
+    def standing(name: str) -> tuple[int, int, str]:
+        usual = USUAL_METRICS.index(name) if name in USUAL_METRICS else len(USUAL_METRICS)
+        return (-len(having[name]), usual, name)
+
+    return min(having, key=standing)
+
+
+def _comparable(rows: Sequence[LedgerRow]) -> list[LedgerRow]:
+    """Rows of the course (method and protocol, or import) with most candidates, the latest of equals, and of
+    every other course that has all of those candidates too: else a mean over courses would favour somebody."""
+    courses: dict[str, list[LedgerRow]] = {}
+    for row in rows:
+        courses.setdefault(row.course, []).append(row)
+    having = {course: {row.candidate for row in own} for course, own in courses.items()}
+    if not courses:
+        return []
+    most = max(courses, key=lambda course: (len(having[course]), courses[course][-1].id))
+    return [
+        row
+        for course, own in courses.items()
+        if having[course] >= having[most]
+        for row in own
+        if row.candidate in having[most]
+    ]
+
+
+def _means(rows: Iterable[LedgerRow]) -> Values:
+    """Mean over courses of the mean over seeds, higher is better."""
+    values: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        signed = row.value if row.higher_is_better else -row.value
+        values.setdefault(row.candidate, {}).setdefault(row.course, []).append(signed)
+    return {
+        candidate: fmean(fmean(own) for own in by_course.values())
+        for candidate, by_course in sorted(values.items())
+    }
+
+
+def _case_means(rows: Iterable[LedgerRow]) -> dict[str, tuple[float, ...]]:
+    """Candidate -> mean over runs of every test image's outcome, for candidates whose runs all hold them."""
+    held: dict[str, list[list[float | None] | None]] = {}
+    for row in rows:
+        held.setdefault(row.candidate, []).append(row.cases)
+    found = {}
+    for candidate, runs in held.items():
+        whole = [run for run in runs if run]
+        if len(whole) == len(runs) and len({len(run) for run in whole}) == 1:
+            images = zip(*whole, strict=True)  # None: the metric is not defined for this image
+            found[candidate] = tuple(fmean(image) for image in images if None not in image)
+    return found
+
+
+def _imported_scores(rows: Iterable[LedgerRow]) -> dict[str, dict[str, Values]]:
+    """Target -> measure -> candidate -> score, higher is better, the mean over seeds and sources."""
+    values: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for row in rows:
+        if row.kind == "score":
+            of_measure = values.setdefault(row.target, {}).setdefault(row.name, {})
+            of_measure.setdefault(row.candidate, []).append(row.value if row.higher_is_better else -row.value)
+    return {
+        target: {
+            measure: {candidate: fmean(own) for candidate, own in of_measure.items()}
+            for measure, of_measure in of_target.items()
+        }
+        for target, of_target in values.items()
+    }
+
+
+def _own_scores(session: Session, protocol: Json | None) -> dict[str, dict[str, Values]]:
+    """Target -> measure -> candidate -> sound score, of one protocol for each target and measure."""
+    unsound = UNSOUND
+    by_measure: dict[tuple[str, str], dict[str, Values]] = {}  # target and measure -> protocol -> candidate
+    for score in rankings.scores_of_ledger_targets(session):
+        if unsound.isdisjoint(score.flags):
+            by_protocol = by_measure.setdefault((score.target, score.measure), {})
+            by_protocol.setdefault(_canonical(score.protocol), {})[score.candidate] = score.value
+    asked = None if protocol is None else _canonical(protocol)
+    chosen: dict[str, dict[str, Values]] = {}
+    for (target, measure), by_protocol in by_measure.items():
+        # dicts keep the order of insertion, and max takes the first of equals: the latest comes first
+        best = max(reversed(by_protocol), key=lambda used: (used == asked, len(by_protocol[used])))
+        chosen.setdefault(target, {})[measure] = by_protocol[best]
+    return chosen
+
+
+def _canonical(protocol: Json) -> str:
+    return json.dumps(protocol, sort_keys=True)

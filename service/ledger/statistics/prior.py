@@ -1,0 +1,37 @@
+"""The history prior: how well a candidate did on other targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.ledger.statistics.target_record import Numbers, TargetRecord
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A candidate's mean outcome above the other candidates', and over how many targets."""
+
+    value: float
+    targets: int
+
+
+def history_prior(records: Sequence[TargetRecord]) -> dict[str, Prior]:
+    """Candidate -> target-centred mean outcome: each less its target's mean over candidates.
+
+    `records` are other targets than the one asked for, without those of its cohort. Centred, since a raw mean
+    favours whoever was tried on easy targets. A target with one candidate says nothing and is left out.
+    """
+    found: dict[str, list[float]] = {}
+    for record in records:
+        for name, value in record.centred.items():
+            found.setdefault(name, []).append(value)
+    return {name: Prior(sum(own) / len(own), len(own)) for name, own in sorted(found.items())}
+
+
+def centred(records: Sequence[TargetRecord], candidates: Sequence[str]) -> Numbers:
+    """Outcomes less their target's mean over all its candidates; NaN where there is none: (targets, n)."""
+    rows = [[record.centred.get(name, np.nan) for name in candidates] for record in records if record.centred]
+    return np.array(rows, float).reshape(len(rows), len(candidates))

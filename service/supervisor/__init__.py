@@ -1,0 +1,1 @@
+"""Processes on one machine: the API, a worker, and the embedded broker."""
