@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -28,6 +30,7 @@ from service.api.system import health
 from service.api.system import pages as overview
 from service.api.web.render import STATIC
 
+_EXAMPLES = Path(__file__).parent / "examples.json"  # schema name -> examples
 _SUMMARY = "Which of our pretrained checkpoints will finetune best on this dataset, and how sure are we?"
 _DESCRIPTION = """Register a dataset and checkpoints, request a ranking, read the ranked list.
 
@@ -73,14 +76,8 @@ def _complete_document(app: FastAPI) -> None:
             own = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas |= own.pop("$defs")
             schemas["Problem"] = own
-            for model in _answers():  # FastAPI leaves nulls out of them
-                schemas[model.__name__]["examples"] = model.model_config["json_schema_extra"]["examples"]
+            for name, examples in json.loads(_EXAMPLES.read_text(encoding="utf-8")).items():
+                schemas[name]["examples"] = examples
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
-
-
-def _answers() -> list[Any]:
-    routes = [route for module in _OPERATIONS for route in module.router.routes]
-    models = (getattr(route, "response_model", None) for route in routes)
-    return [model for model in models if getattr(model, "model_config", {}).get("json_schema_extra")]

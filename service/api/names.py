@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path as FilePath
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -19,8 +19,6 @@ Name = Annotated[
 ]
 Reference = Annotated[Text, Field(description="An id, or a name.")]
 PathReference = Annotated[str, Path(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
-
-Task = Literal["classification", "segmentation", "regression", "multilabel"]
 
 
 class NamedOut(BaseModel):

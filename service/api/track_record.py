@@ -3,27 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-
-from service.ledger.statistics.agreement import agreement
-from service.ledger.statistics.target_record import TargetRecord
-
-EXAMPLE: dict[str, Any] = {
-    "targets": 4,
-    "candidates": 12,
-    "no_ranking": 0,
-    "weighted_tau": 0.58,
-    "kendall_tau": 0.44,
-    "pearson": 0.61,
-    "hits": 2.0,
-    "regret": 0.006,
-    "p": 0.0004,
-    "intervals": {"targets": [0.36, 0.74], "candidates": [0.21, 0.79]},
-    "by_target": [],
-}
 
 
 def _known(value: float) -> float | None:
@@ -50,7 +32,7 @@ class TargetAgreementOut(BaseModel):
 class AgreementOut(BaseModel):
     """How well a measure's scores told outcomes: plain means over targets where its scores are not constant."""
 
-    model_config = ConfigDict(from_attributes=True, json_schema_extra={"examples": [EXAMPLE]})
+    model_config = ConfigDict(from_attributes=True)
 
     targets: int = Field(description="That the figures are over.")
     candidates: int = Field(description="Different ones.")
@@ -65,12 +47,3 @@ class AgreementOut(BaseModel):
         description="95 % of the mean weighted tau when targets, candidates or test images are drawn again."
     )
     by_target: list[TargetAgreementOut] = Field(description="Target by target, where asked for.")
-
-
-def agreed(
-    records: Sequence[TargetRecord], measures: Sequence[str], *, thorough: bool = False, by_target: bool = False
-) -> dict[str, AgreementOut]:
-    """Measure -> its agreement, for those with any."""
-    found = {measure: agreement(records, measure, thorough=thorough) for measure in measures}
-    shown = {name: AgreementOut.model_validate(one) for name, one in found.items() if one is not None}
-    return shown if by_target else {name: one.model_copy(update={"by_target": []}) for name, one in shown.items()}

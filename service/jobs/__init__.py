@@ -3,8 +3,9 @@
 Workers enter the service here. What they need of the store is passed on below.
 """
 
+from service.store import contents, published
 from service.store.capabilities import publish
 from service.store.session import Session, transaction
 from service.store.tables import Score
 
-__all__ = ["Score", "Session", "publish", "transaction"]
+__all__ = ["Score", "Session", "contents", "publish", "published", "transaction"]

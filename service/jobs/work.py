@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from service.jobs import events, following
 from service.jobs.claims import Claim, claim
+from service.store.contents import Card, FinetuneProtocol, Protocol
 from service.store.session import Session
 from service.store.tables import (
     OPEN_STATES,
@@ -14,8 +15,8 @@ from service.store.tables import (
     Dataset,
     Evaluation,
     FinetuneRun,
-    Json,
     Ranking,
+    Values,
     WorkState,
 )
 
@@ -37,8 +38,8 @@ class Preflight:
     claim: Claim
     uri: str
     architecture: str
-    parameters: Json
-    card: Json
+    parameters: Values
+    card: Card
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class CandidateCheckpoint:
     name: str
     uri: str
     architecture: str
-    parameters: Json
-    card: Json
+    parameters: Values
+    card: Card
     sha256: str
 
 
@@ -71,7 +72,7 @@ class EvaluationWork:
     dataset: TargetDataset
     checkpoint: CandidateCheckpoint
     measures: tuple[str, ...]
-    protocol: Json
+    protocol: Protocol
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ class FinetuneWork:
     dataset: TargetDataset
     checkpoint: CandidateCheckpoint
     method: str
-    protocol: Json
+    options: Values
+    protocol: FinetuneProtocol
 
 
 def claim_inspection(session: Session, dataset_id: str, *, worker: str) -> Inspection | None:
@@ -129,7 +131,7 @@ def claim_finetune_run(session: Session, run_id: str, *, worker: str) -> Finetun
     held = _claim_when_ready(session, row, (dataset, checkpoint), worker=worker)
     if held is None:
         return None
-    return FinetuneWork(held, _target(dataset), _candidate(checkpoint), row.method, row.protocol)
+    return FinetuneWork(held, _target(dataset), _candidate(checkpoint), row.method, row.options, row.protocol)
 
 
 def _target(row: Dataset) -> TargetDataset:

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from service.ledger import records as ledger
-from service.ledger.soundness import is_sound
+from service.ledger.flags import Flags
 from service.ledger.statistics.fused import FUSED, HISTORY_PRIOR, Combination, fuse
 from service.ledger.statistics.prior import Prior, history_prior
 from service.ledger.statistics.target_record import TargetRecord, of_task, others
 from service.store import capabilities
+from service.store.contents import Figure, ScoreRecord
+from service.store.published import MEASURES
 from service.store.session import Session
 from service.store.tables import Dataset, Ranking, Score
 
@@ -38,7 +40,7 @@ class Fusion:
         one = self.combination.candidates.get(name)
         if one is None:
             return _missing(FUSED, "no measure that counts has a sound score, and there is no history")
-        record = {
+        figures: dict[str, Figure] = {
             "probability_best": one.best,
             "first": one.first,
             "expected_regret": one.regret,
@@ -47,21 +49,23 @@ class Fusion:
             "prior": self.combination.prior,
             "targets": self.combination.targets,
         }
-        return Score(measure=FUSED, value=one.value, seconds=0.0, flags=[], record=record)
+        return Score(measure=FUSED, value=one.value, seconds=0.0, flags=[], record=ScoreRecord(figures))
 
     def _prior(self, name: str) -> Score:
         one = self.prior.get(name)
         if one is None:
             return _missing(HISTORY_PRIOR, "no outcome of this candidate on another target of this task")
-        record = {"targets": one.targets}
-        return Score(measure=HISTORY_PRIOR, value=one.value, seconds=0.0, flags=[], record=record)
+        figures: dict[str, Figure] = {"targets": one.targets}
+        return Score(measure=HISTORY_PRIOR, value=one.value, seconds=0.0, flags=[], record=ScoreRecord(figures))
 
 
 def _missing(measure: str, reason: str) -> Score:
-    return Score(measure=measure, value=None, seconds=0.0, flags=["not_applicable"], record={}, reason=reason)
+    return Score(
+        measure=measure, value=None, seconds=0.0, flags=["not_applicable"], record=ScoreRecord(), reason=reason
+    )
 
 
-def fusion(session: Session, ranking: Ranking, scores: Mapping[str, Scores]) -> Fusion:
+def fusion(session: Session, ranking: Ranking, scores: Mapping[str, Scores], flags: Flags) -> Fusion:
     """Fuse sound scores of candidates (name -> measure -> score) with what the ledger holds of other targets."""
     dataset = session.get_one(Dataset, ranking.dataset_id)
     records = tuple(ledger.records(session, protocol=ranking.protocol))
@@ -69,7 +73,7 @@ def fusion(session: Session, ranking: Ranking, scores: Mapping[str, Scores]) -> 
     own = next((record for record in records if record.target == dataset.name), None)
     prior = history_prior(history)
     trust = trust_of(session)
-    by_measure = _by_measure(scores)
+    by_measure = _by_measure(scores, flags)
     combination = fuse(history, by_measure, sorted(scores), trust)
     return Fusion(
         dataset=dataset,
@@ -83,14 +87,14 @@ def fusion(session: Session, ranking: Ranking, scores: Mapping[str, Scores]) -> 
 
 def trust_of(session: Session) -> dict[str, float]:
     """Measure -> the correlation with outcomes that published studies found, as its worker says."""
-    return {name: body.get("trust", 0.0) for name, body in capabilities.of_kind(session, "measure").items()}
+    return {name: body.trust for name, body in capabilities.of_kind(session, MEASURES).items()}
 
 
-def _by_measure(scores: Mapping[str, Scores]) -> dict[str, dict[str, float]]:
+def _by_measure(scores: Mapping[str, Scores], flags: Flags) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for name, own in scores.items():
         for measure, score in own.items():
-            if is_sound(score) and score.value is not None:
+            if flags.is_sound(score) and score.value is not None:
                 found.setdefault(measure, {})[name] = score.value
     return dict(sorted(found.items()))
 

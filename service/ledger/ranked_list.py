@@ -2,92 +2,140 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from service.ledger import flags
+from service.ledger.flags import Flags
 from service.ledger.fusion import Fusion, fusion
-from service.ledger.soundness import is_sound
 from service.store import rankings
+from service.store.contents import EvaluationFacts, FinetuneProtocol
 from service.store.session import Session
 from service.store.tables import Checkpoint, Evaluation, Ranking, Score, WorkState
+
+Scores = Mapping[str, Score]  # measure -> score
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One row of the ranked list; `positions` are the candidate's places by each measure alone."""
+    """One row of the ranked list; `positions` are the candidate's places by each measure alone.
+
+    `outcome` is known on this very target, in the ledger's metric. `finetune_seconds` estimates all epochs of a
+    full finetune.
+    """
 
     position: int | None
     evaluation: Evaluation
     checkpoint: Checkpoint
-    scores: dict[str, Score]
-    positions: dict[str, int]
+    facts: EvaluationFacts
+    scores: Scores
+    positions: Mapping[str, int]
+    outcome: float | None
+    finetune_seconds: float | None
 
 
 @dataclass(frozen=True)
 class RankedList:
-    """Candidates in order, and what the ledger says of them."""
+    """Candidates in order, what the ledger says of them, and the flags that were published."""
 
+    ranking: Ranking
     candidates: list[Candidate]
     fusion: Fusion
+    flags: Flags
 
 
 def rank(session: Session, ranking: Ranking, *, records: bool = False) -> RankedList:
     """The ranked list, best first; the scores' long records are loaded with `records` only."""
     # Evaluations before scores: one that is done has all its scores, also where each query sees its own moment.
     rows = rankings.candidates_of(session, ranking.id)
-    scores = rankings.scores_by_evaluation(session, ranking.id, records=records)
-    done = {
-        checkpoint.name: {score.measure: score for score in scores.get(row.id, [])}
+    stored = rankings.scores_by_evaluation(session, ranking.id, records=records)
+    published = flags.flags(session)
+    scores = {row.id: {score.measure: score for score in stored.get(row.id, [])} for row, _ in rows}
+    done = {checkpoint.name: scores[row.id] for row, checkpoint in rows if row.state == WorkState.DONE}
+    fused = fusion(session, ranking, done, published)
+    for row, checkpoint in rows:
+        if row.state == WorkState.DONE:
+            scores[row.id] |= {score.measure: score for score in fused.scores(checkpoint.name)}
+    places = Places(ranking.order_by, rows, scores, published)
+    candidates = [
+        _candidate(row, checkpoint, scores[row.id], places, fused, ranking.finetune_protocol)
         for row, checkpoint in rows
-        if row.state == WorkState.DONE
-    }
-    fused = fusion(session, ranking, done)
-    derived = {name: fused.scores(name) for name in done}
-    with_derived = [
-        (row, checkpoint, scores.get(row.id, []) + derived.get(checkpoint.name, [])) for row, checkpoint in rows
     ]
-    return RankedList(in_order(with_derived, order_by=ranking.order_by), fused)
+    return RankedList(ranking, in_order(candidates), fused, published)
 
 
-def places(values: dict[str, float]) -> dict[str, int]:
+def _candidate(
+    row: Evaluation,
+    checkpoint: Checkpoint,
+    scores: Scores,
+    places: Places,
+    fused: Fusion,
+    finetune: FinetuneProtocol,
+) -> Candidate:
+    facts = row.facts or EvaluationFacts()
+    return Candidate(
+        position=places.ordering.get(row.id),
+        evaluation=row,
+        checkpoint=checkpoint,
+        facts=facts,
+        scores=scores,
+        positions={measure: place[row.id] for measure, place in places.by_measure.items() if row.id in place},
+        outcome=fused.outcomes.get(checkpoint.name),
+        finetune_seconds=finetune_seconds(facts, finetune),
+    )
+
+
+class Places:
+    """Evaluation id -> place: by each measure alone, and in the list."""
+
+    def __init__(
+        self,
+        order_by: str,
+        rows: Sequence[tuple[Evaluation, Checkpoint]],
+        scores: Mapping[str, Scores],
+        published: Flags,
+    ) -> None:
+        started = {row.id: scores[row.id] for row, _ in rows if row.state in (WorkState.RUNNING, WorkState.DONE)}
+        measures = {measure for of_candidate in started.values() for measure in of_candidate}
+        self.by_measure = {measure: _places_by(measure, started, published) for measure in measures}
+        done = {row.id: scores[row.id] for row, _ in rows if row.state == WorkState.DONE}
+        self.ordering = _places_by(order_by, done, published)
+
+
+def _places_by(measure: str, scores: Mapping[str, Scores], published: Flags) -> dict[str, int]:
+    by_evaluation = {key: of_candidate.get(measure) for key, of_candidate in scores.items()}
+    return places_of(
+        {
+            key: score.value
+            for key, score in by_evaluation.items()
+            if score is not None and score.value is not None and published.is_sound(score)
+        }
+    )
+
+
+def places_of(values: Mapping[str, float]) -> dict[str, int]:
     """Key -> place, 1 for the highest value; equal values share the better place."""
     ordered = sorted(values.values(), reverse=True)
     return {key: ordered.index(value) + 1 for key, value in values.items()}
 
 
-def in_order(rows: Sequence[tuple[Evaluation, Checkpoint, Sequence[Score]]], *, order_by: str) -> list[Candidate]:
-    """Best first by `order_by`; then candidates without a sound score, then open ones, then failed ones."""
-    scores = {row.id: {score.measure: score for score in own} for row, _, own in rows}
-    standing = {row.id: scores[row.id] for row, _, _ in rows if row.state in (WorkState.RUNNING, WorkState.DONE)}
-    measures = {measure for own in standing.values() for measure in own}
-    by_measure = {measure: _places_by(measure, standing) for measure in measures}
-    ordering = _places_by(order_by, {row.id: scores[row.id] for row, _, _ in rows if row.state == WorkState.DONE})
-    found = [
-        Candidate(
-            position=ordering.get(row.id),
-            evaluation=row,
-            checkpoint=checkpoint,
-            scores=scores[row.id],
-            positions={measure: place[row.id] for measure, place in by_measure.items() if row.id in place},
-        )
-        for row, checkpoint, _ in rows
-    ]
-    return sorted(found, key=_standing)
+def in_order(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Placed candidates, then those without a sound score, then open ones, then failed ones."""
+    return sorted(candidates, key=_group_and_place)
 
 
-def _places_by(measure: str, scores: dict[str, dict[str, Score]]) -> dict[str, int]:
-    own = {key: of_candidate.get(measure) for key, of_candidate in scores.items()}
-    values = {
-        key: score.value
-        for key, score in own.items()
-        if score is not None and score.value is not None and is_sound(score)
-    }
-    return places(values)
-
-
-def _standing(candidate: Candidate) -> tuple[int, int, str]:
-    state = candidate.evaluation.state
+def _group_and_place(candidate: Candidate) -> tuple[int, int, str]:
     if candidate.position is not None:
         return (0, candidate.position, candidate.checkpoint.name)
-    group = {WorkState.DONE: 1, WorkState.RUNNING: 2, WorkState.QUEUED: 3}.get(WorkState(state), 4)
-    return (group, 0, candidate.checkpoint.name)
+    groups = {WorkState.DONE: 1, WorkState.RUNNING: 2, WorkState.QUEUED: 3}
+    return (groups.get(WorkState(candidate.evaluation.state), 4), 0, candidate.checkpoint.name)
+
+
+def finetune_seconds(facts: EvaluationFacts, finetune: FinetuneProtocol) -> float | None:
+    """Seconds of all epochs of a finetune, by the one epoch that was measured, which may have had fewer steps."""
+    if facts.finetune_epoch_seconds is None:
+        return None
+    whole = facts.epoch_steps or 0
+    steps = min(whole, finetune.steps or whole)
+    longer = steps / facts.steps if steps and facts.steps else 1.0
+    return float(finetune.epochs * facts.finetune_epoch_seconds * longer)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from service.ledger.soundness import UNSOUND
+from service.ledger.flags import flags
 from service.ledger.statistics.target_record import TargetRecord
-from service.store import checkpoints, datasets, outcomes, rankings
+from service.store import capabilities, checkpoints, datasets, outcomes, rankings
+from service.store.contents import Protocol
+from service.store.published import TARGET_TASKS
 from service.store.session import Session
-from service.store.tables import Json, LedgerRow
+from service.store.tables import LedgerRow
 
-# A target's outcomes may be held in several metrics; between equally many, the first of these.
-USUAL_METRICS = ("dice", "accuracy", "r2", "auc")
 Values = dict[str, float]  # candidate -> value
 
 
@@ -46,7 +45,7 @@ class _Described:
 
 
 def records(
-    session: Session, part: Slice = Slice(), *, protocol: Json | None = None, cases: bool = False
+    session: Session, part: Slice = Slice(), *, protocol: Protocol | None = None, cases: bool = False
 ) -> list[TargetRecord]:
     """Every target with outcomes, by name. Own scores are of `protocol` where there are any, else of the protocol
     that scored most candidates, the latest of equals; never of two protocols for one measure. The outcomes of test
@@ -55,6 +54,7 @@ def records(
     described = _described(session, rows)
     allowed = _candidates_of(session, part)
     imported, own = _imported_scores(rows), _own_scores(session, protocol)
+    primary = _primary_metrics(session)
     found = []
     for target in sorted({row.target for row in rows if row.kind == "outcome"}):
         of_target = [
@@ -64,7 +64,8 @@ def records(
         ]
         if of_target:
             scores = {**imported.get(target, {}), **own.get(target, {})}
-            found.append(_record(target, described[target], of_target, scores, part.metric, cases=cases))
+            metric = part.metric or _metric_of(of_target, described[target].task, primary)
+            found.append(_record(target, described[target], of_target, scores, metric, cases=cases))
     return [record for record in found if record.outcomes and part.has(record)]
 
 
@@ -78,6 +79,12 @@ def _described(session: Session, rows: Iterable[LedgerRow]) -> dict[str, _Descri
     for name, dataset in datasets.named(session, described).items():
         described[name] = _Described(dataset.task, dataset.modality, dataset.cohort)
     return described
+
+
+def _primary_metrics(session: Session) -> dict[str, str]:
+    """Target task -> the metric that it is judged by, as published."""
+    tasks = capabilities.of_kind(session, TARGET_TASKS)
+    return {name: task.primary_metric for name, task in tasks.items() if task.primary_metric}
 
 
 def _candidates_of(session: Session, part: Slice) -> set[str] | None:
@@ -94,12 +101,11 @@ def _record(
     what: _Described,
     rows: Sequence[LedgerRow],
     scores: Mapping[str, Values],
-    metric: str | None,
+    metric: str,
     *,
     cases: bool,
 ) -> TargetRecord:
-    chosen = metric or _metric_of(rows)
-    kept = _comparable([row for row in rows if row.name == chosen])
+    kept = _comparable([row for row in rows if row.name == metric])
     outcomes = _means(kept)
     return TargetRecord(
         target=target,
@@ -108,23 +114,22 @@ def _record(
         task=what.task,
         modality=what.modality,
         cohort=what.cohort,
-        metric=chosen,
+        metric=metric,
         cases=_case_means(kept) if cases else {},
         left_out=len({row.candidate for row in rows} - set(outcomes)),
     )
 
 
-def _metric_of(rows: Sequence[LedgerRow]) -> str:
-    """The metric that most candidates have."""
+def _metric_of(rows: Sequence[LedgerRow], task: str | None, primary: Mapping[str, str]) -> str:
+    """The metric that most candidates have; of equals the one that the task is judged by, then any such metric."""
     having: dict[str, set[str]] = {}
     for row in rows:
         having.setdefault(row.name, set()).add(row.candidate)
 
-    def standing(name: str) -> tuple[int, int, str]:
-        usual = USUAL_METRICS.index(name) if name in USUAL_METRICS else len(USUAL_METRICS)
-        return (-len(having[name]), usual, name)
+    def preference(name: str) -> tuple[int, bool, bool, str]:
+        return (-len(having[name]), name != primary.get(task or ""), name not in primary.values(), name)
 
-    return min(having, key=standing)
+    return min(having, key=preference)
 
 
 def _comparable(rows: Sequence[LedgerRow]) -> list[LedgerRow]:
@@ -188,22 +193,17 @@ def _imported_scores(rows: Iterable[LedgerRow]) -> dict[str, dict[str, Values]]:
     }
 
 
-def _own_scores(session: Session, protocol: Json | None) -> dict[str, dict[str, Values]]:
+def _own_scores(session: Session, protocol: Protocol | None) -> dict[str, dict[str, Values]]:
     """Target -> measure -> candidate -> sound score, of one protocol for each target and measure."""
-    unsound = UNSOUND
-    by_measure: dict[tuple[str, str], dict[str, Values]] = {}  # target and measure -> protocol -> candidate
+    published = flags(session)
+    by_measure: dict[tuple[str, str], dict[Protocol, Values]] = {}  # target and measure -> protocol
     for score in rankings.scores_of_ledger_targets(session):
-        if unsound.isdisjoint(score.flags):
+        if published.may_rank(score.flags):
             by_protocol = by_measure.setdefault((score.target, score.measure), {})
-            by_protocol.setdefault(_canonical(score.protocol), {})[score.candidate] = score.value
-    asked = None if protocol is None else _canonical(protocol)
+            by_protocol.setdefault(score.protocol, {})[score.candidate] = score.value
     chosen: dict[str, dict[str, Values]] = {}
     for (target, measure), by_protocol in by_measure.items():
         # dicts keep the order of insertion, and max takes the first of equals: the latest comes first
-        best = max(reversed(by_protocol), key=lambda used: (used == asked, len(by_protocol[used])))
+        best = max(reversed(by_protocol), key=lambda used: (used == protocol, len(by_protocol[used])))
         chosen.setdefault(target, {})[measure] = by_protocol[best]
     return chosen
-
-
-def _canonical(protocol: Json) -> str:
-    return json.dumps(protocol, sort_keys=True)

@@ -48,5 +48,5 @@ def matching(session: Session, filters: dict[str, str]) -> list[Checkpoint]:
     return [
         row
         for row in session.scalars(query)
-        if all(row.card.get(field) == value for field, value in on_card.items())
+        if all(getattr(row.card, field) == value for field, value in on_card.items())
     ]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from service.store.tables import Checkpoint, Evaluation, Json, Ranking, WorkState
+from service.store.contents import EvaluationFacts, Protocol
+from service.store.tables import Checkpoint, Evaluation, Ranking, Values, WorkState
 
 NEWEST = 500  # looked at, at most
 
@@ -17,9 +18,9 @@ class Past:
     """One evaluation that ended well: of what network, by which protocol, and what its worker noted."""
 
     architecture: str
-    parameters: Json
-    protocol: Json
-    facts: Json
+    parameters: Values
+    protocol: Protocol
+    facts: EvaluationFacts
 
 
 def past(session: Session, dataset_id: str) -> list[Past]:
@@ -33,4 +34,6 @@ def past(session: Session, dataset_id: str) -> list[Past]:
         .order_by(Evaluation.id.desc())
         .limit(NEWEST)
     )
-    return [Past(kind, parameters, protocol, facts or {}) for kind, parameters, protocol, facts in rows]
+    return [
+        Past(kind, parameters, protocol, facts or EvaluationFacts()) for kind, parameters, protocol, facts in rows
+    ]

@@ -12,8 +12,9 @@ from sqlalchemy import delete, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, defer
 
+from service.store.dict_form import Json
 from service.store.paging import page
-from service.store.tables import Json, LedgerRow, new_id
+from service.store.tables import LedgerRow, new_id
 
 OWN = "finetune run"  # the source of outcomes of this service's own runs
 _SAID = ("value", "higher_is_better", "cohort", "modality", "task")  # by a row, of what its key stands for

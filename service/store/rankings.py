@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, exists, func, select
 from sqlalchemy.orm import Session, defer
 
+from service.store.contents import Protocol
 from service.store.paging import page
 from service.store.tables import (
     ENDED_STATES,
@@ -15,7 +16,6 @@ from service.store.tables import (
     Checkpoint,
     Dataset,
     Evaluation,
-    Json,
     LedgerRow,
     Ranking,
     Score,
@@ -81,7 +81,7 @@ class PastScore:
     """One score of a finished evaluation, and by which protocol it was computed."""
 
     target: str
-    protocol: Json
+    protocol: Protocol
     measure: str
     candidate: str
     value: float

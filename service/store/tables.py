@@ -8,10 +8,45 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, MetaData, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Dialect, ForeignKey, MetaData, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
 
-Json = dict[str, Any]
+from service.store.contents import (
+    Card,
+    EvaluationFacts,
+    FinetuneProtocol,
+    FinetuneResult,
+    Inspection,
+    Preflight,
+    Protocol,
+    ScoreRecord,
+    Value,
+)
+from service.store.dict_form import Json, read, stored
+
+Values = dict[str, Value]  # parameters of an architecture, options of a method
+
+
+class Content(TypeDecorator[Any]):
+    """A JSON column that holds the dict form of one kind of content."""
+
+    impl = JSON(none_as_null=True)
+    cache_ok = True
+
+    def __init__(self, kind: type[Any]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: object | None, dialect: Dialect) -> Json | None:
+        """The dict form that goes into the column."""
+        if value is not None and not isinstance(value, self.kind):
+            raise TypeError(f"this column holds a {self.kind.__name__}, not a {type(value).__name__}")
+        return None if value is None else stored(value)
+
+    def process_result_value(self, value: Json | None, dialect: Dialect) -> object | None:
+        """The content that comes out of the column."""
+        return None if value is None else read(self.kind, value)
 
 
 def new_id(prefix: str) -> Callable[[], str]:
@@ -44,7 +79,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {Json: JSON, list[Any]: JSON, str: Text}  # noqa: RUF012 - SQLAlchemy's own form
+    type_annotation_map = {Json: JSON, Values: JSON, list[Any]: JSON, str: Text}  # noqa: RUF012 - SQLAlchemy's own form
 
 
 class Worked(Base):
@@ -85,7 +120,7 @@ class Dataset(Worked):
     modality: Mapped[str | None]
     cohort: Mapped[str | None]
     fingerprint: Mapped[str | None]
-    inspection: Mapped[Json | None]
+    inspection: Mapped[Inspection | None] = mapped_column(Content(Inspection))
 
 
 class Checkpoint(Worked):
@@ -96,10 +131,10 @@ class Checkpoint(Worked):
     name: Mapped[str] = mapped_column(unique=True)
     uri: Mapped[str]
     architecture: Mapped[str] = mapped_column(index=True)
-    parameters: Mapped[Json]
-    card: Mapped[Json]
+    parameters: Mapped[Values]
+    card: Mapped[Card] = mapped_column(Content(Card))
     sha256: Mapped[str | None]
-    preflight: Mapped[Json | None]
+    preflight: Mapped[Preflight | None] = mapped_column(Content(Preflight))
 
 
 class Ranking(Base):
@@ -110,10 +145,10 @@ class Ranking(Base):
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
     measures: Mapped[list[Any]]
     order_by: Mapped[str]
-    protocol: Mapped[Json]
+    protocol: Mapped[Protocol] = mapped_column(Content(Protocol))
     finetune_top: Mapped[int] = mapped_column(default=0)
     finetune_method: Mapped[str]
-    finetune_protocol: Mapped[Json]
+    finetune_protocol: Mapped[FinetuneProtocol] = mapped_column(Content(FinetuneProtocol))
     created_at: Mapped[float] = mapped_column(default=time.time)
     canceled_at: Mapped[float | None]
 
@@ -128,7 +163,7 @@ class Evaluation(Worked):
     checkpoint_id: Mapped[str] = mapped_column(ForeignKey("checkpoints.id"), index=True)
     content_key: Mapped[str | None] = mapped_column(index=True)
     reused_from: Mapped[str | None]
-    facts: Mapped[Json | None]
+    facts: Mapped[EvaluationFacts | None] = mapped_column(Content(EvaluationFacts))
 
 
 class Score(Base):
@@ -140,7 +175,7 @@ class Score(Base):
     value: Mapped[float | None]
     seconds: Mapped[float]
     flags: Mapped[list[Any]]
-    record: Mapped[Json]
+    record: Mapped[ScoreRecord] = mapped_column(Content(ScoreRecord))
     reason: Mapped[str | None]
 
 
@@ -153,9 +188,9 @@ class FinetuneRun(Worked):
     checkpoint_id: Mapped[str] = mapped_column(ForeignKey("checkpoints.id"), index=True)
     ranking_id: Mapped[str | None] = mapped_column(ForeignKey("rankings.id"), index=True)
     method: Mapped[str]
-    options: Mapped[Json] = mapped_column(default=dict)
-    protocol: Mapped[Json]
-    result: Mapped[Json | None]
+    options: Mapped[Values] = mapped_column(default=dict)
+    protocol: Mapped[FinetuneProtocol] = mapped_column(Content(FinetuneProtocol))
+    result: Mapped[FinetuneResult | None] = mapped_column(Content(FinetuneResult))
 
 
 class Event(Base):

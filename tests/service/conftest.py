@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -15,10 +15,22 @@ from service.jobs.work import claim_evaluation
 from service.ledger.ranked_list import rank
 from service.settings import Settings
 from service.store import capabilities
+from service.store import published as contents_of_capabilities
+from service.store.contents import (
+    Card,
+    EvaluationFacts,
+    FinetuneProtocol,
+    FinetuneResult,
+    Protocol,
+    ScoreRecord,
+)
+from service.store.dict_form import read
+from service.store.published import CapabilityKind
 from service.store.session import Session, transaction
 from service.store.tables import Checkpoint, Dataset, Evaluation, FinetuneRun, Ranking, Score
 from tests.conftest import TestClient
 
+PLAIN_FACTS = {"flags": [], "width": 32, "seconds": 1.5}
 BOTH = ["classification", "segmentation"]
 PROTOCOL = {
     "optimizer": "adam",
@@ -35,6 +47,24 @@ PROTOCOL = {
     "temperature": 1.0,
     "precision": "float32",
     "null_permutations": 19,
+}
+FIELDS: dict[str, dict[str, Any]] = {
+    "optimizer": {"choices": ["adam", "sgd"]},
+    "learning_rate": {"above": 0, "highest": 1e30},
+    "weight_decay": {"lowest": 0, "highest": 1e6},
+    "batch_size": {"lowest": 2, "highest": 100_000},
+    "crop": {"lowest": 8, "highest": 100_000, "nullable": True},
+    "steps": {"lowest": 1, "highest": 10_000_000, "nullable": True},
+    "seed": {"lowest": 0, "highest": 2**32 - 1},
+    "voxels_per_class": {"lowest": 1, "highest": 10_000_000},
+    "voxels_total": {"lowest": 1, "highest": 10_000_000},
+    "stage": {"nullable": True},
+    "threads": {"lowest": 1, "highest": 1024},
+    "temperature": {"lowest": 1e-6, "highest": 1e6},
+    "precision": {"choices": ["float32", "mixed"]},
+    "null_permutations": {"lowest": 2, "highest": 999},
+    "epochs": {"lowest": 1, "highest": 100_000},
+    "patience": {"lowest": 1, "highest": 100_000},
 }
 FROZEN = {"optional": False, "epochs": 0, "epochs_per_permutation": 0}
 TRAINED = {"optional": False, "epochs": 1, "epochs_per_permutation": 0}
@@ -66,16 +96,66 @@ CAPABILITIES: dict[str, dict[str, Any]] = {
         }
     },
     "method": {"ac_norm": {"summary": "AC-Norm", "usual": True}, "vanilla": {"summary": "all weights"}},
-    "protocol": {"ranking": PROTOCOL, "finetune": {**PROTOCOL, "epochs": 100, "patience": 10}},
+    "ranking_protocol": {"default": PROTOCOL},
+    "finetune_protocol": {"default": {**PROTOCOL, "epochs": 100, "patience": 10}},
+    "protocol_field": FIELDS,
+    "card_field": {
+        "head": {"choices": ["softmax", "sigmoid", "none"]},
+        "normalisation.scale": {"choices": ["unit", "zscore", "none"]},
+    },
     "reader": {"npz": {"summary": "NumPy"}},
+    "target_task": {
+        "classification": {"summary": "a class of an image", "primary_metric": "accuracy"},
+        "segmentation": {"summary": "a class of each voxel", "primary_metric": "dice"},
+        "regression": {"summary": "numbers of an image", "primary_metric": "r2"},
+        "multilabel": {"summary": "labels of an image", "primary_metric": "auc"},
+    },
+    "flag": {
+        "few_steps": {"meaning": "the one epoch had few steps"},
+        "no_affine_norm": {"meaning": "the one epoch was plain training without any norm to recalibrate"},
+        "beyond_paper": {"meaning": "AC-Norm recalibrated norm layers other than BatchNorm"},
+        "low_spread": {"meaning": "the affine parameters moved far"},
+        "mixed_widths": {"meaning": "the layers of the candidates have different widths", "differs": "width"},
+        "degenerate": {"meaning": "the source affines carry no information", "may_rank": False},
+        "saturated": {"meaning": "the features separate the labels exactly", "may_rank": False},
+        "not_applicable": {"meaning": "the measure has no meaning here", "may_rank": False},
+        "failed": {"meaning": "the measure could not be computed", "may_rank": False},
+    },
 }
+INSPECTION: dict[str, Any] = {
+    "images": 12,
+    "shape": [64, 64],
+    "channels": 3,
+    "dtype": "uint8",
+    "value_range": [0.0, 255.0],
+    "classes": None,
+    "targets": None,
+    "splits": {"train": 8, "val": 2, "test": 2},
+    "groups": 12,
+    "spacing": None,
+    "warnings": [],
+}
+DEFAULT_PROTOCOL = read(Protocol, PROTOCOL)
+DEFAULT_FINETUNE = read(FinetuneProtocol, CAPABILITIES["finetune_protocol"]["default"])
+
+
+def publish(session: Session, published: Mapping[str, Mapping[str, Any]] = CAPABILITIES) -> None:
+    """Publish these capabilities as a worker does."""
+    kinds = {
+        kind.name: kind for kind in vars(contents_of_capabilities).values() if isinstance(kind, CapabilityKind)
+    }
+    typed = {
+        kind: {name: read(kinds[kind].content, body) for name, body in entries.items()}
+        for kind, entries in published.items()
+    }
+    capabilities.publish(session, typed)
 
 
 @pytest.fixture
 def client(configured: Settings) -> Iterator[TestClient]:
     """A client of the service on each kind of database, with capabilities published."""
     with transaction() as session:
-        capabilities.publish(session, CAPABILITIES)
+        publish(session)
     with TestClient(create_app(), raise_server_exceptions=False) as own:
         yield own
 
@@ -85,7 +165,7 @@ def sqlite_client(configure: Callable[..., Settings], sqlite_url: str) -> Iterat
     """The same on SQLite alone, for what no database decides."""
     configure(database_url=sqlite_url)
     with transaction() as session:
-        capabilities.publish(session, CAPABILITIES)
+        publish(session)
     with TestClient(create_app(), raise_server_exceptions=False) as own:
         yield own
 
@@ -125,6 +205,7 @@ def add_checkpoint(session: Session, name: str, *, ready: bool = True, **more: A
         "card": {"source_task": "segmentation", "source_data": name, "modality": "fundus"},
         **more,
     }
+    values["card"] = read(Card, values["card"])
     row = Checkpoint(name=name, **values)
     requests.add(session, row)
     return _inspected(session, row, ready, sha256="0" * 64)
@@ -144,8 +225,8 @@ def add_ranking(session: Session, names: list[str], **more: Any) -> Ranking:
     values: dict[str, Any] = {
         "measures": ["one_epoch_outcome", "logme"],
         "order_by": "one_epoch_outcome",
-        "protocol": PROTOCOL,
-        "finetune_protocol": CAPABILITIES["protocol"]["finetune"],
+        "protocol": DEFAULT_PROTOCOL,
+        "finetune_protocol": DEFAULT_FINETUNE,
         "finetune_method": "ac_norm",
         **more,
     }
@@ -164,7 +245,9 @@ def evaluations(session: Session, ranking: Ranking) -> dict[str, Evaluation]:
 
 def score_of(value: float | None, *flags: str, measure: str = "one_epoch_outcome") -> Score:
     """A score to record."""
-    return Score(measure=measure, value=value, seconds=0.25, flags=list(flags), record={"N": 9}, reason=None)
+    return Score(
+        measure=measure, value=value, seconds=0.25, flags=list(flags), record=ScoreRecord({"N": 9}), reason=None
+    )
 
 
 def evaluate(evaluation_id: str, *scores: Score, facts: dict[str, Any] | None = None) -> Claim:
@@ -175,9 +258,7 @@ def evaluate(evaluation_id: str, *scores: Score, facts: dict[str, Any] | None = 
     with transaction() as session:
         for score in scores:
             record_score(session, work.claim, score)
-        ending.complete(
-            session, work.claim, state="done", facts=facts or {"flags": [], "width": 32, "seconds": 1.5}
-        )
+        ending.complete(session, work.claim, state="done", facts=read(EvaluationFacts, facts or PLAIN_FACTS))
     return work.claim
 
 
@@ -194,4 +275,4 @@ def finish_run(run: FinetuneRun, result: dict[str, Any]) -> None:
     with transaction() as session:
         held = claim(session, FinetuneRun, run.id, worker="test")
         assert held is not None
-        ending.complete(session, held, state="done", result=result)
+        ending.complete(session, held, state="done", result=read(FinetuneResult, result))

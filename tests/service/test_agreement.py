@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,8 @@ from service.store.session import reading, transaction
 from service.store.tables import LedgerRow, Ranking
 from tests.conftest import TestClient
 from tests.service.conftest import (
-    PROTOCOL,
+    DEFAULT_FINETUNE,
+    DEFAULT_PROTOCOL,
     add_checkpoint,
     add_dataset,
     add_ranking,
@@ -120,8 +122,8 @@ def test_own_scores_are_sound_and_of_one_protocol(client: TestClient) -> None:
             dataset_id=first.dataset_id,
             measures=["logme"],
             order_by="logme",
-            protocol={**PROTOCOL, "seed": 9},
-            finetune_protocol={},
+            protocol=replace(DEFAULT_PROTOCOL, seed=9),
+            finetune_protocol=DEFAULT_FINETUNE,
             finetune_method="ac_norm",
         )
         requests.add_ranking(session, second, [one.checkpoint for one in rank(session, first).candidates[:2]])
@@ -131,8 +133,8 @@ def test_own_scores_are_sound_and_of_one_protocol(client: TestClient) -> None:
     evaluate(rows["c"], score_of(3.0, "saturated", measure="logme"))
     for name in again:
         evaluate(again[name], score_of(9.0, measure="logme"))
-    assert records(protocol=PROTOCOL)[0].scores == {"logme": {"a": 1.0, "b": 2.0}}
-    assert records(protocol={**PROTOCOL, "seed": 9})[0].scores == {"logme": dict.fromkeys(again, 9.0)}
+    assert records(protocol=DEFAULT_PROTOCOL)[0].scores == {"logme": {"a": 1.0, "b": 2.0}}
+    assert records(protocol=replace(DEFAULT_PROTOCOL, seed=9))[0].scores == {"logme": dict.fromkeys(again, 9.0)}
 
 
 def test_agreement_over_http(client: TestClient) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from service.api.app import create_app
+from service.settings import Settings
 from tests.conftest import TestClient
-from tests.service.conftest import CAPABILITIES
+from tests.service.conftest import CAPABILITIES, PROTOCOL
 
 
 @pytest.mark.parametrize(
@@ -15,9 +17,29 @@ from tests.service.conftest import CAPABILITIES
         ("architectures", "architecture"),
         ("methods", "method"),
         ("catalogue", "card"),
-        ("protocols", "protocol"),
         ("readers", "reader"),
+        ("target-tasks", "target_task"),
+        ("flags", "flag"),
     ],
 )
 def test_capabilities_are_listed(client: TestClient, path: str, kind: str) -> None:
-    assert client.get(f"/v1/{path}").json() == {"items": CAPABILITIES[kind]}
+    shown = client.get(f"/v1/{path}").json()["items"]
+    assert shown.keys() == CAPABILITIES[kind].keys()
+    for name, body in CAPABILITIES[kind].items():
+        assert {key: shown[name][key] for key in body} == body
+
+
+def test_the_default_protocols_are_listed_with_the_bounds_of_their_fields(client: TestClient) -> None:
+    shown = client.get("/v1/protocols").json()
+    assert shown["items"] == {
+        "ranking": PROTOCOL,
+        "finetune": CAPABILITIES["finetune_protocol"]["default"],
+    }
+    assert shown["fields"]["batch_size"]["lowest"] == 2
+    assert shown["fields"]["steps"]["nullable"]
+
+
+def test_before_any_worker_nothing_is_listed(configured: Settings) -> None:
+    with TestClient(create_app()) as own:
+        assert own.get("/v1/measures").json() == {"items": {}}
+        assert own.get("/v1/protocols").json() == {"items": {"ranking": None, "finetune": None}, "fields": {}}

@@ -9,9 +9,11 @@ import pytest
 from service.jobs import ending
 from service.jobs.work import claim_inspection
 from service.settings import settings
+from service.store.contents import Inspection
+from service.store.dict_form import read
 from service.store.session import transaction
 from tests.conftest import TestClient
-from tests.service.conftest import add_dataset, dataset_body
+from tests.service.conftest import INSPECTION, add_dataset, dataset_body
 
 
 def test_a_registered_dataset_is_found_by_id_and_by_name(client: TestClient) -> None:
@@ -114,13 +116,14 @@ def test_lists_filter(client: TestClient) -> None:
 
 
 def test_the_inspection_is_shown(client: TestClient) -> None:
+    found = read(Inspection, INSPECTION)
     with transaction() as session:
         row = add_dataset(session, ready=False)
         work = claim_inspection(session, row.id, worker="w")
         assert work is not None
-        ending.complete(session, work.claim, state="done", fingerprint="abc", inspection={"N": 12})
+        ending.complete(session, work.claim, state="done", fingerprint="abc", inspection=found)
     shown = client.get("/v1/datasets/discs").json()
-    assert (shown["state"], shown["fingerprint"], shown["inspection"]) == ("done", "abc", {"N": 12})
+    assert (shown["state"], shown["fingerprint"], shown["inspection"]) == ("done", "abc", INSPECTION)
 
 
 def test_a_missing_dataset_is_a_404(client: TestClient) -> None:

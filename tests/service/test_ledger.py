@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,10 +18,12 @@ from service.jobs import ending, requests
 from service.jobs.claims import Claim, LeaseLostError
 from service.jobs.work import claim_finetune_run
 from service.store import migrate, outcomes
+from service.store.contents import FinetuneResult
+from service.store.dict_form import read
 from service.store.outcomes import Imported
 from service.store.session import reading, transaction
 from service.store.tables import FinetuneRun, LedgerRow
-from tests.service.conftest import add_checkpoint, add_dataset
+from tests.service.conftest import DEFAULT_FINETUNE, add_checkpoint, add_dataset
 
 pytestmark = pytest.mark.usefixtures("configured")
 
@@ -29,9 +32,10 @@ RESULT = {
     "metrics": {"test": TEST, "validation": {"dice": 0.9}},
     "cases": [0.7, None, 0.9],
     "primary": "dice",
+    "higher_is_better": {"dice": True, "average_precision": True, "loss": False},
     "network_file": "x",
 }
-PROTOCOL = {"learning_rate": 0.001, "seed": 3, "crop": None, "epochs": 4}
+PROTOCOL = replace(DEFAULT_FINETUNE, seed=3, epochs=4)
 
 
 def row(**more: Any) -> LedgerRow:
@@ -65,7 +69,9 @@ def start_run(name: str = "a", **more: Any) -> Claim:
 
 def end(held: Claim, result: dict[str, Any] | None = None, *, state: str = "done") -> None:
     with transaction() as session:
-        ending.complete(session, held, state=state, result=RESULT if result is None else result)
+        ending.complete(
+            session, held, state=state, result=read(FinetuneResult, RESULT if result is None else result)
+        )
 
 
 @pytest.mark.parametrize(

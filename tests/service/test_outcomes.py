@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from service.jobs.claims import LeaseLostError, claim
 from service.ledger import own_outcomes
 from service.settings import Settings
 from service.store import migrate
+from service.store.contents import FinetuneResult
+from service.store.dict_form import read
 from service.store.outcomes import OWN
 from service.store.session import engine, reading, transaction
 from service.store.tables import FinetuneRun, LedgerRow
 from tests.conftest import TestClient
-from tests.service.conftest import PROTOCOL, add_checkpoint, add_dataset, finish_run
+from tests.service.conftest import DEFAULT_FINETUNE, add_checkpoint, add_dataset, finish_run
 
 ROW = {
     "target": "discs",
@@ -186,7 +189,7 @@ def add_run(seed: int = 3) -> FinetuneRun:
             dataset_id=dataset.id,
             checkpoint_id=add_checkpoint(session, "vessels").id,
             method="ac_norm",
-            protocol={**PROTOCOL, "seed": seed},
+            protocol=replace(DEFAULT_FINETUNE, seed=seed),
         )
         requests.add(session, run)
         return run
@@ -195,6 +198,7 @@ def add_run(seed: int = 3) -> FinetuneRun:
 RESULT = {
     "metrics": {"validation": {"dice": 0.1}, "test": {"dice": 0.8, "loss": 0.3, "average_precision": None}},
     "primary": "dice",
+    "higher_is_better": {"dice": True, "average_precision": True, "loss": False},
     "cases": [0.7, 0.9, None],
 }
 
@@ -220,11 +224,11 @@ def test_a_run_that_is_done_adds_its_test_metrics_once(client: TestClient) -> No
 
 
 def test_courses_are_equal_for_runs_that_differ_in_their_seed_alone() -> None:
-    one, other = ({**PROTOCOL, "seed": seed} for seed in (1, 2))
+    one, other = (replace(DEFAULT_FINETUNE, seed=seed) for seed in (1, 2))
     assert own_outcomes.course_of("ac_norm", one) == own_outcomes.course_of("ac_norm", other)
     assert own_outcomes.course_of("ac_norm", one) != own_outcomes.course_of("vanilla", one)
     assert own_outcomes.course_of("ac_norm", one) != own_outcomes.course_of(
-        "ac_norm", {**one, "learning_rate": 1.0}
+        "ac_norm", replace(one, learning_rate=1.0)
     )
 
 
@@ -235,7 +239,7 @@ def test_a_run_that_fails_or_lost_its_lease_adds_nothing(client: TestClient) -> 
         assert held is not None
         session.execute(text("UPDATE finetune_runs SET attempts = attempts + 1"))
     with pytest.raises(LeaseLostError), transaction() as session:
-        ending.complete(session, held, state="done", result=RESULT)
+        ending.complete(session, held, state="done", result=read(FinetuneResult, RESULT))
     assert stored(client) == []
     with transaction() as session:
         session.execute(text("UPDATE finetune_runs SET attempts = attempts - 1"))
@@ -279,8 +283,8 @@ def test_the_lower_is_better_for_the_same_metrics_after_an_upgrade(client: TestC
     with transaction() as session:
         session.execute(text("UPDATE datasets SET task = 'regression'"))
     result = {"metrics": {"test": {"r2": 0.5, "mean_absolute_error_0": 2.5, "loss": 0.1}}, "cases": [0.1]}
-    finish_run(run, {**result, "primary": "r2"})
     expected = {"r2": True, "mean_absolute_error_0": False, "loss": False}
+    finish_run(run, {**result, "primary": "r2", "higher_is_better": expected})
     assert {row["name"]: row["higher_is_better"] for row in stored(client)} == expected
     with engine().begin() as connection:
         config = migrate.alembic_config()

@@ -20,10 +20,14 @@ from service.jobs import ending, requests
 from service.jobs.claims import claim, renew
 from service.jobs.scores import record_score
 from service.store import capabilities
+from service.store.contents import Inspection, Preflight
+from service.store.dict_form import read
 from service.store.session import transaction
 from service.store.tables import Evaluation, FinetuneRun, Ranking
 from tests.conftest import TestClient
 from tests.service.conftest import (
+    DEFAULT_FINETUNE,
+    INSPECTION,
     add_checkpoint,
     add_dataset,
     add_ranking,
@@ -130,14 +134,20 @@ def test_datasets_checkpoints_and_runs_have_pages(client: TestClient) -> None:
         dataset = add_dataset(session, ready=False)
         held = claim(session, type(dataset), dataset.id, worker="w")
         assert held is not None
-        inspection = {"N": 42, "classes": [{"label": 0, "count": 40}], "warnings": [], "shape": [64, 64]}
-        ending.complete(session, held, state="done", fingerprint="print", inspection=inspection)
+        inspection = {**INSPECTION, "images": 42, "classes": [{"label": 0, "count": 40, "share": 1.0}]}
+        ending.complete(session, held, state="done", fingerprint="print", inspection=read(Inspection, inspection))
         row = add_checkpoint(session, "a", ready=False)
         held = claim(session, type(row), row.id, worker="w")
         assert held is not None
-        preflight = {"loaded": 0.5, "reinitialised": {"head.weight": "another class count"}}
-        ending.complete(session, held, state="done", sha256="5" * 64, preflight=preflight)
-        own = {"dataset_id": dataset.id, "checkpoint_id": row.id, "method": "ac_norm", "protocol": {}}
+        left = [{"key": "head.weight", "reason": "another class count"}]
+        preflight = {"tensors": 9, "loaded": 8, "percent_loaded": 100.0, "reinitialised": left}
+        ending.complete(session, held, state="done", sha256="5" * 64, preflight=read(Preflight, preflight))
+        own = {
+            "dataset_id": dataset.id,
+            "checkpoint_id": row.id,
+            "method": "ac_norm",
+            "protocol": DEFAULT_FINETUNE,
+        }
         run = FinetuneRun(**own)
         requests.add(session, run)
     finish_run(run, {"metrics": {"test": {"dice": 0.8125}}, "best_epoch": 7, "network_file": "x"})

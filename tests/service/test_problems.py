@@ -11,8 +11,9 @@ import pytest
 from service.api.app import create_app
 from service.api.middleware import BODY_LIMIT
 from service.settings import Settings, settings
+from service.store.session import transaction
 from tests.conftest import TestClient
-from tests.service.conftest import checkpoint_body
+from tests.service.conftest import checkpoint_body, publish
 
 PROBLEM = "application/problem+json"
 
@@ -128,6 +129,8 @@ def test_a_broker_that_is_away_delays_and_its_password_stays_hidden(
 ) -> None:
     config = configure(database_url=sqlite_url, broker_url="redis://:pass-word-2@127.0.0.1:1/0")
     caplog.set_level(logging.DEBUG)
+    with transaction() as session:
+        publish(session)
     with TestClient(create_app(), raise_server_exceptions=False) as client:
         body = {"uri": str(config.data_dir / "x.npz"), "task": "segmentation", "spatial_dims": 2}
         assert client.post("/v1/datasets", json=body).status_code == 201

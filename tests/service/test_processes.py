@@ -21,9 +21,11 @@ import pytest
 from service.client.http import ProblemError, UnreachableError, ZooRank
 from service.ledger.ranked_list import rank
 from service.settings import Settings
-from service.store import capabilities, rankings
+from service.store import rankings
+from service.store.contents import Inspection
+from service.store.dict_form import read
 from service.store.session import reading, transaction
-from tests.service.conftest import CAPABILITIES, add_checkpoint, add_dataset, evaluate, fail, score_of
+from tests.service.conftest import INSPECTION, add_checkpoint, add_dataset, evaluate, fail, publish, score_of
 
 ZOORANK = [sys.executable, "-c", "from service.client.terminal.commands import main; main()"]
 
@@ -51,7 +53,7 @@ def api(configure: Callable[..., Settings], sqlite_url: str) -> Iterator[tuple[s
     """The API in a process of its own, as the supervisor starts it; its address and the process."""
     configure(database_url=sqlite_url)
     with transaction() as session:
-        capabilities.publish(session, CAPABILITIES)
+        publish(session)
     port = _free_port()
     command = [sys.executable, "-m", "uvicorn", "service.api.app:create_app", "--factory", "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -171,7 +173,8 @@ def test_rank_asks_before_it_takes_more_than_one_epoch_a_candidate(
     url, process = api
     _await(url, process)
     with transaction() as session:
-        add_dataset(session).inspection = {"splits": {"train": 16}}
+        inspected = {**INSPECTION, "splits": {"train": 16}}
+        add_dataset(session).inspection = read(Inspection, inspected)
         add_checkpoint(session, "only")
     options = ["--measure", "one_epoch_outcome", "--measure", "ac_corr_null", "--permutations", "4"]
     command = [*ZOORANK, "rank", "discs", "only", "--url", url, *options]
@@ -440,7 +443,7 @@ def test_serve_says_once_that_it_is_ready(
     assert (folder / "printed").read_text() == ""
     configure(data_dir=folder / "data")
     with transaction() as session:
-        capabilities.publish(session, CAPABILITIES)
+        publish(session)
     time.sleep(2)
     assert (folder / "printed").read_text() == f"ready: {url}\n"
 

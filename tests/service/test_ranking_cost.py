@@ -7,11 +7,21 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from service.store import capabilities
+from service.store.contents import Inspection
+from service.store.dict_form import read
 from service.store.session import reading, transaction
 from service.store.tables import Base
 from tests.conftest import TestClient
-from tests.service.conftest import CAPABILITIES, add_checkpoint, add_dataset, evaluate, fail, score_of
+from tests.service.conftest import (
+    CAPABILITIES,
+    INSPECTION,
+    add_checkpoint,
+    add_dataset,
+    evaluate,
+    fail,
+    publish,
+    score_of,
+)
 
 NULL = ["ac_corr_null", "logme"]
 TRAIN = 25  # 8 a batch: three whole ones, and one image that is dropped
@@ -21,7 +31,8 @@ PAST = {"flags": [], "seconds": 10.0, "epoch_seconds": 6.0, "steps": 3}  # 2 sec
 def _zoo(train: int | None = TRAIN) -> None:
     with transaction() as session:
         dataset = add_dataset(session)
-        dataset.inspection = None if train is None else {"splits": {"train": train, "val": 9, "test": 0}}
+        splits = {"train": train, "val": 9, "test": 0}
+        dataset.inspection = None if train is None else read(Inspection, {**INSPECTION, "splits": splits})
         for name in ("a", "b"):
             add_checkpoint(session, name)
         add_checkpoint(
@@ -163,7 +174,7 @@ def test_workers_that_do_not_tell_their_epochs(sqlite_client: TestClient) -> Non
     _zoo()
     older = {"title": "LogME", "source": "You et al. 2021", "tasks": ["segmentation"]}
     with transaction() as session:
-        capabilities.publish(session, {"measure": {"logme": older}})
+        publish(session, {**CAPABILITIES, "measure": {"logme": older}})
     found = _cost(sqlite_client)
     assert (found["measures"], found["epochs_per_candidate"], found["epochs"], found["steps"]) == (
         ["logme"],

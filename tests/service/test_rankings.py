@@ -66,7 +66,7 @@ def test_overrides_are_laid_over_the_published_protocol(client: TestClient) -> N
         order_by="logme",
     ).json()
     assert made["protocol"] == {**PROTOCOL, "batch_size": 4, "crop": [64, 64]}
-    defaults = CAPABILITIES["protocol"]["finetune"]
+    defaults = CAPABILITIES["finetune_protocol"]["default"]
     assert made["finetune_protocol"] == {**defaults, "batch_size": 4, "crop": [64, 64], "epochs": 3}
     assert (made["measures"], made["finetune_top"]) == (["logme"], 2)
 
@@ -280,7 +280,7 @@ def test_finetune_runs_start_from_the_rankings_own_protocol(sqlite_client: TestC
     own = {"batch_size": 4, "crop": [64, 64], "seed": 7, "learning_rate": 0.01, "steps": 20}
     made = _post(sqlite_client, protocol=own, finetune={"seed": 8, "epochs": 3}, finetune_top=1).json()
     assert made["protocol"] == {**PROTOCOL, **own}
-    expected = {**CAPABILITIES["protocol"]["finetune"], **own, "steps": None, "seed": 8, "epochs": 3}
+    expected = {**CAPABILITIES["finetune_protocol"]["default"], **own, "steps": None, "seed": 8, "epochs": 3}
     assert made["finetune_protocol"] == expected
 
 

@@ -20,6 +20,7 @@ from service.jobs.work import claim_evaluation, claim_inspection
 from service.ledger.ranked_list import rank
 from service.settings import Settings, settings
 from service.store import finetune_runs, rankings
+from service.store.contents import EvaluationFacts
 from service.store.session import reading, transaction
 from service.store.tables import Dataset, Evaluation, FinetuneRun, Score
 from tests.service.conftest import (
@@ -29,10 +30,18 @@ from tests.service.conftest import (
     evaluate,
     evaluations,
     fail,
+    publish,
     score_of,
 )
 
-pytestmark = pytest.mark.usefixtures("configured")
+pytestmark = pytest.mark.usefixtures("published")
+
+
+@pytest.fixture
+def published(configured: Settings) -> None:
+    """A database where a worker has published what it can do."""
+    with transaction() as session:
+        publish(session)
 
 
 def _together(*work: Callable[[], object]) -> list[object]:
@@ -225,7 +234,7 @@ def test_cancel_and_a_workers_end_wait_for_each_other_in_one_order(monkeypatch: 
 
     def end() -> None:
         with transaction() as session:
-            ending.complete(session, work.claim, state="done", facts={})
+            ending.complete(session, work.claim, state="done", facts=EvaluationFacts())
 
     def cancel() -> None:
         assert finished.wait(10)
@@ -256,7 +265,7 @@ def test_cancel_and_a_last_end_start_no_finetune_run_that_stays_open(monkeypatch
 
     def end() -> None:
         with transaction() as session:
-            ending.complete(session, work.claim, state="done", facts={})
+            ending.complete(session, work.claim, state="done", facts=EvaluationFacts())
 
     def cancel() -> None:
         assert settling.wait(10)
@@ -298,7 +307,7 @@ def _end_with(held: Claim, value: float) -> Callable[[], object]:
     def end() -> None:
         with transaction() as session:
             record_score(session, held, score_of(value))
-            ending.complete(session, held, state="done", facts={})
+            ending.complete(session, held, state="done", facts=EvaluationFacts())
 
     return end
 
@@ -321,7 +330,7 @@ def test_two_last_evaluations_ending_together_start_the_finetune_runs_once() -> 
             found = sorted(candidate.checkpoint.name for candidate in rank(session, ranking).candidates[:2])
             by_id = {row.checkpoint_id: name for name, row in rows.items()}
             assert sorted(by_id[run.checkpoint_id] for run in runs) == found
-            assert {run.protocol["epochs"] for run in runs} == {100}
+            assert {run.protocol.epochs for run in runs} == {100}
 
 
 def test_a_failed_last_evaluation_still_starts_the_finetune_runs() -> None:
@@ -404,7 +413,7 @@ def test_what_failed_or_was_canceled_has_no_place_by_any_measure() -> None:
             record_score(session, work.claim, score_of(9.0 - len(name), measure="logme"))
         ending.complete(session, held["failed"], state="failed", reason="out of memory")
         ending.complete(session, held["canceled"], state="canceled", reason="the ranking was canceled")
-        ending.complete(session, held["done"], state="done", facts={})
+        ending.complete(session, held["done"], state="done", facts=EvaluationFacts())
     with reading() as session:
         found = {row.checkpoint.name: row.positions for row in rank(session, ranking).candidates}
     assert found == {"done": {"logme": 1}, "running": {"logme": 2}, "failed": {}, "canceled": {}}

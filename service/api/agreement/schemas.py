@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.track_record import EXAMPLE, AgreementOut, Known
+from service.api.track_record import AgreementOut, Known
 
 
 class TargetOut(BaseModel):
@@ -36,35 +36,6 @@ class AnswersOut(BaseModel):
 
 class SliceOut(BaseModel):
     """Every measure's agreement with outcomes over a slice of the ledger."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "targets": [
-                        {
-                            "name": "discs",
-                            "task": "segmentation",
-                            "modality": "fundus",
-                            "cohort": "IDRiD",
-                            "metric": "dice",
-                            "candidates": 12,
-                            "left_out": 0,
-                        }
-                    ],
-                    "measures": {"logme": EXAMPLE},
-                    "answers": {
-                        "targets": 1,
-                        "answered": 1,
-                        "regret": 0.004,
-                        "regret_answered": 0.004,
-                        "regret_abstained": None,
-                        "regret_expected": 0.01,
-                    },
-                }
-            ]
-        }
-    )
 
     targets: list[TargetOut] = Field(description="All with outcomes, those without scores too.")
     measures: dict[str, AgreementOut] = Field(description="Measure -> its agreement; best weighted tau first.")

@@ -8,15 +8,16 @@ from dataclasses import replace
 
 from service.api.agreement.schemas import AnswersOut, SliceOut, TargetOut
 from service.api.errors import NotFoundError
-from service.api.track_record import AgreementOut, agreed
+from service.api.track_record import AgreementOut
 from service.ledger import records as ledger
 from service.ledger.fusion import DERIVED, trust_of
 from service.ledger.records import Slice
+from service.ledger.statistics.agreement import agreements
 from service.ledger.statistics.fused import LeftOut, answers, leave_one_out
 from service.ledger.statistics.target_record import TargetRecord
 from service.store import rankings
+from service.store.contents import Protocol
 from service.store.session import Session
-from service.store.tables import Json
 
 
 def over(
@@ -41,8 +42,9 @@ def over(
         past = [one for one in past if set(one.record.scores) - set(DERIVED)]
     records = [one.record for one in past]
     measures = sorted({measure for record in records for measure in record.scores})
-    found = agreed(records, measures, thorough=thorough, by_target=by_target)
-    best_first = sorted(found.items(), key=_standing)
+    found = agreements(records, measures, thorough=thorough, by_target=by_target)
+    shown = {name: AgreementOut.model_validate(one) for name, one in found.items()}
+    best_first = sorted(shown.items(), key=_best_first)
     return SliceOut(
         targets=[_target(record) for record in records],
         measures=dict(best_first),
@@ -50,13 +52,13 @@ def over(
     )
 
 
-def _standing(item: tuple[str, AgreementOut]) -> tuple[float, str]:
+def _best_first(item: tuple[str, AgreementOut]) -> tuple[float, str]:
     """Best weighted tau first, those without one last, equals by name."""
     name, own = item
     return (math.inf if own.weighted_tau is None else -own.weighted_tau, name)
 
 
-def _protocol(session: Session, ranking_id: str | None) -> Json | None:
+def _protocol(session: Session, ranking_id: str | None) -> Protocol | None:
     if ranking_id is None:
         return None
     ranking = rankings.find(session, ranking_id)
@@ -66,7 +68,7 @@ def _protocol(session: Session, ranking_id: str | None) -> Json | None:
 
 
 def _chosen(
-    session: Session, part: Slice, trust: Mapping[str, float], protocol: Json | None, *, cases: bool
+    session: Session, part: Slice, trust: Mapping[str, float], protocol: Protocol | None, *, cases: bool
 ) -> list[LeftOut]:
     """The records of the slice; what is derived for a target looks at all targets, also outside of the slice."""
     wide = replace(part, target=None, task=None, modality=None)

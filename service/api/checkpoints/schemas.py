@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from service.api.names import Name, Text
+from service.store.contents import Preflight, Value
+from service.store.tables import WorkState
 
 
-class Normalisation(BaseModel):
+class CardNormalisation(BaseModel):
     """How the source's images were prepared; belongs to the checkpoint, not to the protocol."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    scale: Literal["unit", "zscore", "none"] = Field(
+    scale: Text = Field(
         "unit", description="unit: to [0,1] by the value range; zscore: per image; none: as stored."
     )
     mean: list[float] = Field(default_factory=list, description="Per channel, subtracted after scaling.")
     std: list[float] = Field(default_factory=list, description="Per channel, divided by.")
 
     @model_validator(mode="after")
-    def _paired(self) -> Normalisation:
+    def _paired(self) -> CardNormalisation:
         if len(self.mean) != len(self.std) or any(value <= 0 for value in self.std):
             raise ValueError("give as many means as deviations, the deviations positive")
         return self
 
 
-class Card(BaseModel):
+class CheckpointCard(BaseModel):
     """Where a checkpoint comes from. Further entries are kept as they are."""
 
     model_config = ConfigDict(extra="allow")
@@ -38,8 +40,10 @@ class Card(BaseModel):
     source_data: Text | None = Field(None, description="What it was trained on.")
     modality: Text | None = Field(None, description="How the source's images were taken.")
     licence: Text | None = Field(None, description="Of the weights, as SPDX names it.")
-    normalisation: Normalisation = Field(default_factory=Normalisation, description="How it wants its input.")
-    head: Literal["softmax", "sigmoid", "none"] = Field(
+    normalisation: CardNormalisation = Field(
+        default_factory=CardNormalisation, description="How it wants its input."
+    )
+    head: Text = Field(
         "softmax", description="What its head gives: class scores, one foreground probability, or no classes."
     )
 
@@ -47,28 +51,7 @@ class Card(BaseModel):
 class CheckpointRequest(BaseModel):
     """A file of weights with its architecture and card, or with the name of a published card."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {
-                    "uri": "file:///data/vessels.safetensors",
-                    "name": "vessels",
-                    "architecture": "unet",
-                    "spatial_dims": 2,
-                    "parameters": {"in_channels": 3, "classes": 2},
-                    "card": {
-                        "source_task": "segmentation",
-                        "source_data": "vessels of clinic B",
-                        "modality": "fundus",
-                        "licence": "CC-BY-4.0",
-                        "normalisation": {"scale": "unit", "mean": [], "std": []},
-                    },
-                },
-                {"uri": "file:///data/disc.pth", "catalogue": "automorph_wnet_disccup_s28"},
-            ]
-        },
-    )
+    model_config = ConfigDict(extra="forbid")
 
     uri: Text = Field(description="`file://` URI or absolute path inside the configured roots.")
     name: Name | None = Field(None, description="Unique; default: the card's or the file's name.")
@@ -77,11 +60,11 @@ class CheckpointRequest(BaseModel):
     )
     architecture: Text | None = Field(None, description="One of `GET /v1/architectures`.")
     spatial_dims: Literal[2, 3] | None = Field(None, description="2 for images, 3 for volumes.")
-    parameters: dict[str, Any] = Field(
+    parameters: dict[str, Value] = Field(
         default_factory=dict,
         description="`in_channels`, `classes` (the source's class count) and the architecture's own.",
     )
-    card: Card = Field(default_factory=Card, description="Where it comes from.")
+    card: CheckpointCard = Field(default_factory=CheckpointCard, description="Where it comes from.")
 
     @model_validator(mode="after")
     def _whole(self) -> CheckpointRequest:
@@ -96,35 +79,16 @@ class CheckpointRequest(BaseModel):
 class CheckpointOut(BaseModel):
     """A registered checkpoint; usable when `state` is `done`."""
 
-    model_config = ConfigDict(
-        from_attributes=True,
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "ck_1a206ab8b1e87ae9c62c8",
-                    "name": "vessels",
-                    "uri": "file:///data/vessels.safetensors",
-                    "architecture": "unet",
-                    "parameters": {"in_channels": 3, "classes": 2, "spatial_dims": 2},
-                    "card": {"source_task": "segmentation", "source_data": "vessels of clinic B"},
-                    "state": "queued",
-                    "reason": None,
-                    "sha256": None,
-                    "preflight": None,
-                    "created_at": "2026-01-31T09:31:00Z",
-                }
-            ]
-        },
-    )
+    model_config = ConfigDict(from_attributes=True)
 
     id: str = Field(description="Sorts by creation; begins with ck_.")
     name: str = Field(description="Unique; stands for the id everywhere.")
     uri: str = Field(description="As it was registered.")
     architecture: str = Field(description="What code builds its network.")
-    parameters: dict[str, Any] = Field(description="What that code is given.")
-    card: dict[str, Any] = Field(description="Where it comes from, and how it wants its input.")
-    state: str = Field(description="queued, running, done, failed: of the preflight.")
+    parameters: dict[str, Value] = Field(description="What that code is given.")
+    card: CheckpointCard = Field(description="Where it comes from, and how it wants its input.")
+    state: WorkState = Field(description="queued, running, done, failed: of the preflight.")
     reason: str | None = Field(description="Why the preflight failed.")
     sha256: str | None = Field(description="Of the file: a changed one is noticed.")
-    preflight: dict[str, Any] | None = Field(description="What loads, what doesn't and why; its norms.")
+    preflight: Preflight | None = Field(description="What loads, what doesn't and why; its norms.")
     created_at: datetime = Field(description="When it was registered.")

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
+from service.api.capabilities.options import check_options
 from service.api.capabilities.published import published
-from service.api.checkpoints.schemas import CheckpointOut, CheckpointRequest, Normalisation
+from service.api.checkpoints.schemas import CardNormalisation, CheckpointCard, CheckpointOut, CheckpointRequest
 from service.api.errors import ConflictError, Fault, InvalidError, NotFoundError
 from service.api.names import name_from
 from service.api.paging import Page, page_of
 from service.jobs import requests
 from service.settings import local_path
 from service.store import checkpoints
+from service.store.contents import Card, Value
+from service.store.dict_form import Json, plain, read
+from service.store.published import ARCHITECTURES, CARD_FIELDS, CARDS, PublishedCard
 from service.store.session import Session
-from service.store.tables import Checkpoint, Json
+from service.store.tables import Checkpoint, Values
 
+_OF_NETWORK = ("architecture", "parameters", "spatial_dims")
 _ALWAYS = ("spatial_dims", "in_channels", "classes")
 
 
@@ -33,63 +38,68 @@ def register(session: Session, request: CheckpointRequest) -> CheckpointOut:
         same = (taken.uri, taken.architecture) == (request.uri, architecture)
         remedy = f"use the existing one, {taken.id}, of this file" if same else "choose another name"
         raise ConflictError(f"there is a checkpoint {name!r}", field="name", remedy=remedy)
-    row = Checkpoint(
-        name=name,
-        uri=request.uri,
-        architecture=architecture,
-        parameters=parameters,
-        card=card,
-        preflight=None,
-    )
+    row = Checkpoint(name=name, uri=request.uri, architecture=architecture, parameters=parameters, card=card)
     requests.add(session, row)
-    return CheckpointOut.model_validate(row)
+    return _shown(row)
 
 
-def _described(session: Session, request: CheckpointRequest) -> tuple[str, Json, Json]:
+def _described(session: Session, request: CheckpointRequest) -> tuple[str, Values, Card]:
+    """Architecture, parameters and card of a request; InvalidError names what does not fit."""
     if request.catalogue is not None:
         return _from_catalogue(session, request.catalogue)
     assert request.architecture is not None  # noqa: S101 - the schema saw to it
-    parameters = {**request.parameters, "spatial_dims": request.spatial_dims}
+    parameters: Values = {**request.parameters, "spatial_dims": request.spatial_dims}
     _check(session, request.architecture, parameters)
     _check_channels(request.card.normalisation, parameters["in_channels"])
-    return request.architecture, parameters, request.card.model_dump(mode="json")
+    _check_card(session, request.card)
+    return request.architecture, parameters, read(Card, request.card.model_dump(mode="json"))
 
 
-def _from_catalogue(session: Session, name: str) -> tuple[str, Json, Json]:
-    cards = published(session, "card")
+def _from_catalogue(session: Session, name: str) -> tuple[str, Values, Card]:
+    cards = published(session, CARDS)
     if name not in cards:
         raise InvalidError(
             f"the catalogue has no card {name!r}",
             field="catalogue",
             remedy=f"use one of: {', '.join(cards)}",
         )
-    card = dict(cards[name])
-    architecture, parameters = card.pop("architecture"), dict(card.pop("parameters", {}))
-    parameters |= {key: card[key] for key in _ALWAYS if key in card}
-    return architecture, parameters, {**card, "catalogue": name}
+    card = cards[name]
+    dims: Values = {} if card.spatial_dims is None else {"spatial_dims": card.spatial_dims}
+    parameters = {**card.parameters, **dims}
+    return card.architecture, parameters, read(Card, {**_of_card(card), "catalogue": name})
 
 
-def _check(session: Session, architecture: str, parameters: Json) -> None:
-    known = published(session, "architecture")
+def _of_card(card: PublishedCard) -> Json:
+    """The entries of a published card that are about the checkpoint, not about its network."""
+    return {name: value for name, value in plain(card).items() if name not in _OF_NETWORK}
+
+
+def _check_card(session: Session, card: CheckpointCard) -> None:
+    given: dict[str, Value] = {"head": card.head, "normalisation.scale": card.normalisation.scale}
+    check_options(given, published(session, CARD_FIELDS), field="card")
+
+
+def _check(session: Session, architecture: str, parameters: Values) -> None:
+    known = published(session, ARCHITECTURES)
     if architecture not in known:
         raise InvalidError(
             f"there is no architecture {architecture!r}",
             field="architecture",
             remedy=f"use one of: {', '.join(known)}",
         )
-    body = known[architecture]
-    if parameters["spatial_dims"] not in body["spatial_dims"]:
+    dims = known[architecture].spatial_dims
+    if parameters["spatial_dims"] not in dims:
         raise InvalidError(
             f"{architecture} has no {parameters['spatial_dims']}D form",
             field="spatial_dims",
-            remedy=f"use one of: {body['spatial_dims']}",
+            remedy=f"use one of: {list(dims)}",
         )
-    faults = _faults(parameters, body["parameters"])
+    faults = _faults(parameters, known[architecture].parameters)
     if faults:
         raise InvalidError("; ".join(fault.message for fault in faults), errors=faults)
 
 
-def _check_channels(normalisation: Normalisation, channels: int) -> None:
+def _check_channels(normalisation: CardNormalisation, channels: Value) -> None:
     given = len(normalisation.mean)
     if given not in (0, channels):
         raise InvalidError(
@@ -99,7 +109,7 @@ def _check_channels(normalisation: Normalisation, channels: int) -> None:
         )
 
 
-def _faults(parameters: Json, own: Json) -> list[Fault]:
+def _faults(parameters: Values, own: Mapping[str, Value]) -> list[Fault]:
     faults = [
         Fault(field=f"parameters.{key}", message=f"{key} is missing", remedy="give a whole number of at least 1")
         for key in ("in_channels", "classes")
@@ -117,22 +127,26 @@ def _faults(parameters: Json, own: Json) -> list[Fault]:
                 Fault(
                     field=field,
                     message=f"{key} is of another kind than its default",
-                    remedy=f"give a value like {own[key]!r}",
+                    remedy=f"give a value like {_as_json(own[key])!r}",
                 )
             )
     return faults
 
 
-def _counts(value: Any) -> bool:
+def _as_json(value: Value) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _counts(value: Value) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
-def _alike(value: Any, default: Any) -> bool:
+def _alike(value: Value, default: Value) -> bool:
     if default is None or value is None:
         return True
     if isinstance(default, float):
         return isinstance(value, int | float) and not isinstance(value, bool)
-    return type(value) is type(default)
+    return type(_as_json(value)) is type(_as_json(default))
 
 
 def find(session: Session, reference: str) -> CheckpointOut:
@@ -142,7 +156,7 @@ def find(session: Session, reference: str) -> CheckpointOut:
         raise NotFoundError(
             f"there is no checkpoint {reference!r}", field="checkpoint", remedy="see GET /v1/checkpoints"
         )
-    return CheckpointOut.model_validate(row)
+    return _shown(row)
 
 
 def listed(
@@ -155,4 +169,10 @@ def listed(
 ) -> Page[CheckpointOut]:
     """One page of checkpoints."""
     rows = checkpoints.listed(session, after=after, limit=limit + 1, architecture=architecture, state=state)
-    return page_of(rows, limit, CheckpointOut.model_validate)
+    return page_of(rows, limit, _shown)
+
+
+def _shown(row: Checkpoint) -> CheckpointOut:
+    card = {name: value for name, value in plain(row.card).items() if value is not None}
+    own = {name: getattr(row, name) for name in CheckpointOut.model_fields if name != "card"}
+    return CheckpointOut(**own, card=CheckpointCard(**card))

@@ -10,7 +10,7 @@ from service.api.datasets import service
 from service.api.datasets.schemas import DatasetOut, DatasetRequest
 from service.api.errors import FIND_PROBLEMS, READ_PROBLEMS, WRITE_PROBLEMS
 from service.api.idempotency import Repeatable
-from service.api.names import PathReference, Task
+from service.api.names import PathReference
 from service.api.paging import After, Limit, Page
 from service.store.session import reading
 
@@ -27,7 +27,7 @@ def register_dataset(request: DatasetRequest, once: Repeatable) -> Response:
 def list_datasets(
     after: After = None,
     limit: Limit = 50,
-    task: Annotated[Task | None, Query(description="Only those for this task.")] = None,
+    task: Annotated[str | None, Query(pattern=r"^[^\x00]*$", description="Only those for this task.")] = None,
     modality: Annotated[
         str | None, Query(pattern=r"^[^\x00]*$", description="Only those of this modality.")
     ] = None,

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.names import Name, Task, Text
+from service.api.names import Name, Text
+from service.store.contents import Inspection
+from service.store.tables import WorkState
 
 
 class DatasetRequest(BaseModel):
     """A file of target images with labels or masks."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {
-                    "uri": "file:///data/discs.npz",
-                    "name": "discs",
-                    "task": "segmentation",
-                    "spatial_dims": 2,
-                    "modality": "fundus",
-                    "cohort": "clinic A",
-                }
-            ]
-        },
-    )
+    model_config = ConfigDict(extra="forbid")
 
     uri: Text = Field(
         description="`file://` URI or absolute path, inside the configured roots, of an npz with `images` "
@@ -35,7 +23,7 @@ class DatasetRequest(BaseModel):
         "regression, (N,L) of 0 and 1 for multilabel; and if at hand `split`, `groups`, `spacing`."
     )
     name: Name | None = Field(None, description="Unique; default: the file's name.")
-    task: Task = Field(
+    task: Text = Field(
         description="What is to be told: an image's class, each voxel's class, an image's numbers, or which of "
         "several labels it has."
     )
@@ -47,27 +35,7 @@ class DatasetRequest(BaseModel):
 class DatasetOut(BaseModel):
     """A registered dataset; usable when `state` is `done`."""
 
-    model_config = ConfigDict(
-        from_attributes=True,
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "ds_1a206a6cd613f71a0109d",
-                    "name": "discs",
-                    "uri": "file:///data/discs.npz",
-                    "task": "segmentation",
-                    "spatial_dims": 2,
-                    "modality": "fundus",
-                    "cohort": "clinic A",
-                    "state": "queued",
-                    "reason": None,
-                    "fingerprint": None,
-                    "inspection": None,
-                    "created_at": "2026-01-31T09:30:00Z",
-                }
-            ]
-        },
-    )
+    model_config = ConfigDict(from_attributes=True)
 
     id: str = Field(description="Sorts by creation; begins with ds_.")
     name: str = Field(description="Unique; stands for the id everywhere.")
@@ -76,8 +44,8 @@ class DatasetOut(BaseModel):
     spatial_dims: int = Field(description="2 for images, 3 for volumes.")
     modality: str | None = Field(description="How the images were taken.")
     cohort: str | None = Field(description="Whose images they are.")
-    state: str = Field(description="queued, running, done, failed: of the inspection.")
+    state: WorkState = Field(description="queued, running, done, failed: of the inspection.")
     reason: str | None = Field(description="Why the inspection failed.")
     fingerprint: str | None = Field(description="Of the content: a changed file is noticed.")
-    inspection: dict[str, Any] | None = Field(description="What the worker found in the file.")
+    inspection: Inspection | None = Field(description="What the worker found in the file.")
     created_at: datetime = Field(description="When it was registered.")

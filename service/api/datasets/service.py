@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from service.api.capabilities.published import check_task
 from service.api.datasets.schemas import DatasetOut, DatasetRequest
 from service.api.errors import ConflictError, InvalidError, NotFoundError
 from service.api.names import name_from
@@ -21,11 +22,12 @@ def register(session: Session, request: DatasetRequest) -> DatasetOut:
         raise InvalidError(
             str(error), field="uri", remedy="give an absolute path inside ZOORANK_ROOTS or the data folder"
         ) from None
+    check_task(session, request.task, field="task")
     name = request.name or name_from(path, otherwise="dataset")
     taken = datasets.find(session, name)
     if taken is not None:
         raise ConflictError(f"there is a dataset {name!r}", field="name", remedy=_remedy(taken, request))
-    row = Dataset(**{**request.model_dump(), "name": name}, inspection=None)
+    row = Dataset(**{**request.model_dump(), "name": name})
     requests.add(session, row)
     return DatasetOut.model_validate(row)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from service.api import references as requested
-from service.api.capabilities.published import protocol_of, published
+from service.api.capabilities.options import check_options
+from service.api.capabilities.protocols import protocol_of
+from service.api.capabilities.published import published, usual_method
 from service.api.errors import ConflictError, InvalidError, NotFoundError
 from service.api.finetune_runs.schemas import FinetuneOut, FinetuneRequest
 from service.api.names import NamedOut
@@ -13,6 +15,7 @@ from service.api.paging import Page, page_of
 from service.jobs import requests
 from service.settings import settings
 from service.store import checkpoints, datasets, finetune_runs
+from service.store.published import FINETUNE_PROTOCOLS, METHODS
 from service.store.session import Session
 from service.store.tables import FinetuneRun, WorkState
 
@@ -27,19 +30,23 @@ def request_run(session: Session, request: FinetuneRequest) -> FinetuneOut:
             field="checkpoint",
             remedy="repair the file and register it under another name",
         )
-    methods = published(session, "method")
-    if request.method not in methods:
+    method = request.method or usual_method(session)
+    methods = published(session, METHODS)
+    if method not in methods:
         raise InvalidError(
-            f"there is no method {request.method!r}",
+            f"there is no method {method!r}",
             field="method",
             remedy=f"use one of: {', '.join(methods)}",
         )
+    check_options(request.options, methods[method].options, field="options")
     run = FinetuneRun(
         dataset_id=dataset.id,
         checkpoint_id=checkpoint.id,
-        method=request.method,
-        protocol=protocol_of(session, "finetune", request.protocol, dims=dataset.spatial_dims, field="protocol"),
-        result=None,
+        method=method,
+        options=request.options,
+        protocol=protocol_of(
+            session, FINETUNE_PROTOCOLS, request.protocol, dims=dataset.spatial_dims, field="protocol"
+        ),
     )
     requests.add(session, run)
     return _shown(session, run)
@@ -86,11 +93,11 @@ def listed(
 def network_file(session: Session, run_id: str) -> Path:
     """The file of a finished run's network."""
     run = _found(session, run_id)
-    if run.state != WorkState.DONE or not run.result:
+    if run.state != WorkState.DONE or run.result is None or run.result.network_file is None:
         raise ConflictError(
             f"run {run_id} is {run.state}", field="run", remedy="fetch the network when the run is done"
         )
-    path = settings().networks_dir / Path(run.result["network_file"]).name
+    path = settings().networks_dir / Path(run.result.network_file).name
     if not path.is_file():
         raise NotFoundError(
             f"the network file of run {run_id} is not there",

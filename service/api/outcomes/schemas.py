@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from service.api.names import Task, Text
+from service.api.names import Text
 
 MOST_ROWS = 20_000  # of one import
 Kind = Literal["outcome", "score"]
@@ -19,19 +19,6 @@ RowName = Annotated[
         min_length=1, max_length=500, pattern=r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$"
     ),
 ]
-
-_ROW_EXAMPLE: dict[str, Any] = {
-    "target": "discs",
-    "candidate": "vessels",
-    "kind": "outcome",
-    "name": "dice",
-    "value": 0.91,
-    "higher_is_better": True,
-    "seed": 1,
-    "task": "segmentation",
-    "modality": "fundus",
-    "cohort": "clinic A",
-}
 
 
 class OutcomeRow(BaseModel):
@@ -48,16 +35,14 @@ class OutcomeRow(BaseModel):
     seed: Annotated[int, Field(strict=True, ge=0, le=2**53)] | None = Field(None, description="Of the run.")
     cohort: Text | None = Field(None, description="Targets of one cohort share images.")
     modality: Text | None = Field(None, description="Of the target.")
-    task: Task | None = Field(None, description="Of the target.")
+    task: Text | None = Field(None, description="Of the target.")
     source: RowName | None = Field(None, description="Where the number comes from; default: the import's.")
 
 
 class OutcomesImport(BaseModel):
     """Rows to add; all of them, or none."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"source": "lab notebook", "rows": [_ROW_EXAMPLE]}]}
-    )
+    model_config = ConfigDict(extra="forbid")
 
     source: RowName | None = Field(None, description="Where the rows come from that don't say so themselves.")
     rows: list[OutcomeRow] = Field(min_length=1, max_length=MOST_ROWS, description="In any order.")
@@ -65,8 +50,6 @@ class OutcomesImport(BaseModel):
 
 class ImportedOut(BaseModel):
     """What an import changed."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"added": 164, "replaced": 0, "unchanged": 0}]})
 
     added: int = Field(description="New rows.")
     replaced: int = Field(description="Rows that were there and said something else.")
@@ -76,31 +59,11 @@ class ImportedOut(BaseModel):
 class RemovedOut(BaseModel):
     """What was taken back."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"removed": 164}]})
-
     removed: int = Field(description="Rows.")
 
 
 class OutcomeOut(BaseModel):
     """One row of the ledger."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "id": "lg_1a206b1678dde7291ac0b",
-                    **_ROW_EXAMPLE,
-                    "method": "ac_norm",
-                    "course": "4f1d2c3b5a69788e",
-                    "source": "finetune run",
-                    "finetune_run": "ft_1a206b1678dde7291ac0b",
-                    "registered_target": "ds_1a206a6cd613f71a0109d",
-                    "registered_candidate": None,
-                    "created_at": "2026-01-31T09:40:00Z",
-                }
-            ]
-        }
-    )
 
     id: str = Field(description="Sorts by creation; begins with lg_.")
     target: str = Field(description="A dataset's name.")

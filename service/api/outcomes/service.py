@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from service.api.capabilities.published import check_task
 from service.api.errors import InvalidError
 from service.api.outcomes.schemas import ImportedOut, OutcomeOut, OutcomeRow, OutcomesImport, RemovedOut
 from service.api.paging import Page, page_of
@@ -18,6 +19,7 @@ _DESCRIBED = ("task", "modality", "cohort")
 def import_rows(session: Session, request: OutcomesImport) -> ImportedOut:
     """Add all rows or, with a problem that names the row and the field, none."""
     rows = [_ledger_row(row, number, request.source) for number, row in enumerate(request.rows)]
+    _refuse_unknown_tasks(session, rows)
     _refuse_contradictions(session, rows)
     _refuse_two_directions(rows)
     found = outcomes.add(session, _once_each(rows))
@@ -41,6 +43,12 @@ def _ledger_row(row: OutcomeRow, number: int, source: str | None) -> LedgerRow:
             remedy="name the paper, table or notebook that the numbers come from",
         )
     return LedgerRow(**row.model_dump(exclude={"source"}), source=own, course=own)
+
+
+def _refuse_unknown_tasks(session: Session, rows: list[LedgerRow]) -> None:
+    first = {row.task: number for number, row in reversed(list(enumerate(rows))) if row.task is not None}
+    for task, number in first.items():
+        check_task(session, task, field=f"rows.{number}.task")
 
 
 def _refuse_contradictions(session: Session, rows: list[LedgerRow]) -> None:

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from service.api.names import NamedOut
 from service.api.rankings.schemas import CostOut
 from service.store import capabilities, costs
+from service.store.contents import EvaluationFacts, Protocol
 from service.store.costs import Past
+from service.store.published import MEASURES, PROTOCOL_FIELDS
 from service.store.session import Session
-from service.store.tables import Checkpoint, Dataset, Json, Ranking
-
-# What of a protocol decides how long a step takes; the rest decides how many there are, or nothing.
-_OF_A_STEP = ("batch_size", "crop", "threads", "precision")
+from service.store.tables import Checkpoint, Dataset, Ranking
 
 
 @dataclass(frozen=True)
@@ -26,24 +25,25 @@ class Epochs:
 
     @property
     def all(self) -> int:
-        """Together."""
+        """Training epochs of one candidate in all."""
         return self.shared + self.null
 
 
-def epochs_of(session: Session, measures: Sequence[str], protocol: Json) -> Epochs | None:
+def epochs_of(session: Session, measures: Sequence[str], protocol: Protocol) -> Epochs | None:
     """The epochs that these measures take; None when the workers don't say so of one of them (any more)."""
-    known = capabilities.of_kind(session, "measure")
-    bodies = [known.get(name, {}) for name in measures]
-    if not all("epochs" in body for body in bodies):
+    published = capabilities.of_kind(session, MEASURES)
+    asked = [published.get(name) for name in measures]
+    shared = [measure.epochs for measure in asked if measure is not None and measure.epochs is not None]
+    if len(shared) < len(asked):
         return None
-    repeated = max(body.get("epochs_per_permutation", 0) for body in bodies)
-    return Epochs(max(body["epochs"] for body in bodies), repeated * protocol.get("null_permutations", 0))
+    repeated = max(measure.epochs_per_permutation for measure in asked if measure is not None)
+    return Epochs(max(shared), repeated * protocol.null_permutations)
 
 
 def cost_of(session: Session, ranking: Ranking, dataset: Dataset, candidates: Sequence[Checkpoint]) -> CostOut:
     """What this ranking would take; it need not be in the database."""
     epochs = epochs_of(session, ranking.measures, ranking.protocol)
-    steps = _steps_per_epoch(dataset, ranking.protocol)
+    steps = _steps_per_epoch(session, dataset, ranking.protocol)
     seconds, why = _seconds(session, ranking, candidates, epochs, steps)
     return CostOut(
         dataset=NamedOut.model_validate(dataset),
@@ -59,13 +59,17 @@ def cost_of(session: Session, ranking: Ranking, dataset: Dataset, candidates: Se
     )
 
 
-def _steps_per_epoch(dataset: Dataset, protocol: Json) -> int | None:
-    """Every training image once, a last batch of one dropped; None before the dataset was inspected."""
+def _steps_per_epoch(session: Session, dataset: Dataset, protocol: Protocol) -> int | None:
+    """Every training image once; None before the dataset was inspected.
+
+    A last batch that is smaller than the smallest batch size that the workers accept is dropped.
+    """
     if dataset.inspection is None:
         return None
-    images, batch = dataset.inspection["splits"]["train"], protocol["batch_size"]
-    whole = images // batch + (images % batch > 1)
-    return int(min(whole, protocol.get("steps") or whole))
+    images, batch = dataset.inspection.splits["train"], protocol.batch_size
+    smallest = capabilities.of_kind(session, PROTOCOL_FIELDS)["batch_size"].lowest or 1
+    whole = images // batch + (images % batch >= smallest)
+    return min(whole, protocol.steps or whole)
 
 
 def _seconds(
@@ -98,24 +102,32 @@ def _listed(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _tells(one: Past, protocol: Json) -> bool:
-    same = all(one.protocol.get(key) == protocol.get(key) for key in _OF_A_STEP)
-    return same and bool(one.facts.get("steps")) and "epoch_seconds" in one.facts and "seconds" in one.facts
+def _tells(past: Past, protocol: Protocol) -> bool:
+    """Whether an evaluation was timed, with steps that take as long as this protocol's."""
+    timed = past.facts.steps and past.facts.epoch_seconds is not None and past.facts.seconds is not None
+    return bool(timed) and _of_a_step(past.protocol) == _of_a_step(protocol)
+
+
+def _of_a_step(protocol: Protocol) -> tuple[object, ...]:
+    """What of a protocol decides how long a step takes; the rest decides how many there are, or nothing."""
+    return protocol.batch_size, protocol.crop, protocol.threads, protocol.precision
 
 
 def _seconds_like(known: Sequence[Past], row: Checkpoint, epochs: Epochs, steps: int) -> float | None:
     """The median over the evaluations of equal networks: what each took beside its epochs, and our epochs' own."""
-    equal = [one for one in known if (one.architecture, one.parameters) == (row.architecture, row.parameters)]
-    found = [_beside(one) + epochs.all * steps * _seconds_a_step(one) for one in equal]
-    return statistics.median(found) if found else None
+    equal = [past for past in known if (past.architecture, past.parameters) == (row.architecture, row.parameters)]
+    estimates = [_beside(past.facts) + epochs.all * steps * _seconds_per_step(past.facts) for past in equal]
+    return statistics.median(estimates) if estimates else None
 
 
-def _beside(one: Past) -> float:
-    trained = one.facts["epoch_seconds"] + one.facts.get("null_seconds", 0.0)
-    return float(max(one.facts["seconds"] - trained, 0.0))
+def _trained(facts: EvaluationFacts) -> float:
+    return (facts.epoch_seconds or 0.0) + (facts.null_seconds or 0.0)
 
 
-def _seconds_a_step(one: Past) -> float:
-    """Over all of its epochs: the first steps of a worker are slow."""
-    trained = one.facts["epoch_seconds"] + one.facts.get("null_seconds", 0.0)
-    return float(trained / (one.facts["steps"] * (1 + one.facts.get("null_epochs", 0))))
+def _beside(facts: EvaluationFacts) -> float:
+    return max((facts.seconds or 0.0) - _trained(facts), 0.0)
+
+
+def _seconds_per_step(facts: EvaluationFacts) -> float:
+    """Mean over all of its epochs, since the first steps of a worker are slow."""
+    return _trained(facts) / ((facts.steps or 1) * (1 + (facts.null_epochs or 0)))

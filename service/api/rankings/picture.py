@@ -42,7 +42,7 @@ def _value(row: RankedOut, ranking: RankingOut) -> float | None:
 
 def curves_of(ranking: RankingOut) -> dict[str, str]:
     """Candidate id -> the points of its loss over the epoch; all curves have one scale."""
-    return _curves({row.candidate.id: row.facts.get("losses") or [] for row in ranking.ranked})
+    return _curves({row.candidate.id: row.facts.losses for row in ranking.ranked})
 
 
 def _curves(losses: Mapping[str, Sequence[float | None]]) -> dict[str, str]:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.capabilities.published import (
-    FINETUNE_EXAMPLE,
-    PROTOCOL_EXAMPLE,
-    FinetuneOverrides,
-    ProtocolOverrides,
-)
 from service.api.names import NamedOut, Reference, Text
 from service.api.track_record import AgreementOut
+from service.store.contents import EvaluationFacts, Figure, FinetuneProtocol, Protocol, Value
+from service.store.tables import WorkState
 
 RankingState = Literal["queued", "running", "done", "canceled"]
 
@@ -34,20 +30,7 @@ class ZooFilter(BaseModel):
 class RankingRequest(BaseModel):
     """Which candidates shall be ranked for which dataset, and how."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {"dataset": "discs", "candidates": ["vessels", "lesions"], "finetune_top": 1},
-                {
-                    "dataset": "discs",
-                    "filter": {"modality": "fundus"},
-                    "measures": ["one_epoch_outcome", "logme"],
-                    "protocol": {"batch_size": 8, "seed": 7},
-                },
-            ]
-        },
-    )
+    model_config = ConfigDict(extra="forbid")
 
     dataset: Reference
     candidates: list[Reference] = Field(
@@ -68,9 +51,9 @@ class RankingRequest(BaseModel):
         description="What orders the list: `fused`, `history_prior`, or one of the measures. Default: `fused`, "
         "or the first of `measures` where no study has published how far any of them can be trusted.",
     )
-    protocol: ProtocolOverrides | None = Field(None, description="What shall differ from the default.")
+    protocol: dict[str, Value] | None = Field(None, description="What shall differ from the default.")
     finetune_top: int = Field(0, ge=0, le=5, description="Finetune this many of the best afterwards.")
-    finetune: FinetuneOverrides | None = Field(
+    finetune: dict[str, Value] | None = Field(
         None,
         description="What shall differ, in those finetune runs, from the ranking's own protocol; its `steps` "
         "are not taken over.",
@@ -91,7 +74,7 @@ class ScoreOut(BaseModel):
     flags: list[str] = Field(description="Why it can be trusted less, in short.")
     seconds: float = Field(description="That the measure took.")
     reason: str | None = Field(description="Why there is no number.")
-    record: dict[str, Any] | None = Field(
+    record: dict[str, Figure] | None = Field(
         description="What the number was computed from; null unless asked for with `?records=true`."
     )
 
@@ -102,7 +85,7 @@ class RankedOut(BaseModel):
     position: int | None = Field(description="By the ordering measure; equal scores share the better place.")
     evaluation: str = Field(description="The id of this candidate's row.")
     candidate: CandidateOut = Field(description="The checkpoint.")
-    state: str = Field(description="queued, running, done, failed or canceled.")
+    state: WorkState = Field(description="queued, running, done, failed or canceled.")
     reason: str | None = Field(description="Why it failed or was canceled.")
     stage: str | None = Field(description="What its worker does now.")
     steps_done: int = Field(description="Of this stage.")
@@ -115,12 +98,12 @@ class RankedOut(BaseModel):
     finetune_seconds: float | None = Field(description="Estimate of a full finetune, all its epochs.")
     outcome: float | None = Field(description="Known on this very target, if any, in the ledger's metric.")
     reused_from: str | None = Field(description="The equal evaluation that these scores were taken from.")
-    facts: dict[str, Any] = Field(
+    facts: EvaluationFacts = Field(
         description="What the worker noted beside the scores: losses, metrics, steps, seconds of its parts."
     )
 
 
-class AnswerOut(BaseModel):
+class AnswerOut(BaseModel, from_attributes=True):
     """What the fused score says: which candidate, how sure, and whether the evidence separates it from others."""
 
     separated: bool = Field(
@@ -144,7 +127,7 @@ class AnswerOut(BaseModel):
     text: str = Field(description="All of it in words.")
 
 
-class TrackRecordOut(BaseModel):
+class TrackRecordOut(BaseModel, from_attributes=True):
     """How often each measure was right before, on targets like this one."""
 
     similar: str = Field(description="Which past targets count, in words.")
@@ -152,42 +135,8 @@ class TrackRecordOut(BaseModel):
     measures: dict[str, AgreementOut | None] = Field(description="Measure -> its agreement; null: no history yet.")
 
 
-_SUMMARY_EXAMPLE: dict[str, Any] = {
-    "id": "rk_1a206b36d294932176998",
-    "dataset": {"id": "ds_1a206a6cd613f71a0109d", "name": "discs"},
-    "state": "done",
-    "counts": {"done": 1},
-    "order_by": "fused",
-    "measures": ["logme", "one_epoch_outcome"],
-    "finetune_top": 0,
-    "created_at": "2026-01-31T09:32:00Z",
-}
-_SCORE_EXAMPLE = {"value": 0.71, "position": 1, "flags": [], "seconds": 2.5, "reason": None, "record": None}
-_RANKED_EXAMPLE: dict[str, Any] = {
-    "position": 1,
-    "evaluation": "ev_1a206b36d2979ce2b2da3",
-    "candidate": {"id": "ck_1a206ab8b1e87ae9c62c8", "name": "vessels", "architecture": "unet"},
-    "state": "done",
-    "reason": None,
-    "stage": None,
-    "steps_done": 0,
-    "steps_total": 0,
-    "attempts": 1,
-    "scores": {"one_epoch_outcome": _SCORE_EXAMPLE, "logme": {**_SCORE_EXAMPLE, "value": -0.4}},
-    "flags": [],
-    "width": 32,
-    "seconds": 12.5,
-    "finetune_seconds": 180.0,
-    "outcome": None,
-    "reused_from": None,
-    "facts": {"steps": 24, "epoch_steps": 24, "losses": [0.9, 0.6]},
-}
-
-
 class RankingSummary(BaseModel):
     """A ranking without its list."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [_SUMMARY_EXAMPLE]})
 
     id: str = Field(description="Sorts by creation; begins with rk_.")
     dataset: NamedOut = Field(description="The target.")
@@ -202,47 +151,11 @@ class RankingSummary(BaseModel):
 class RankingOut(RankingSummary):
     """A ranking with its ranked list, best first; partial while it runs."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    **_SUMMARY_EXAMPLE,
-                    "epochs_per_candidate": 1,
-                    "protocol": PROTOCOL_EXAMPLE,
-                    "finetune_protocol": FINETUNE_EXAMPLE,
-                    "flags": [],
-                    "notes": ["The order is by the fused score ..."],
-                    "answer": {
-                        "separated": True,
-                        "first": {"id": "ck_1a206ab8b1e87ae9c62c8", "name": "vessels"},
-                        "tied": [],
-                        "probability_best": 0.6,
-                        "steadiness": 0.9,
-                        "expected_regret": 0.01,
-                        "past_targets": 4,
-                        "weights": {"logme": 0.34, "one_epoch_outcome": 0.2},
-                        "next_run": None,
-                        "next_run_seconds": None,
-                        "text": "Use vessels: ...",
-                    },
-                    "track_record": {
-                        "similar": "4 segmentation targets, fundus",
-                        "targets": ["cups", "drusen", "lesions", "vessels"],
-                        "measures": {"logme": None},
-                    },
-                    "finetune_seconds": 180.0,
-                    "finetune_runs": [],
-                    "ranked": [_RANKED_EXAMPLE],
-                }
-            ]
-        }
-    )
-
     epochs_per_candidate: int | None = Field(
         description="Training epochs that the measures take together; null: the workers don't say."
     )
-    protocol: dict[str, Any] = Field(description="The same for every candidate, in full.")
-    finetune_protocol: dict[str, Any] = Field(description="Of the finetune runs it starts, in full.")
+    protocol: Protocol = Field(description="The same for every candidate, in full.")
+    finetune_protocol: FinetuneProtocol = Field(description="Of the finetune runs it starts, in full.")
     flags: list[str] = Field(description="The candidates' own, and what only their comparison shows.")
     notes: list[str] = Field(description="What to keep in mind when reading the list.")
     answer: AnswerOut | None = Field(description="By the fused score; null while nothing is done that counts.")
@@ -254,25 +167,6 @@ class RankingOut(RankingSummary):
 
 class CostOut(BaseModel):
     """What a ranking would take. Candidates whose equal evaluation is there already take nothing."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "dataset": {"id": "ds_1a206a6cd613f71a0109d", "name": "discs"},
-                    "candidates": 2,
-                    "measures": ["ac_corr_null", "one_epoch_outcome"],
-                    "null_epochs_per_candidate": 19,
-                    "epochs_per_candidate": 20,
-                    "epochs": 40,
-                    "steps_per_epoch": 24,
-                    "steps": 960,
-                    "seconds": 420.0,
-                    "seconds_from": "past evaluations for this dataset, ...",
-                }
-            ]
-        }
-    )
 
     dataset: NamedOut = Field(description="The target.")
     candidates: int = Field(description="So many would be evaluated.")

@@ -5,23 +5,30 @@ from __future__ import annotations
 from collections import Counter
 
 from service.api import references as requested
-from service.api.capabilities.published import protocol_of, published, usual
+from service.api.capabilities.protocols import protocol_of
+from service.api.capabilities.published import published, usual_method
 from service.api.errors import ConflictError, InvalidError, NotFoundError
 from service.api.names import NamedOut
 from service.api.paging import Page
-from service.api.rankings.answer import NOT_YET, answer_of, notes_on_order, track_record_of
 from service.api.rankings.cost import cost_of, epochs_of
-from service.api.rankings.ranked_list import candidate_in_list, flags_of, notes_of
-from service.api.rankings.schemas import CostOut, RankingOut, RankingRequest, RankingSummary
+from service.api.rankings.schemas import (
+    CandidateOut,
+    CostOut,
+    RankedOut,
+    RankingOut,
+    RankingRequest,
+    RankingSummary,
+    ScoreOut,
+)
 from service.jobs import requests
+from service.ledger.answer import NOT_YET, answer_of, flags_of, notes_of, track_record_of
 from service.ledger.fusion import DERIVED, trust_of
-from service.ledger.ranked_list import rank
+from service.ledger.ranked_list import Candidate, rank
 from service.ledger.statistics.fused import FUSED
 from service.store import checkpoints, datasets, finetune_runs, rankings
+from service.store.published import FINETUNE_PROTOCOLS, MEASURES, RANKING_PROTOCOLS
 from service.store.session import Session
-from service.store.tables import ENDED_STATES, OPEN_STATES, Checkpoint, Dataset, Ranking
-
-_USUAL = "knn"  # of the single measures, the one with the best record (docs/evidence.md)
+from service.store.tables import ENDED_STATES, OPEN_STATES, Checkpoint, Dataset, Ranking, Score, WorkState
 
 
 def request_ranking(session: Session, request: RankingRequest) -> RankingOut:
@@ -41,25 +48,25 @@ def _planned(session: Session, request: RankingRequest) -> tuple[Ranking, Datase
     dataset = requested.target(session, request.dataset)
     measures = _measures(session, request, dataset)
     dims = dataset.spatial_dims
-    protocol = protocol_of(session, "ranking", request.protocol, dims=dims, field="protocol")
+    protocol = protocol_of(session, RANKING_PROTOCOLS, request.protocol, dims=dims, field="protocol")
     ranking = Ranking(
         dataset_id=dataset.id,
         measures=measures,
         order_by=_ordering(session, request, measures),
         protocol=protocol,
         finetune_top=request.finetune_top,
-        finetune_method=usual(session, "method"),
+        finetune_method=usual_method(session),
         finetune_protocol=protocol_of(
-            session, "finetune", request.finetune, dims=dims, field="finetune", after=protocol
+            session, FINETUNE_PROTOCOLS, request.finetune, dims=dims, field="finetune", base=protocol
         ),
     )
     return ranking, dataset, _candidates(session, request, dataset)
 
 
 def _measures(session: Session, request: RankingRequest, dataset: Dataset) -> list[str]:
-    known = published(session, "measure")
-    fitting = [name for name, body in known.items() if dataset.task in body["tasks"]]
-    usual = [name for name in fitting if not known[name].get("optional", False)]
+    known = published(session, MEASURES)
+    fitting = [name for name, measure in known.items() if dataset.task in measure.tasks]
+    usual = [name for name in fitting if not known[name].optional]
     asked = usual if request.measures is None else list(dict.fromkeys(request.measures))
     for number, name in enumerate(asked):
         if name not in fitting:
@@ -75,7 +82,8 @@ def _measures(session: Session, request: RankingRequest, dataset: Dataset) -> li
 def _ordering(session: Session, request: RankingRequest, measures: list[str]) -> str:
     if request.order_by is None:
         trust = trust_of(session)
-        best_single = [_USUAL] if _USUAL in measures else measures[:1]
+        usual = [name for name, measure in published(session, MEASURES).items() if measure.usual]
+        best_single = [name for name in usual if name in measures] or measures
         return FUSED if any(trust.get(name) for name in measures) else best_single[0]
     known = [*DERIVED, *measures]
     if request.order_by not in known:
@@ -115,18 +123,9 @@ def ranked(session: Session, ranking_id: str, *, records: bool = False) -> Ranki
     """A ranking with its list; on demand with what each score was computed from, which is long."""
     ranking = _found(session, ranking_id)
     found = rank(session, ranking, records=records)
-    candidates = [
-        candidate_in_list(
-            row,
-            finetune=ranking.finetune_protocol,
-            records=records,
-            outcome=found.fusion.outcomes.get(row.checkpoint.name),
-        )
-        for row in found.candidates
-    ]
-    counts = Counter(row.state for row in candidates)
+    counts = Counter(row.evaluation.state for row in found.candidates)
     over = rankings.state_of(counts) in ENDED_STATES
-    first = next((row for row in candidates if row.position is not None), None)
+    first = next((row for row in found.candidates if row.position is not None), None)
     epochs = epochs_of(session, ranking.measures, ranking.protocol)
     track_record = track_record_of(found.fusion, ranking.measures) if over else NOT_YET
     return RankingOut(
@@ -134,16 +133,50 @@ def ranked(session: Session, ranking_id: str, *, records: bool = False) -> Ranki
         epochs_per_candidate=epochs.all if epochs else None,
         protocol=ranking.protocol,
         finetune_protocol=ranking.finetune_protocol,
-        flags=flags_of(candidates),
-        notes=[
-            *notes_on_order(found.fusion, track_record, ranking.order_by),
-            *notes_of(candidates, order_by=ranking.order_by),
-        ],
-        answer=answer_of(found.fusion, candidates),
+        flags=flags_of(found),
+        notes=notes_of(found, track_record),
+        answer=answer_of(found),
         track_record=track_record,
         finetune_seconds=first.finetune_seconds if first else None,
         finetune_runs=[run.id for run in finetune_runs.of_ranking(session, ranking.id)],
-        ranked=candidates,
+        ranked=[_row(row, records=records) for row in found.candidates],
+    )
+
+
+def _row(row: Candidate, *, records: bool) -> RankedOut:
+    evaluation = row.evaluation
+    return RankedOut(
+        position=row.position,
+        evaluation=evaluation.id,
+        candidate=CandidateOut.model_validate(row.checkpoint),
+        state=WorkState(evaluation.state),
+        reason=evaluation.reason,
+        stage=evaluation.stage,
+        steps_done=evaluation.steps_done,
+        steps_total=evaluation.steps_total,
+        attempts=evaluation.attempts,
+        scores={
+            name: _score(score, row.positions.get(name), records=records)
+            for name, score in sorted(row.scores.items())
+        },
+        flags=list(row.facts.flags),
+        width=row.facts.width,
+        seconds=row.facts.seconds,
+        finetune_seconds=row.finetune_seconds,
+        outcome=row.outcome,
+        reused_from=evaluation.reused_from,
+        facts=row.facts,
+    )
+
+
+def _score(score: Score, position: int | None, *, records: bool) -> ScoreOut:
+    return ScoreOut(
+        value=score.value,
+        position=position,
+        flags=score.flags,
+        seconds=score.seconds,
+        reason=score.reason,
+        record=dict(score.record.figures) if records else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
@@ -10,9 +10,11 @@ from pydantic import BaseModel, Field
 from service.api.capabilities.published import published
 from service.api.errors import UnavailableError, problems
 from service.store import migrate
+from service.store.published import ARCHITECTURES, FLAGS, MEASURES, RANKING_PROTOCOLS, CapabilityKind
 from service.store.session import reading
 
 router = APIRouter(tags=["health"])
+_NEEDED: tuple[CapabilityKind[Any], ...] = (MEASURES, ARCHITECTURES, RANKING_PROTOCOLS, FLAGS)
 
 
 class Health(BaseModel):
@@ -35,6 +37,6 @@ def check_readiness() -> Health:
             raise UnavailableError(
                 "the database lacks migrations", field="database", remedy="run `zoorank db upgrade`"
             )
-        for kind in ("measure", "architecture", "protocol"):
+        for kind in _NEEDED:
             published(session, kind)
     return Health()

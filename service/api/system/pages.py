@@ -10,6 +10,7 @@ from service.api.finetune_runs import service as finetune_runs
 from service.api.rankings import service as rankings
 from service.api.web.render import page
 from service.store import capabilities
+from service.store.published import MEASURES
 from service.store.session import reading
 from service.store.tables import OPEN_STATES
 
@@ -27,7 +28,7 @@ def show_overview(request: Request) -> Response:
             "checkpoints": checkpoints.listed(session, after=None, limit=_MOST),
             "runs": finetune_runs.listed(session, after=None, limit=_MOST),
         }
-        worker_seen = bool(capabilities.of_kind(session, "measure"))
+        worker_seen = bool(capabilities.of_kind(session, MEASURES))
     running = any(row.state in OPEN_STATES for row in newest.items)
     return page(request, "overview.html", rankings=newest, **found, worker_seen=worker_seen, running=running)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -78,6 +78,15 @@ def agreement(records: Sequence[TargetRecord], measure: str, *, thorough: bool =
         p=_p(pairs) if thorough else float("nan"),
         by_target=by_target,
     )
+
+
+def agreements(
+    records: Sequence[TargetRecord], measures: Sequence[str], *, thorough: bool = False, by_target: bool = False
+) -> dict[str, Agreement]:
+    """Measure -> its agreement, for those that have one; with the figures of each target on demand."""
+    found = {measure: agreement(records, measure, thorough=thorough) for measure in measures}
+    kept = {measure: one for measure, one in found.items() if one is not None}
+    return kept if by_target else {measure: replace(one, by_target=()) for measure, one in kept.items()}
 
 
 def _of_target(record: TargetRecord, scores: Numbers, outcomes: Numbers) -> TargetAgreement:

@@ -1,0 +1,159 @@
+"""What a ranking answers: the fused score's choice or its abstention, each measure's track record, and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.ledger.fusion import DERIVED, Fusion
+from service.ledger.ranked_list import Candidate, RankedList
+from service.ledger.statistics.agreement import Agreement, agreements
+from service.ledger.statistics.fused import Combination, leave_one_out
+from service.ledger.statistics.target_record import FEWEST_SIMILAR, of_task, similar
+from service.store.tables import Checkpoint, WorkState
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Which candidate the fused score chooses, how sure it is, and which finetune run would help most.
+
+    `steadiness` is the share of resamplings of the evidence in which the first candidate leads.
+    """
+
+    separated: bool
+    first: Checkpoint
+    tied: list[Checkpoint]
+    probability_best: float
+    steadiness: float
+    expected_regret: float | None
+    past_targets: int
+    weights: dict[str, float]
+    next_run: Checkpoint | None
+    next_run_seconds: float | None
+    text: str
+
+
+@dataclass(frozen=True)
+class TrackRecord:
+    """How often each measure was right on past targets like this one."""
+
+    similar: str
+    targets: list[str]
+    measures: dict[str, Agreement | None]
+
+
+NOT_YET = TrackRecord(similar="the ranking is not over yet", targets=[], measures={})
+
+
+def answer_of(ranked: RankedList) -> Answer | None:
+    """The fused score's answer; None where no candidate has a fused score."""
+    combination = ranked.fusion.combination
+    if not combination.leaders:
+        return None
+    rows = {row.checkpoint.name: row for row in ranked.candidates}
+    first, *others = combination.leaders
+    leader = combination.candidates[first]
+    run = _next_run(combination, rows) if others else None
+    return Answer(
+        separated=not others,
+        first=rows[first].checkpoint,
+        tied=[rows[name].checkpoint for name in (first, *others)] if others else [],
+        probability_best=leader.best,
+        steadiness=leader.first,
+        expected_regret=leader.regret,
+        past_targets=combination.targets,
+        weights={name: weight for name, weight in combination.weights.items() if weight > 0},
+        next_run=run.checkpoint if run else None,
+        next_run_seconds=run.finetune_seconds if run else None,
+        text=_in_words(combination, run),
+    )
+
+
+def _next_run(combination: Combination, rows: dict[str, Candidate]) -> Candidate | None:
+    """The tied candidate without an outcome here whose outcome is worth most for the seconds that it takes."""
+    tied = [rows[name] for name in combination.leaders if rows[name].outcome is None]
+    timed = all(row.finetune_seconds for row in tied)
+
+    def worth(row: Candidate) -> float:
+        gain = combination.candidates[row.checkpoint.name].gain
+        return gain / row.finetune_seconds if timed and row.finetune_seconds else gain
+
+    return max(tied, key=worth, default=None)
+
+
+def _in_words(combination: Combination, run: Candidate | None) -> str:
+    first, *others = combination.leaders
+    leader = combination.candidates[first]
+    basis = (
+        f"learned from {_targets(combination.targets)}"
+        if combination.targets
+        else "no outcome on other targets yet, only what studies have published"
+    )
+    sure = f"{leader.best:.0%} likely to be the best; {basis}"
+    loss = "" if leader.regret is None else f"; expected regret {leader.regret:.3f}"
+    if not others:
+        return f"Use {first}: it leads in {leader.first:.0%} of resamplings of the evidence, {sure}{loss}."
+    then = f" Finetune {run.checkpoint.name} next: it tells most for its time." if run else ""
+    return (
+        f"The evidence does not separate {', '.join((first, *others))}: {first} leads in only {leader.first:.0%} "
+        f"of its resamplings, {sure}{loss}.{then}"
+    )
+
+
+def track_record_of(fusion: Fusion, measures: Sequence[str]) -> TrackRecord:
+    """Each measure's agreement on similar past targets; derived scores come from the other targets each time."""
+    dataset = fusion.dataset
+    past = similar(
+        [one.record for one in leave_one_out(of_task(fusion.records, dataset.task), fusion.trust)],
+        target=dataset.name,
+        task=dataset.task,
+        modality=dataset.modality,
+        cohort=dataset.cohort,
+    )
+    names = [*DERIVED, *measures]
+    by_measure = agreements(past.records, names)
+    return TrackRecord(
+        similar=past.how if past.records else f"no other {dataset.task} target has outcomes",
+        targets=[record.target for record in past.records],
+        measures={name: by_measure.get(name) for name in names},
+    )
+
+
+def notes_of(ranked: RankedList, track_record: TrackRecord) -> list[str]:
+    """What to keep in mind when reading the list, in sentences."""
+    order_by = ranked.ranking.order_by
+    of_scores = {flag for row in ranked.candidates for score in row.scores.values() for flag in score.flags}
+    meanings = ranked.flags.meanings(of_scores.union(flags_of(ranked)))
+    unplaced = [row for row in ranked.candidates if _is_done(row) and row.position is None]
+    names = ", ".join(row.checkpoint.name for row in unplaced)
+    missing = [f"Not placed, since their {order_by} is missing or flagged: {names}."] if unplaced else []
+    return [*_notes_on_order(ranked.fusion, track_record, order_by), *meanings, *missing]
+
+
+def flags_of(ranked: RankedList) -> list[str]:
+    """Flags of the list as a whole: its candidates' own, and those that only their comparison shows."""
+    open_or_failed = [row.facts for row in ranked.candidates if not _is_done(row)]
+    done = [row.facts for row in ranked.candidates if _is_done(row)]
+    return sorted({*ranked.flags.of_list(done), *(flag for facts in open_or_failed for flag in facts.flags)})
+
+
+def _is_done(row: Candidate) -> bool:
+    return row.evaluation.state == WorkState.DONE
+
+
+def _notes_on_order(fusion: Fusion, track_record: TrackRecord, order_by: str) -> list[str]:
+    """What past targets say of this very order."""
+    past = fusion.combination.targets
+    if order_by in DERIVED and past < FEWEST_SIMILAR:
+        return [f"Thin history: outcomes on {_targets(past)} stand behind this order; the rest is published."]
+    found = track_record.measures.get(order_by)
+    if found is None or not found.weighted_tau <= 0 or found.targets < FEWEST_SIMILAR:
+        return []
+    return [
+        f"{order_by}: its own track record speaks against this order. On {found.targets} past targets its mean "
+        f"weighted tau with outcomes is {found.weighted_tau:.2f}. Order by `fused` instead."
+    ]
+
+
+def _targets(count: int) -> str:
+    return f"{count or 'no'} past target{'s' * (count != 1)}"

@@ -1,0 +1,50 @@
+"""What the published flags say: which scores may place a candidate, and what to keep in mind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from service.store import capabilities
+from service.store.contents import EvaluationFacts
+from service.store.published import FLAGS, PublishedFlag
+from service.store.session import Session
+from service.store.tables import Score
+
+
+@dataclass(frozen=True)
+class Flags:
+    """The flags that the workers published, by name."""
+
+    published: Mapping[str, PublishedFlag]
+
+    def may_rank(self, names: Iterable[str]) -> bool:
+        """Whether a score with these flags may place a candidate; a flag that nobody published may not."""
+        return all(name in self.published and self.published[name].may_rank for name in names)
+
+    def is_sound(self, score: Score | None) -> bool:
+        """Whether a candidate can be placed by this score."""
+        return score is not None and score.value is not None and self.may_rank(score.flags)
+
+    def of_list(self, facts: Sequence[EvaluationFacts]) -> list[str]:
+        """The candidates' own flags, and those that only a comparison of candidates shows."""
+        own = {flag for one in facts for flag in one.flags}
+        return sorted(own | {name for name, flag in self.published.items() if _differs(flag, facts)})
+
+    def meanings(self, names: Iterable[str]) -> list[str]:
+        """A sentence for each of these flags that is published, by name."""
+        wanted = set(names)
+        return [f"{name}: {flag.meaning}" for name, flag in self.published.items() if name in wanted]
+
+
+def _differs(flag: PublishedFlag, facts: Sequence[EvaluationFacts]) -> bool:
+    """Whether the candidates differ in the fact that raises this flag."""
+    if flag.differs is None:
+        return False
+    values = {getattr(one, flag.differs, None) for one in facts}
+    return len(values - {None}) > 1
+
+
+def flags(session: Session) -> Flags:
+    """The flags as they are published now."""
+    return Flags(capabilities.of_kind(session, FLAGS))

@@ -1,0 +1,100 @@
+"""The dict form of typed contents: what a JSON column holds, with a version."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from itertools import pairwise
+from textwrap import dedent
+from types import MappingProxyType
+from typing import Any, TypeVar, dataclass_transform
+
+from pydantic import TypeAdapter
+
+VERSION = 1
+Kind = TypeVar("Kind")
+Json = dict[str, Any]
+
+
+@dataclass_transform(frozen_default=True)
+def content(*, rest: str | None = None) -> Callable[[type[Kind]], type[Kind]]:
+    """Make a class a frozen dataclass whose fields are described by the docstrings below them.
+
+    `rest` names the field that holds entries without a field of their own: in the dict form they stand beside
+    the others.
+    """
+
+    def make(kind: type[Kind]) -> type[Kind]:
+        kind.__rest__ = rest  # type: ignore[attr-defined]
+        made = dataclass(frozen=True)(kind)
+        descriptions = _field_docstrings(kind)
+        for one in fields(made):  # type: ignore[arg-type]
+            if one.name in descriptions:
+                one.metadata = MappingProxyType({**one.metadata, "description": descriptions[one.name]})
+        return made
+
+    return make
+
+
+def _field_docstrings(kind: type[Any]) -> dict[str, str]:
+    """Field -> the docstring below it, for the fields that the class itself declares."""
+    body = ast.parse(dedent(inspect.getsource(kind))).body[0].body  # type: ignore[attr-defined]
+    return {
+        declared.target.id: described.value.value
+        for declared, described in pairwise(body)
+        if isinstance(declared, ast.AnnAssign)
+        and isinstance(declared.target, ast.Name)
+        and isinstance(described, ast.Expr)
+        and isinstance(described.value, ast.Constant)
+        and isinstance(described.value.value, str)
+    }
+
+
+@lru_cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def read(kind: type[Kind], stored: Mapping[str, Any]) -> Kind:
+    """The content that a dict form holds; entries that this version does not know are left out."""
+    values = {key: value for key, value in stored.items() if key != "version"}
+    rest: str | None = getattr(kind, "__rest__", None)
+    if rest is not None:
+        named = {one.name for one in fields(kind)} - {rest}  # type: ignore[arg-type]
+        others = {key: value for key, value in values.items() if key not in named}
+        values = {key: value for key, value in values.items() if key in named} | {rest: others}
+    found: Kind = _adapter(kind).validate_python(values)  # type: ignore[arg-type]
+    return found
+
+
+def plain(content: object) -> Json:
+    """A content as JSON values, without the version."""
+    values: Json = _adapter(type(content)).dump_python(content, mode="json")  # type: ignore[arg-type]
+    rest: str | None = getattr(content, "__rest__", None)
+    return values if rest is None else {**values.pop(rest), **values}
+
+
+def stored(content: object) -> Json:
+    """The dict form of a content, as every database can hold it."""
+    held: Json = storable({**plain(content), "version": VERSION})
+    return held
+
+
+def storable(value: Any) -> Any:
+    """The same value with None for NaN and infinity, and text without NUL and lone surrogates."""
+    if isinstance(value, dict):
+        return {storable(key): storable(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return storable_text(value) if isinstance(value, str) else value
+
+
+def storable_text(value: str) -> str:
+    """Text that UTF-8 and every database can hold."""
+    return value.encode("utf-8", "replace").decode().replace("\0", "?")
