@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
+from models_zoo.errors import ZooError
 from models_zoo.parameters import count
+from models_zoo.registry import Registry
 
 IMAGE_TASKS = ("classification", "regression", "multilabel")  # one row of outputs an image
-
-
-class ZooError(Exception):
-    """Anything wrong with an architecture, its parameters or a checkpoint; the message names the remedy."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,7 @@ class Architecture:
         return {name: p.default for name, p in signature.items() if name not in common}
 
 
-_REGISTRY: dict[str, Architecture] = {}
+_REGISTERED: Registry[Architecture] = Registry("architecture", "models_zoo.architectures")
 
 
 def register(
@@ -64,7 +60,7 @@ def register(
 
     def add(build: Callable[..., Network]) -> Callable[..., Network]:
         name = build.__name__
-        _REGISTRY[name] = Architecture(name, summary, tasks, spatial_dims, build)
+        _REGISTERED.add(name, Architecture(name, summary, tasks, spatial_dims, build))
         return build
 
     return add
@@ -72,10 +68,7 @@ def register(
 
 def architectures() -> dict[str, Architecture]:
     """Every registered architecture by name (scans `models_zoo.architectures`)."""
-    package = importlib.import_module("models_zoo.architectures")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
-    return dict(_REGISTRY)
+    return _REGISTERED.all()
 
 
 def build(name: str, *, spatial_dims: int, in_channels: int, classes: int, **parameters: Any) -> Network:

@@ -9,7 +9,7 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from models_zoo.architecture import ZooError
+from models_zoo.errors import ZooError
 from models_zoo.normalisation import Normalisation, normalise
 
 __all__ = ["Card", "Normalisation", "Origin", "cards", "normalise"]

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models_zoo.architecture import Network, ZooError
+from models_zoo.architecture import Network
+from models_zoo.errors import ZooError
 from models_zoo.loading.state_dicts import CheckpointError, listed, read_state_dict, sha256
 from models_zoo.norms import NormCount, norm_census
 

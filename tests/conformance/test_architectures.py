@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models_zoo.architecture import Architecture, Network, ZooError, architectures, build
+from models_zoo.architecture import Architecture, Network, architectures, build
+from models_zoo.errors import ZooError
 from models_zoo.loading.load import load, norm_census, replace_head, submodule
 from models_zoo.norms import KINDS, Norm
 from worker.science.acnorm.convert import affines, convert

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from models_zoo.architecture import ZooError
+from models_zoo.errors import ZooError
 from service.settings import settings
 from service.store import ending
 from service.store.claims import Claim, LeaseLostError, release, renew

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
+from models_zoo.registry import Registry
 from worker.science.errors import NotApplicableError, ScienceError
 from worker.science.evidence.parts import AFFINES, EPOCH, NULL, PARTS, USUAL_PARTS, Evidence
 
@@ -62,7 +61,7 @@ class Measure:
         return NULL in self.needs
 
 
-_REGISTRY: dict[str, Measure] = {}
+_REGISTERED: Registry[Measure] = Registry("measure", "worker.science.measures")
 
 
 def register(
@@ -80,7 +79,7 @@ def register(
 
     def add(score: Callable[[Evidence], Score]) -> Callable[[Evidence], Score]:
         measure = Measure(name or score.__name__, title, source, tasks, frozenset(needs), score, trust)
-        _REGISTRY[measure.name] = measure
+        _REGISTERED.add(measure.name, measure)
         return score
 
     return add
@@ -88,10 +87,7 @@ def register(
 
 def measures() -> dict[str, Measure]:
     """Every registered measure by name (scans `worker.science.measures`)."""
-    package = importlib.import_module("worker.science.measures")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
-    return dict(_REGISTRY)
+    return _REGISTERED.all()
 
 
 def needs_of(chosen: Iterable[Measure]) -> frozenset[str]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from models_zoo.registry import Registry
 from worker.science.data.target import Target
 from worker.science.errors import ScienceError
 
@@ -24,7 +23,7 @@ class Reader:
     read: Read
 
 
-_REGISTRY: dict[str, Reader] = {}
+_REGISTERED: Registry[Reader] = Registry("reader", "worker.science.data.readers")
 
 
 def register(*, endings: tuple[str, ...], summary: str) -> Callable[[Read], Read]:
@@ -32,7 +31,7 @@ def register(*, endings: tuple[str, ...], summary: str) -> Callable[[Read], Read
 
     def add(read: Read) -> Read:
         name = read.__name__.removeprefix("read_")
-        _REGISTRY[name] = Reader(name, endings, summary, read)
+        _REGISTERED.add(name, Reader(name, endings, summary, read))
         return read
 
     return add
@@ -40,10 +39,7 @@ def register(*, endings: tuple[str, ...], summary: str) -> Callable[[Read], Read
 
 def readers() -> dict[str, Reader]:
     """Every registered reader by name (scans `worker.science.data.readers`)."""
-    package = importlib.import_module("worker.science.data.readers")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
-    return dict(_REGISTRY)
+    return _REGISTERED.all()
 
 
 def read(path: Path, *, task: str, spatial_dims: int) -> Target:
