@@ -26,7 +26,7 @@ from tests.conformance.evidences import (
     singleton_class,
     source_head,
 )
-from worker.science.evidence.parts import PARTS, Affines, Epoch, SourceHead
+from worker.science.evidence.parts import Affines, Epoch, Part, SourceHead
 from worker.science.measures.ac_corr import BEYOND_PAPER, DEAD_WEIGHT, layer_correlation
 from worker.science.measures.registry import (
     DEGENERATE,
@@ -81,7 +81,7 @@ def test_every_measure_scores_ordinary_evidence(measure, task):
 def test_measures_look_only_at_what_they_name(measure):
     """Without the parts that a measure doesn't need its score is the same; without one it needs it says so."""
     seen = evidence()
-    others = dict.fromkeys(set(PARTS) - measure.needs)
+    others = dict.fromkeys(set(Part) - measure.needs)
     assert evaluate(measure, replace(seen, **others)).value == evaluate(measure, seen).value
     for part in measure.needs:
         missing = evaluate(measure, replace(seen, **{part: None}))

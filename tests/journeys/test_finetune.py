@@ -136,8 +136,8 @@ def test_the_network_works_where_this_project_is_not(lab: Lab, tmp_path: Path) -
     )
     protocol = FinetuneProtocol(**EPOCHS)
     data = read_npz(lab.folder / "small.npz", "segmentation", 2)
-    candidate = prepare(spec, data, protocol, device=torch.device("cpu"))
-    own = finetune(candidate, AC_NORM, protocol, progress=lambda *_: None).network
+    candidate = prepare(spec, data, seed=protocol.seed, device=torch.device("cpu"))
+    own = finetune(candidate, data, method=AC_NORM, protocol=protocol, progress=lambda *_: None).network
     with torch.no_grad():
         expected = own.eval()(pictures)
     found = torch.from_numpy(np.load(tmp_path / "output.npy"))

@@ -44,8 +44,8 @@ def _run(work: FinetuneWork, progress: Progress) -> dict[str, Any]:
         raise ScienceError(f"method: {work.method!r} is not known; use one of {', '.join(methods())}")
     spec, data = verified_spec(work.checkpoint), read_registered(work.dataset)
     protocol = protocol_of(FinetuneProtocol, work.protocol)
-    candidate = prepare(spec, data, protocol, device=device())
-    result = finetune(candidate, method, protocol, progress=progress)
+    candidate = prepare(spec, data, seed=protocol.seed, device=device())
+    result = finetune(candidate, data, method=method, protocol=protocol, progress=progress)
     parameters = {**work.checkpoint.parameters, "classes": len(data.classes)}
     card = {
         "architecture": work.checkpoint.architecture,

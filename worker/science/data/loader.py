@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models_zoo.card import Normalisation, normalise
+from worker.science.candidate import Candidate
 from worker.science.data.target import Target
 from worker.science.specs import Protocol
 
@@ -100,3 +101,9 @@ class TargetLoader:
         size = self.protocol.batch_size
         batches = [order[start : start + size] for start in range(0, len(order), size)]
         return [batch for batch in batches if len(batch) > 1]
+
+
+def loader_of(target: Target, candidate: Candidate, protocol: Protocol) -> TargetLoader:
+    """Batches of the target as the candidate's card asks, on the candidate's device."""
+    divisor = candidate.network.divisor
+    return TargetLoader(target, candidate.normalisation, divisor, protocol, candidate.device)

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TypeVar
 
 from torch import Tensor
 
 from worker.science.errors import ScienceError
 
-FEATURES, SOURCE_HEAD, STAGES, AFFINES, EPOCH = "features", "source_head", "stages", "affines", "epoch"
-USUAL_PARTS = (FEATURES, SOURCE_HEAD, STAGES, AFFINES, EPOCH)
-NULL = "null"  # takes an epoch for every permutation: gathered for measures that somebody asked for by name
-PARTS = (*USUAL_PARTS, NULL)
+Gathered = TypeVar("Gathered")
 
-Part = TypeVar("Part")
+
+class Part(StrEnum):
+    """A part of the evidence that a measure can need; each is named like its field of `Evidence`."""
+
+    FEATURES = "features"
+    SOURCE_HEAD = "source_head"
+    STAGES = "stages"
+    AFFINES = "affines"
+    EPOCH = "epoch"
+    NULL = "null"  # takes an epoch for every permutation: gathered for measures that somebody asked for by name
+
+
+USUAL_PARTS = frozenset(Part) - {Part.NULL}
 
 
 @dataclass(frozen=True)
@@ -120,8 +130,8 @@ class Evidence:
     null: NullEpochs | None = None
 
 
-def gathered(part: Part | None, name: str) -> Part:
-    """The part; ScienceError when it was not gathered, that is when the measure did not name it."""
-    if part is None:
-        raise ScienceError(f"evidence: {name} was not gathered; name it in the measure's `needs`")
-    return part
+def gathered(value: Gathered | None, part: Part) -> Gathered:
+    """The part's value; ScienceError when it was not gathered, that is when the measure did not name it."""
+    if value is None:
+        raise ScienceError(f"evidence: {part} was not gathered; name it in the measure's `needs`")
+    return value

@@ -16,7 +16,7 @@ from worker.science.acnorm.equations import (
     keep_correlated,
 )
 from worker.science.errors import NotApplicableError
-from worker.science.evidence.parts import AFFINES, Affines, Evidence, gathered
+from worker.science.evidence.parts import Affines, Evidence, Part, gathered
 from worker.science.measures.registry import DEGENERATE, EVERY_TASK, Score, register
 
 TIE_DISTANCE = 1e-6  # z nearer than this is one z: no training moves it less
@@ -73,13 +73,13 @@ def layer_correlation(affines: Affines, *, temperature: float = 1.0) -> LayerCor
     )
 
 
-@register(title="AC-Corr", source=PAPER, tasks=EVERY_TASK, needs=(AFFINES,))
+@register(title="AC-Corr", source=PAPER, tasks=EVERY_TASK, needs={Part.AFFINES})
 def ac_corr(evidence: Evidence) -> Score:
     """The paper's sum; between 1 and K, so only layers of one width compare."""
     return _score(evidence, "ac_corr")
 
 
-@register(title="AC-Corr per channel", source=f"{PAPER}, divided by K", tasks=EVERY_TASK, needs=(AFFINES,))
+@register(title="AC-Corr per channel", source=f"{PAPER}, divided by K", tasks=EVERY_TASK, needs={Part.AFFINES})
 def ac_corr_per_channel(evidence: Evidence) -> Score:
     """The sum over K; between 1/K and 1."""
     return _score(evidence, "ac_corr_per_channel")
@@ -89,7 +89,7 @@ def ac_corr_per_channel(evidence: Evidence) -> Score:
     title="AC-Corr above zero drift",
     source=f"{PAPER}, less its value without drift, divided by K",
     tasks=EVERY_TASK,
-    needs=(AFFINES,),
+    needs={Part.AFFINES},
 )
 def ac_corr_excess(evidence: Evidence) -> Score:
     """What the drift added per channel; 0 without drift and for a fully tied source, may be negative."""
@@ -97,7 +97,7 @@ def ac_corr_excess(evidence: Evidence) -> Score:
 
 
 def _score(evidence: Evidence, form: str) -> Score:
-    path, moved = evidence.last_encoder_norm, gathered(evidence.affines, AFFINES)
+    path, moved = evidence.last_encoder_norm, gathered(evidence.affines, Part.AFFINES)
     if path is None:
         raise NotApplicableError("the network's encoder has no norm layer; AC-Corr is defined on one")
     if path not in moved:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.science.errors import NotApplicableError, ScienceError
-from worker.science.evidence.parts import AFFINES, NULL, Evidence, gathered
+from worker.science.evidence.parts import Evidence, Part, gathered
 from worker.science.measures.ac_corr import PAPER, layer_correlation
 from worker.science.measures.registry import DEGENERATE, Score, register
 
@@ -55,7 +55,7 @@ class Calibration:
 @register(
     title="AC-Corr above its label-permutation null",
     source=f"{PAPER}; z-score against the same epoch on permuted labels",
-    needs=(AFFINES, NULL),
+    needs={Part.AFFINES, Part.NULL},
 )
 def ac_corr_null(evidence: Evidence) -> Score:
     """z of AC-Corr, with p in the record; the same for the raw sum, per channel, and above zero drift.
@@ -64,8 +64,8 @@ def ac_corr_null(evidence: Evidence) -> Score:
     weights in the same order. What the permutation keeps is no evidence: class shares, where masks usually lie.
     Images are permuted freely: where several come from one patient, p is too small.
     """
-    path, moved = evidence.last_encoder_norm, gathered(evidence.affines, AFFINES)
-    null = gathered(evidence.null, NULL)
+    path, moved = evidence.last_encoder_norm, gathered(evidence.affines, Part.AFFINES)
+    null = gathered(evidence.null, Part.NULL)
     if path is None or path not in moved:
         raise NotApplicableError("AC-Corr is not defined for this candidate, so neither is its null")
     if null.reason is not None:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.spatial.distance import pdist
 
 from worker.science.errors import NotApplicableError
-from worker.science.evidence.parts import STAGES, Evidence, Stage, gathered
+from worker.science.evidence.parts import Evidence, Part, Stage, gathered
 from worker.science.measures.registry import Score, register
 from worker.science.measures.samples import Array, checked_features
 
@@ -29,7 +29,7 @@ class StageConsistency:
     images: int
 
 
-@register(title="CC-FV", source=PAPER, tasks=("segmentation",), needs=(STAGES,))
+@register(title="CC-FV", source=PAPER, tasks=("segmentation",), needs={Part.STAGES})
 def cc_fv(evidence: Evidence) -> Score:
     """log(F_v / W_cons) summed over decoder stages, F_v = 1 / energy: as published. Unchanged by scale."""
     return _score(evidence, sign=-1.0)
@@ -39,7 +39,7 @@ def cc_fv(evidence: Evidence) -> Score:
     title="CC-FV with energy",
     source=f"{PAPER}, F_v = energy, as its code has it",
     tasks=("segmentation",),
-    needs=(STAGES,),
+    needs={Part.STAGES},
 )
 def cc_fv_energy(evidence: Evidence) -> Score:
     """log(energy / W_cons) summed over decoder stages: the other sign, under which variety lowers the score."""
@@ -47,7 +47,7 @@ def cc_fv_energy(evidence: Evidence) -> Score:
 
 
 def _score(evidence: Evidence, *, sign: float) -> Score:
-    stages = gathered(evidence.stages, STAGES)
+    stages = gathered(evidence.stages, Part.STAGES)
     if not stages:
         raise NotApplicableError("CC-FV needs decoder stages and training images with foreground")
     found = {stage.name: stage_consistency(stage) for stage in stages}

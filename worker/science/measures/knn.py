@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worker.science.evidence.parts import FEATURES, Evidence, gathered
+from worker.science.evidence.parts import Evidence, Part, gathered
 from worker.science.measures.folds import FOLDS, held_out_skill
 from worker.science.measures.registry import EVERY_TASK, Score, register
 from worker.science.measures.samples import Array, describe, flags_of
@@ -23,12 +23,12 @@ BLOCK = 2_000_000  # distances held at a time
     source=f"balanced accuracy (regression: R2, multilabel: AUC) of {NEIGHBOURS} neighbours, "
     f"{FOLDS} folds by image or patient",
     tasks=EVERY_TASK,
-    needs=(FEATURES,),
+    needs={Part.FEATURES},
     trust=0.44,  # arXiv 2412.20172, its nearest-neighbour probe
 )
 def knn(evidence: Evidence) -> Score:
     """`held_out_skill` of the neighbours' vote or mean; neighbours never come from the same image or patient."""
-    features = gathered(evidence.features, FEATURES)
+    features = gathered(evidence.features, Part.FEATURES)
     value = neighbours_skill(features.values, features.labels, features.groups)
     record = describe(features) | {"k": NEIGHBOURS, "folds": FOLDS, "distance": "L2"}
     return Score(value, flags_of(features), record)

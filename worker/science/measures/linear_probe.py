@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import solve
 from torch import Tensor
 
-from worker.science.evidence.parts import FEATURES, Evidence, gathered
+from worker.science.evidence.parts import Evidence, Part, gathered
 from worker.science.measures.folds import FOLDS, held_out_skill
 from worker.science.measures.registry import EVERY_TASK, Score, register
 from worker.science.measures.samples import Array, describe, flags_of
@@ -21,12 +21,12 @@ PENALTY = 0.01  # ridge penalty a unit of sample weight, on features of unit var
     source=f"balanced accuracy (regression: R2, multilabel: AUC) of ridge regression, "
     f"{FOLDS} folds by image or patient",
     tasks=EVERY_TASK,
-    needs=(FEATURES,),
+    needs={Part.FEATURES},
     trust=0.44,  # arXiv 2412.20172, its nearest-neighbour probe
 )
 def linear_probe(evidence: Evidence) -> Score:
     """`held_out_skill` of ridge regression; for classes they are balanced and the largest output is taken."""
-    features = gathered(evidence.features, FEATURES)
+    features = gathered(evidence.features, Part.FEATURES)
     value = probe_skill(features.values, features.labels, features.groups)
     record = describe(features) | {"penalty": PENALTY, "folds": FOLDS}
     return Score(value, flags_of(features), record)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from worker.science.errors import ScienceError
-from worker.science.evidence.parts import FEATURES, Evidence, Features, gathered
+from worker.science.evidence.parts import Evidence, Features, Part, gathered
 from worker.science.measures.registry import EVERY_TASK, SATURATED, Score, register
 from worker.science.measures.samples import (
     ROWS,
@@ -77,12 +77,12 @@ class Spectrum:
     title="LogME",
     source="You et al., JMLR 2022, with the full (D - k) log alpha term",
     tasks=EVERY_TASK,
-    needs=(FEATURES,),
+    needs={Part.FEATURES},
     trust=0.34,  # arXiv 2412.20172
 )
 def logme(evidence: Evidence) -> Score:
     """LogME of the candidate's features: a column for each class present, or the columns of the labels."""
-    features = gathered(evidence.features, FEATURES)
+    features = gathered(evidence.features, Part.FEATURES)
     of_labels = class_evidence if features.labels.ndim == 1 else log_evidence
     found = of_labels(features.values, features.labels)
     return scored(found, features)

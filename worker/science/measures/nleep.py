@@ -13,7 +13,7 @@ from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from worker.science.evidence.parts import FEATURES, Evidence, gathered
+from worker.science.evidence.parts import Evidence, Part, gathered
 from worker.science.measures.leep import expectation
 from worker.science.measures.registry import Score, register
 from worker.science.measures.samples import Array, checked_features, describe, flags_of, present_classes
@@ -38,12 +38,12 @@ class Mixture:
 @register(
     title="N-LEEP",
     source="Li et al., CVPR 2021, with the logarithm",
-    needs=(FEATURES,),
+    needs={Part.FEATURES},
     trust=0.41,  # arXiv 2412.20172
 )
 def nleep(evidence: Evidence) -> Score:
     """LEEP of the clusters' posteriors; the record also has the mean without logarithm of the public code."""
-    features = gathered(evidence.features, FEATURES)
+    features = gathered(evidence.features, Part.FEATURES)
     checked_features(features.values)
     classes = int(present_classes(features.values, features.labels).max()) + 1
     mixture = cluster(features.values, CLUSTERS_PER_CLASS * classes)

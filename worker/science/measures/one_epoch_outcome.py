@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import isfinite
 
 from worker.science.errors import NotApplicableError
-from worker.science.evidence.parts import EPOCH, Evidence, gathered
+from worker.science.evidence.parts import Evidence, Part, gathered
 from worker.science.measures.registry import EVERY_TASK, Score, register
 from worker.science.metrics import PRIMARY, THRESHOLD_FREE
 
@@ -15,7 +15,7 @@ from worker.science.metrics import PRIMARY, THRESHOLD_FREE
     title="Outcome after one epoch",
     source="validation Dice, accuracy, R2 or AUC (multilabel) after one AC-Norm epoch",
     tasks=EVERY_TASK,
-    needs=(EPOCH,),
+    needs={Part.EPOCH},
 )
 def one_epoch_outcome(evidence: Evidence) -> Score:
     """Validation Dice (segmentation), accuracy (classification), R^2 (regression) or AUC (multilabel)."""
@@ -27,7 +27,7 @@ def one_epoch_outcome(evidence: Evidence) -> Score:
     source="validation average precision, AUC (classification) or Spearman's rho (regression) "
     "after one AC-Norm epoch",
     tasks=EVERY_TASK,
-    needs=(EPOCH,),
+    needs={Part.EPOCH},
 )
 def one_epoch_threshold_free(evidence: Evidence) -> Score:
     """Validation average precision (segmentation, multilabel), AUC (classification) or rank correlation."""
@@ -38,7 +38,7 @@ def one_epoch_threshold_free(evidence: Evidence) -> Score:
     title="Validation loss after one epoch",
     source="negated validation loss after one AC-Norm epoch",
     tasks=EVERY_TASK,
-    needs=(EPOCH,),
+    needs={Part.EPOCH},
 )
 def one_epoch_loss(evidence: Evidence) -> Score:
     """Minus the loss that was trained on, over the validation images after the epoch."""
@@ -49,7 +49,7 @@ def one_epoch_loss(evidence: Evidence) -> Score:
 def _score(evidence: Evidence, metrics: dict[str, str]) -> Score:
     if evidence.task not in metrics:
         raise NotApplicableError(f"no metric is named for the task {evidence.task}")
-    metric, epoch = metrics[evidence.task], gathered(evidence.epoch, EPOCH)
+    metric, epoch = metrics[evidence.task], gathered(evidence.epoch, Part.EPOCH)
     value = epoch.metrics.get(metric)
     if value is None:
         raise NotApplicableError(f"the epoch's validation did not report {metric}")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
 from models_zoo.registry import Registry
 from worker.science.errors import NotApplicableError, ScienceError
-from worker.science.evidence.parts import AFFINES, EPOCH, NULL, PARTS, USUAL_PARTS, Evidence
+from worker.science.evidence.parts import USUAL_PARTS, Evidence, Part
 
 # Flags that say a score can't be ranked by; a candidate carrying one stands after all others.
 NOT_APPLICABLE = "not_applicable"
@@ -39,7 +39,7 @@ class Measure:
     title: str
     source: str  # paper, equation
     tasks: tuple[str, ...]
-    needs: frozenset[str]  # the parts of the evidence it looks at
+    needs: frozenset[Part]  # the parts of the evidence it looks at
     score: Callable[[Evidence], Score]
     # Mean weighted tau with outcomes that a published medical study found, 0 where there is none: how far the
     # fused score trusts it before a ledger has outcomes of its own.
@@ -48,17 +48,17 @@ class Measure:
     @property
     def epochs(self) -> int:
         """Training epochs that it takes whatever the protocol says; shared with the other measures."""
-        return int(bool(self.needs & {AFFINES, EPOCH, NULL}))
+        return int(bool(self.needs & {Part.AFFINES, Part.EPOCH, Part.NULL}))
 
     @property
     def epochs_per_permutation(self) -> int:
         """Training epochs that it takes for each of the protocol's `null_permutations`."""
-        return int(NULL in self.needs)
+        return int(Part.NULL in self.needs)
 
     @property
     def optional(self) -> bool:
         """Whether it is computed only where it is asked for by name, since it takes more than one epoch."""
-        return NULL in self.needs
+        return Part.NULL in self.needs
 
 
 _REGISTERED: Registry[Measure] = Registry("measure", "worker.science.measures")
@@ -69,13 +69,13 @@ def register(
     title: str,
     source: str,
     tasks: tuple[str, ...] = WITH_CLASSES,
-    needs: tuple[str, ...] = USUAL_PARTS,
+    needs: Set[Part] = USUAL_PARTS,
     name: str = "",
     trust: float = 0.0,
 ) -> Callable[[Callable[[Evidence], Score]], Callable[[Evidence], Score]]:
     """Make the decorated `Evidence -> Score` function a measure (named like it, or `name`); see Measure.trust."""
-    if unknown := set(needs) - set(PARTS):
-        raise ValueError(f"needs: {', '.join(sorted(unknown))} is no part of the evidence; use {', '.join(PARTS)}")
+    if unknown := set(needs) - set(Part):
+        raise ValueError(f"needs: {', '.join(sorted(unknown))} is no part of the evidence; use {', '.join(Part)}")
 
     def add(score: Callable[[Evidence], Score]) -> Callable[[Evidence], Score]:
         measure = Measure(name or score.__name__, title, source, tasks, frozenset(needs), score, trust)
@@ -90,9 +90,9 @@ def measures() -> dict[str, Measure]:
     return _REGISTERED.all()
 
 
-def needs_of(chosen: Iterable[Measure]) -> frozenset[str]:
+def needs_of(chosen: Iterable[Measure]) -> frozenset[Part]:
     """The parts of the evidence that these measures look at."""
-    return frozenset[str]().union(*(measure.needs for measure in chosen))
+    return frozenset[Part]().union(*(measure.needs for measure in chosen))
 
 
 def evaluate(measure: Measure, evidence: Evidence) -> Score:

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from worker.science.errors import ScienceError
-from worker.science.evidence.parts import FEATURES, Evidence, gathered
+from worker.science.evidence.parts import Evidence, Part, gathered
 from worker.science.measures.registry import WITH_CLASSES, Score, register
 from worker.science.measures.samples import (
     Array,
@@ -27,7 +27,7 @@ DISTORTION = 1e-4  # the paper's eps^2; meaningful because features come with un
 
 
 @register(
-    title="TransRate", source="Huang et al., ICML 2022, Eq. 3 and its listing", tasks=TASKS, needs=(FEATURES,)
+    title="TransRate", source="Huang et al., ICML 2022, Eq. 3 and its listing", tasks=TASKS, needs={Part.FEATURES}
 )
 def transrate(evidence: Evidence) -> Score:
     """TransRate of the candidate's features; grows with D and C, so compare equal widths."""
@@ -38,7 +38,7 @@ def transrate(evidence: Evidence) -> Score:
     title="TransRate, official form",
     source="Huang et al., ICML 2022, as in the authors' code",
     tasks=TASKS,
-    needs=(FEATURES,),
+    needs={Part.FEATURES},
     name="transrate_official",
 )
 def official(evidence: Evidence) -> Score:
@@ -48,7 +48,7 @@ def official(evidence: Evidence) -> Score:
 
 def _score(evidence: Evidence, gain: Callable[[Tensor, Tensor], float]) -> Score:
     """The gain by the classes, or the mean of the gains by each regression target's bins."""
-    features = gathered(evidence.features, FEATURES)
+    features = gathered(evidence.features, Part.FEATURES)
     record = describe(features) | {"epsilon": DISTORTION}
     if features.labels.ndim == 1:
         return Score(gain(features.values, features.labels), flags_of(features), record)
