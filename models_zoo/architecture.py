@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from torch import nn
@@ -13,7 +14,12 @@ from models_zoo.errors import ZooError
 from models_zoo.parameters import count
 from models_zoo.registry import Registry
 
-IMAGE_TASKS = ("classification", "regression", "multilabel")  # one row of outputs an image
+
+class Outputs(StrEnum):
+    """What a network gives a row of outputs for: each image, or each voxel."""
+
+    IMAGE = "image"
+    VOXEL = "voxel"
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Architecture:
 
     name: str
     summary: str
-    tasks: tuple[str, ...]
+    outputs: Outputs
     spatial_dims: tuple[int, ...]
     build: Callable[..., Network]
 
@@ -54,13 +60,13 @@ _REGISTERED: Registry[Architecture] = Registry("architecture", "models_zoo.archi
 
 
 def register(
-    *, summary: str, tasks: tuple[str, ...], spatial_dims: tuple[int, ...]
+    *, summary: str, outputs: Outputs, spatial_dims: tuple[int, ...]
 ) -> Callable[[Callable[..., Network]], Callable[..., Network]]:
     """Make the decorated build function the architecture of its own name."""
 
     def add(build: Callable[..., Network]) -> Callable[..., Network]:
         name = build.__name__
-        _REGISTERED.add(name, Architecture(name, summary, tasks, spatial_dims, build))
+        _REGISTERED.add(name, Architecture(name, summary, outputs, spatial_dims, build))
         return build
 
     return add

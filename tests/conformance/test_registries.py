@@ -8,17 +8,20 @@ from pathlib import Path
 import pytest
 
 from models_zoo import architecture
-from models_zoo.architecture import Network
+from models_zoo.architecture import Network, Outputs
 from models_zoo.registry import NameClashError
+from worker.science.data.raw_target import RawTarget
 from worker.science.data.readers import registry as readers
-from worker.science.data.target import Target
 from worker.science.evidence.parts import Evidence
 from worker.science.measures import registry as measures
 from worker.science.measures.registry import Score
+from worker.science.target_tasks import registry as target_tasks
+from worker.science.target_tasks.registry import TargetTask
+from worker.science.target_tasks.regression import REGRESSION
 
 
 def second_architecture() -> None:
-    @architecture.register(summary="", tasks=("segmentation",), spatial_dims=(2,))
+    @architecture.register(summary="", outputs=Outputs.VOXEL, spatial_dims=(2,))
     def unet(*, spatial_dims: int, in_channels: int, classes: int) -> Network:
         raise NotImplementedError
 
@@ -31,8 +34,12 @@ def second_measure() -> None:
 
 def second_reader() -> None:
     @readers.register(endings=(".npz",), summary="")
-    def read_npz(path: Path, task: str, spatial_dims: int) -> Target:
+    def read_npz(path: Path, task: TargetTask) -> RawTarget:
         raise NotImplementedError
+
+
+def second_target_task() -> None:
+    target_tasks.register(REGRESSION)
 
 
 @pytest.mark.parametrize(
@@ -41,8 +48,9 @@ def second_reader() -> None:
         (architecture.architectures, second_architecture, "unet"),
         (measures.measures, second_measure, "knn"),
         (readers.readers, second_reader, "npz"),
+        (target_tasks.target_tasks, second_target_task, "regression"),
     ],
-    ids=["architecture", "measure", "reader"],
+    ids=["architecture", "measure", "reader", "target task"],
 )
 def test_a_name_that_is_taken_is_refused(
     registered: Callable[[], dict[str, object]], add_again: Callable[[], None], name: str

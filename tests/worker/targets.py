@@ -23,6 +23,7 @@ from worker.science.evidence import gather as science
 from worker.science.evidence.gather import Gathered
 from worker.science.evidence.parts import USUAL_PARTS, Features, Part
 from worker.science.specs import CandidateSpec, Progress, Protocol
+from worker.science.target_tasks.registry import target_task
 
 
 def target(
@@ -64,7 +65,7 @@ def made(task: str, images: NDArray[Any], labels: NDArray[Any], classes: int) ->
     count = len(images)
     ids = np.arange(count).astype(np.str_)
     return Target(
-        task=task,
+        task=target_task(task),
         spatial_dims=images.ndim - 2,
         images=np.clip(images, 0, 255).astype(np.uint8),
         labels=labels,

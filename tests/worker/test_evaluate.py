@@ -28,7 +28,7 @@ OF_VALIDATION = {"one_epoch_outcome", "one_epoch_threshold_free", "one_epoch_los
 
 
 def _scores(spec, data: Target, **protocol) -> dict[str, float | None]:  # type: ignore[no-untyped-def]
-    fitting = {name: measure for name, measure in measures().items() if data.task in measure.tasks}
+    fitting = {name: measure for name, measure in measures().items() if data.task.name in measure.tasks}
     made = candidate(spec, data, null_permutations=2, **protocol)
     evidence = gather(made, silent, needs=needs_of(fitting.values())).evidence
     return {name: evaluate(measure, evidence).value for name, measure in fitting.items()}

@@ -21,7 +21,7 @@ TASKS = {"segmentation": "unet", "classification": "unet_classifier"}
 
 
 def _made(folder: Path, data: Target, *, seed: int = 0, **protocol: object) -> Made:
-    spec = unet_file(folder, architecture=TASKS[data.task], seed=seed)
+    spec = unet_file(folder, architecture=TASKS[data.task.name], seed=seed)
     return candidate(spec, data, **{"null_permutations": 3, **protocol})
 
 

@@ -14,6 +14,7 @@ from models_zoo.machine import memory
 from worker.science.data.target import Target
 from worker.science.errors import ScienceError
 from worker.science.specs import CandidateSpec
+from worker.science.target_tasks.registry import tasks_for
 
 HEADS = ("softmax", "sigmoid", "none")
 
@@ -63,10 +64,11 @@ def prepare(spec: CandidateSpec, target: Target, *, seed: int, device: torch.dev
 def check_fit(spec: CandidateSpec, target: Target) -> None:
     """ScienceError when the checkpoint can't be used for the target; the message names the remedy."""
     architecture = registry.architectures().get(spec.architecture)
-    if architecture and target.task not in architecture.tasks:
+    if architecture and architecture.outputs is not target.task.outputs:
+        tasks = ", ".join(tasks_for(architecture.outputs))
         raise ScienceError(
-            f"architecture: {spec.architecture} is for {', '.join(architecture.tasks)}, the target is "
-            f"{target.task}; register the checkpoint under an architecture for that"
+            f"architecture: {spec.architecture} is for {tasks}, the target is {target.task.name}; register "
+            "the checkpoint under an architecture for that"
         )
     if spec.head not in HEADS:
         raise ScienceError(f"card.head: {spec.head!r} is not known; use one of {', '.join(HEADS)}")

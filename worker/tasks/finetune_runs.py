@@ -18,8 +18,8 @@ from worker.devices import worker_name
 from worker.science.candidate import prepare
 from worker.science.data.target import Target
 from worker.science.errors import ScienceError
-from worker.science.metrics import PRIMARY
 from worker.science.specs import FinetuneProtocol, Progress
+from worker.science.target_tasks.registry import target_task
 from worker.science.training.finetune import Finetuned, finetune
 from worker.science.training.method import methods
 from worker.tasks.device import device
@@ -52,7 +52,7 @@ def _run(work: FinetuneWork, progress: Progress) -> dict[str, Any]:
         "parameters": parameters,
         "normalisation": work.checkpoint.card.get("normalisation"),
         "value_range": list(data.value_range),
-        "task": data.task,
+        "task": data.task.name,
         "labels": list(data.classes),
         **_outputs(data),
         "source": work.checkpoint.name,
@@ -68,12 +68,12 @@ def _run(work: FinetuneWork, progress: Progress) -> dict[str, Any]:
 
 
 def _outputs(data: Target) -> dict[str, Any]:
-    """What the network's outputs are; a regression's times `output_scale` plus `output_mean` are the values."""
-    if data.task != "regression":
-        return {"head": "sigmoid" if data.task == "multilabel" else "softmax"}
+    """What the network's outputs are; standardised ones times `output_scale` plus `output_mean` are the values."""
     standard = data.standard
+    if standard is None:
+        return {"head": data.task.head}
     values = {"output_mean": standard.mean.tolist(), "output_scale": standard.deviation.tolist()}
-    return {"head": "none", **values}
+    return {"head": data.task.head, **values}
 
 
 def _write(network: nn.Module, card: dict[str, Any], *, name: str) -> Path:
@@ -89,7 +89,7 @@ def _write(network: nn.Module, card: dict[str, Any], *, name: str) -> Path:
 def _result(result: Finetuned, card: dict[str, Any], file: Path) -> dict[str, Any]:
     return {
         "metrics": result.metrics,
-        "primary": PRIMARY[card["task"]],
+        "primary": target_task(card["task"]).primary.name,
         "cases": result.cases,
         "best_epoch": result.best_epoch,
         "epochs": result.epochs,

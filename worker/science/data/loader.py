@@ -59,13 +59,12 @@ class TargetLoader:
         return self._to_device(images), self._labels(pairs)
 
     def _labels(self, pairs: Sequence[tuple[Any, tuple[slice, ...]]]) -> Tensor:
-        if self.data.task == "segmentation":
-            masks = np.stack([self.data.labels[(index, *crop)] for index, crop in pairs])
-            return torch.from_numpy(masks.astype(np.int64))
-        labels = self.data.labels[[index for index, _ in pairs]]
-        if self.data.task == "regression":
-            return torch.from_numpy(self.data.standard.apply(labels).astype(np.float32))
-        return torch.from_numpy(labels.astype(np.int64))
+        task = self.data.task
+        if task.per_voxel:
+            labels = np.stack([self.data.labels[(index, *crop)] for index, crop in pairs])
+        else:
+            labels = self.data.labels[[index for index, _ in pairs]]
+        return task.tensor(labels, self.data.standard)
 
     def _to_device(self, images: Tensor) -> Tensor:
         if self.device.type != "cuda":

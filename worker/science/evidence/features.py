@@ -21,15 +21,15 @@ def stage_of(network: Network, loader: TargetLoader) -> str:
     """The stage that features are taken from: the protocol's, else the encoder or the last decoder stage."""
     wanted = loader.protocol.stage
     if wanted is None:
-        return list(network.stages)[-1] if loader.data.task == "segmentation" else "encoder"
+        return list(network.stages)[-1] if loader.data.task.per_voxel else "encoder"
     if wanted not in network.stages:
         raise ScienceError(f"stage: the network has no {wanted!r}; it has {', '.join(network.stages)}")
     return wanted
 
 
 class FeatureCollector:
-    """Segmentation: the stage's output, interpolated linearly, at the sampled voxels. Else: its average over
-    space, one row an image."""
+    """One row a sampled voxel: the stage's output, interpolated linearly. Without voxels one row an image: its
+    average over space."""
 
     def __init__(self, network: Network, loader: TargetLoader, voxels: list[Indices] | None) -> None:
         self.loader, self.voxels = loader, voxels

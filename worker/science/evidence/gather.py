@@ -97,11 +97,11 @@ def _frozen_parts(
     candidate: Candidate, loader: TargetLoader, *, needs: Set[Part], progress: Progress
 ) -> FrozenParts:
     network = candidate.network
-    segmentation = loader.data.task == "segmentation"
-    voxels = sample_voxels(loader, loader.data.indices("train")) if segmentation else None
+    per_voxel = loader.data.task.per_voxel
+    voxels = sample_voxels(loader, loader.data.indices("train")) if per_voxel else None
     features = FeatureCollector(network, loader, voxels) if Part.FEATURES in needs else None
     head = HeadCollector(candidate, voxels) if Part.SOURCE_HEAD in needs else None
-    stages = StageCollector(network, loader) if Part.STAGES in needs and segmentation else None
+    stages = StageCollector(network, loader) if Part.STAGES in needs and per_voxel else None
     collectors: list[Collector] = [one for one in (features, head, stages) if one is not None]
     if collectors:
         frozen_pass(network, loader, collectors=collectors, progress=progress)

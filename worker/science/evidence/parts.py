@@ -10,6 +10,7 @@ from typing import TypeVar
 from torch import Tensor
 
 from worker.science.errors import ScienceError
+from worker.science.target_tasks.registry import TargetTask
 
 Gathered = TypeVar("Gathered")
 
@@ -118,7 +119,7 @@ class NullEpochs:
 class Evidence:
     """What one evaluation gathered about one candidate on one target; a part nobody asked for is None."""
 
-    task: str  # classification, segmentation, regression or multilabel
+    task: TargetTask
     features: Features | None = None
     affines: Mapping[str, Affines] | None = None  # norm layer's module path -> affines, in network order
     last_encoder_norm: str | None = None  # None: the encoder has no norm layer

@@ -17,7 +17,7 @@ from worker.science.acnorm.equations import (
 )
 from worker.science.errors import NotApplicableError
 from worker.science.evidence.parts import Affines, Evidence, Part, gathered
-from worker.science.measures.registry import DEGENERATE, EVERY_TASK, Score, register
+from worker.science.measures.registry import DEGENERATE, EVERY_KIND, Score, register
 
 TIE_DISTANCE = 1e-6  # z nearer than this is one z: no training moves it less
 TIED_SHARE = 0.5  # above this share of tied channels, ties and not drift decide the sum
@@ -73,13 +73,13 @@ def layer_correlation(affines: Affines, *, temperature: float = 1.0) -> LayerCor
     )
 
 
-@register(title="AC-Corr", source=PAPER, tasks=EVERY_TASK, needs={Part.AFFINES})
+@register(title="AC-Corr", source=PAPER, labels=EVERY_KIND, needs={Part.AFFINES})
 def ac_corr(evidence: Evidence) -> Score:
     """The paper's sum; between 1 and K, so only layers of one width compare."""
     return _score(evidence, "ac_corr")
 
 
-@register(title="AC-Corr per channel", source=f"{PAPER}, divided by K", tasks=EVERY_TASK, needs={Part.AFFINES})
+@register(title="AC-Corr per channel", source=f"{PAPER}, divided by K", labels=EVERY_KIND, needs={Part.AFFINES})
 def ac_corr_per_channel(evidence: Evidence) -> Score:
     """The sum over K; between 1/K and 1."""
     return _score(evidence, "ac_corr_per_channel")
@@ -88,7 +88,7 @@ def ac_corr_per_channel(evidence: Evidence) -> Score:
 @register(
     title="AC-Corr above zero drift",
     source=f"{PAPER}, less its value without drift, divided by K",
-    tasks=EVERY_TASK,
+    labels=EVERY_KIND,
     needs={Part.AFFINES},
 )
 def ac_corr_excess(evidence: Evidence) -> Score:

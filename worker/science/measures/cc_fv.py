@@ -29,7 +29,7 @@ class StageConsistency:
     images: int
 
 
-@register(title="CC-FV", source=PAPER, tasks=("segmentation",), needs={Part.STAGES})
+@register(title="CC-FV", source=PAPER, needs={Part.STAGES})
 def cc_fv(evidence: Evidence) -> Score:
     """log(F_v / W_cons) summed over decoder stages, F_v = 1 / energy: as published. Unchanged by scale."""
     return _score(evidence, sign=-1.0)
@@ -38,7 +38,6 @@ def cc_fv(evidence: Evidence) -> Score:
 @register(
     title="CC-FV with energy",
     source=f"{PAPER}, F_v = energy, as its code has it",
-    tasks=("segmentation",),
     needs={Part.STAGES},
 )
 def cc_fv_energy(evidence: Evidence) -> Score:

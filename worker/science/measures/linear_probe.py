@@ -10,7 +10,7 @@ from torch import Tensor
 
 from worker.science.evidence.parts import Evidence, Part, gathered
 from worker.science.measures.folds import FOLDS, held_out_skill
-from worker.science.measures.registry import EVERY_TASK, Score, register
+from worker.science.measures.registry import EVERY_KIND, Score, register
 from worker.science.measures.samples import Array, describe, flags_of
 
 PENALTY = 0.01  # ridge penalty a unit of sample weight, on features of unit variance
@@ -20,7 +20,7 @@ PENALTY = 0.01  # ridge penalty a unit of sample weight, on features of unit var
     title="Linear probe",
     source=f"balanced accuracy (regression: R2, multilabel: AUC) of ridge regression, "
     f"{FOLDS} folds by image or patient",
-    tasks=EVERY_TASK,
+    labels=EVERY_KIND,
     needs={Part.FEATURES},
     trust=0.44,  # arXiv 2412.20172, its nearest-neighbour probe
 )

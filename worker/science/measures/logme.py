@@ -10,7 +10,7 @@ from torch import Tensor
 
 from worker.science.errors import ScienceError
 from worker.science.evidence.parts import Evidence, Features, Part, gathered
-from worker.science.measures.registry import EVERY_TASK, SATURATED, Score, register
+from worker.science.measures.registry import EVERY_KIND, SATURATED, Score, register
 from worker.science.measures.samples import (
     ROWS,
     Array,
@@ -76,7 +76,7 @@ class Spectrum:
 @register(
     title="LogME",
     source="You et al., JMLR 2022, with the full (D - k) log alpha term",
-    tasks=EVERY_TASK,
+    labels=EVERY_KIND,
     needs={Part.FEATURES},
     trust=0.34,  # arXiv 2412.20172
 )

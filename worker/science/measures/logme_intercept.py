@@ -11,14 +11,14 @@ from torch.nn.functional import one_hot
 
 from worker.science.evidence.parts import Evidence, Part, gathered
 from worker.science.measures.logme import log_evidence, scored
-from worker.science.measures.registry import EVERY_TASK, Score, register
+from worker.science.measures.registry import EVERY_KIND, Score, register
 from worker.science.measures.samples import checked_features, describe, flags_of, present_classes
 
 
 @register(
     title="LogME with intercept",
     source="You et al., JMLR 2022, features and targets less their means",
-    tasks=EVERY_TASK,
+    labels=EVERY_KIND,
     needs={Part.FEATURES},
 )
 def logme_intercept(evidence: Evidence) -> Score:

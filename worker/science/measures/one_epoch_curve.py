@@ -6,13 +6,13 @@ import numpy as np
 
 from worker.science.errors import NotApplicableError
 from worker.science.evidence.parts import Evidence, Part, gathered
-from worker.science.measures.registry import EVERY_TASK, Score, register
+from worker.science.measures.registry import EVERY_KIND, Score, register
 
 
 @register(
     title="Area under one epoch's loss",
     source="negated mean training loss over one AC-Norm epoch",
-    tasks=EVERY_TASK,
+    labels=EVERY_KIND,
     needs={Part.EPOCH},
 )
 def one_epoch_curve_area(evidence: Evidence) -> Score:
@@ -24,7 +24,7 @@ def one_epoch_curve_area(evidence: Evidence) -> Score:
 @register(
     title="Fall of one epoch's loss",
     source="negated slope of the training loss over one AC-Norm epoch",
-    tasks=EVERY_TASK,
+    labels=EVERY_KIND,
     needs={Part.EPOCH},
 )
 def one_epoch_curve_slope(evidence: Evidence) -> Score:

@@ -10,14 +10,14 @@ from typing import Any
 from models_zoo.registry import Registry
 from worker.science.errors import NotApplicableError, ScienceError
 from worker.science.evidence.parts import USUAL_PARTS, Evidence, Part
+from worker.science.target_tasks.registry import LabelKind, target_tasks
 
 # Flags that say a score can't be ranked by; a candidate carrying one stands after all others.
 NOT_APPLICABLE = "not_applicable"
 SATURATED = "saturated"
 DEGENERATE = "degenerate"
 
-WITH_CLASSES = ("classification", "segmentation")  # one class an image or voxel
-EVERY_TASK = (*WITH_CLASSES, "regression", "multilabel")
+EVERY_KIND = frozenset(LabelKind)
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,18 @@ class Measure:
     name: str
     title: str
     source: str  # paper, equation
-    tasks: tuple[str, ...]
+    labels: frozenset[LabelKind]  # the kinds of labels that it is defined for
     needs: frozenset[Part]  # the parts of the evidence it looks at
     score: Callable[[Evidence], Score]
     # Mean weighted tau with outcomes that a published medical study found, 0 where there is none: how far the
     # fused score trusts it before a ledger has outcomes of its own.
     trust: float = 0.0
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the target tasks that it can be computed for; decoder stages need a label for every voxel."""
+        fitting = [task for task in target_tasks().values() if task.label_kind in self.labels]
+        return tuple(task.name for task in fitting if task.per_voxel or Part.STAGES not in self.needs)
 
     @property
     def epochs(self) -> int:
@@ -68,7 +74,7 @@ def register(
     *,
     title: str,
     source: str,
-    tasks: tuple[str, ...] = WITH_CLASSES,
+    labels: Set[LabelKind] = frozenset({LabelKind.CLASS}),
     needs: Set[Part] = USUAL_PARTS,
     name: str = "",
     trust: float = 0.0,
@@ -78,7 +84,7 @@ def register(
         raise ValueError(f"needs: {', '.join(sorted(unknown))} is no part of the evidence; use {', '.join(Part)}")
 
     def add(score: Callable[[Evidence], Score]) -> Callable[[Evidence], Score]:
-        measure = Measure(name or score.__name__, title, source, tasks, frozenset(needs), score, trust)
+        measure = Measure(name or score.__name__, title, source, frozenset(labels), frozenset(needs), score, trust)
         _REGISTERED.add(measure.name, measure)
         return score
 

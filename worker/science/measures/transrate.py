@@ -11,7 +11,7 @@ from torch import Tensor
 
 from worker.science.errors import ScienceError
 from worker.science.evidence.parts import Evidence, Part, gathered
-from worker.science.measures.registry import WITH_CLASSES, Score, register
+from worker.science.measures.registry import Score, register
 from worker.science.measures.samples import (
     Array,
     checked_features,
@@ -20,14 +20,18 @@ from worker.science.measures.samples import (
     gram,
     present_classes,
 )
+from worker.science.target_tasks.registry import LabelKind
 
 BINS = 5  # classes of equal size that a regression target is cut into
-TASKS = (*WITH_CLASSES, "regression")
+LABELS = frozenset({LabelKind.CLASS, LabelKind.NUMBER})
 DISTORTION = 1e-4  # the paper's eps^2; meaningful because features come with unit root mean square
 
 
 @register(
-    title="TransRate", source="Huang et al., ICML 2022, Eq. 3 and its listing", tasks=TASKS, needs={Part.FEATURES}
+    title="TransRate",
+    source="Huang et al., ICML 2022, Eq. 3 and its listing",
+    labels=LABELS,
+    needs={Part.FEATURES},
 )
 def transrate(evidence: Evidence) -> Score:
     """TransRate of the candidate's features; grows with D and C, so compare equal widths."""
@@ -37,7 +41,7 @@ def transrate(evidence: Evidence) -> Score:
 @register(
     title="TransRate, official form",
     source="Huang et al., ICML 2022, as in the authors' code",
-    tasks=TASKS,
+    labels=LABELS,
     needs={Part.FEATURES},
     name="transrate_official",
 )

@@ -13,8 +13,9 @@ from torch import nn
 from worker.science.candidate import Candidate, give_fresh_head
 from worker.science.data.loader import TargetLoader, loader_of
 from worker.science.data.target import Target
-from worker.science.metrics import PRIMARY
+from worker.science.metrics import LOSS
 from worker.science.specs import FinetuneProtocol, Progress
+from worker.science.target_tasks.registry import TargetTask
 from worker.science.training.loop import compute_threads, make_optimizer, train_epoch
 from worker.science.training.method import Method
 from worker.science.training.validation import validate
@@ -77,10 +78,10 @@ def _train(
     return max(best, 1), epochs
 
 
-def _score(metrics: dict[str, float], task: str) -> tuple[float, float]:
+def _score(metrics: dict[str, float], task: TargetTask) -> tuple[float, float]:
     """The validation metric; among equals (a Dice of 0 while learning starts) the lower loss."""
-    primary = metrics[PRIMARY[task]]
-    return (-math.inf if math.isnan(primary) else primary, -metrics["loss"])
+    primary = task.primary.signed(metrics[task.primary.name])
+    return (-math.inf if math.isnan(primary) else primary, -metrics[LOSS.name])
 
 
 def _json(metrics: dict[str, float]) -> dict[str, float | None]:

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models_zoo.registry import Registry
+from worker.science.data.raw_target import RawTarget
 from worker.science.data.target import Target
+from worker.science.data.validation import validated
 from worker.science.errors import ScienceError
+from worker.science.target_tasks.registry import TargetTask, target_task
 
-Read = Callable[[Path, str, int], Target]
+Read = Callable[[Path, TargetTask], RawTarget]
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A registered read function `(path, task, spatial_dims) -> Target` and the file endings it takes."""
+    """A registered read function `(path, task) -> RawTarget` and the file endings it takes."""
 
     name: str
     endings: tuple[str, ...]
@@ -46,6 +49,7 @@ def read(path: Path, *, task: str, spatial_dims: int) -> Target:
     """Read and validate the dataset at `path`; ScienceError names what is wrong and the remedy."""
     for reader in readers().values():
         if path.name.endswith(reader.endings):
-            return reader.read(path, task, spatial_dims)
-    known = ", ".join(ending for reader in readers().values() for ending in reader.endings)
-    raise ScienceError(f"uri: no reader for {path.name!r}; readable endings are {known}")
+            of = target_task(task)
+            return validated(reader.read(path, of), task=of, spatial_dims=spatial_dims)
+    readable = ", ".join(ending for reader in readers().values() for ending in reader.endings)
+    raise ScienceError(f"uri: no reader for {path.name!r}; readable endings are {readable}")
