@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,12 @@ import pytest
 from models_zoo import architecture
 from models_zoo.architecture import Network, Outputs
 from models_zoo.registry import NameClashError
+from worker.science import flags
 from worker.science.data.raw_target import RawTarget
 from worker.science.data.readers import registry as readers
 from worker.science.evidence.parts import Evidence
 from worker.science.measures import registry as measures
-from worker.science.measures.registry import Score
+from worker.science.measures.registry import DEGENERATE, Score
 from worker.science.target_tasks import registry as target_tasks
 from worker.science.target_tasks.registry import TargetTask
 from worker.science.target_tasks.regression import REGRESSION
@@ -38,6 +40,10 @@ def second_reader() -> None:
         raise NotImplementedError
 
 
+def second_flag() -> None:
+    flags.register(replace(DEGENERATE, meaning="Another meaning of the same name."))
+
+
 def second_target_task() -> None:
     target_tasks.register(REGRESSION)
 
@@ -48,9 +54,10 @@ def second_target_task() -> None:
         (architecture.architectures, second_architecture, "unet"),
         (measures.measures, second_measure, "knn"),
         (readers.readers, second_reader, "npz"),
+        (flags.flags, second_flag, "degenerate"),
         (target_tasks.target_tasks, second_target_task, "regression"),
     ],
-    ids=["architecture", "measure", "reader", "target task"],
+    ids=["architecture", "measure", "reader", "flag", "target task"],
 )
 def test_a_name_that_is_taken_is_refused(
     registered: Callable[[], dict[str, object]], add_again: Callable[[], None], name: str

@@ -16,7 +16,7 @@ from worker.devices import worker_name
 from worker.science.candidate import prepare
 from worker.science.evidence.figures import Figures
 from worker.science.evidence.gather import gather
-from worker.science.measures.registry import Score, evaluate, measures, needs_of
+from worker.science.measures.registry import FAILED, Score, evaluate, measures, needs_of
 from worker.science.specs import CandidateSpec, Progress, Protocol
 from worker.science.training.loop import compute_threads
 from worker.tasks.device import device
@@ -81,7 +81,7 @@ def _record(work: EvaluationWork, name: str, score: Score) -> None:
     flags = list(score.flags)
     value, reason = score.value, score.reason
     if value is not None and not math.isfinite(value):
-        value, reason, flags = None, f"the measure gave {value}", [*flags, "failed"]
+        value, reason, flags = None, f"the measure gave {value}", [*flags, FAILED.name]
     row = tables.Score(
         measure=name,
         value=value,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from models_zoo.architecture import Network
+from worker.science import flags
 from worker.science.acnorm.convert import affines, convert, unconverted
 from worker.science.candidate import Candidate, give_fresh_head
 from worker.science.data.loader import TargetLoader, loader_of
@@ -32,11 +33,25 @@ from worker.science.evidence.parts import (
     Stage,
 )
 from worker.science.evidence.source_head import HeadCollector
+from worker.science.flags import Flag, raised
 from worker.science.specs import Progress, Protocol
 from worker.science.training.loop import compute_threads
 from worker.science.training.validation import validate
 
-FEW_STEPS = 20  # an epoch of fewer steps says little
+ENOUGH_STEPS = 20  # an epoch of fewer steps says little
+FEW_STEPS = flags.register(
+    Flag(
+        "few_steps",
+        f"The one epoch had fewer than {ENOUGH_STEPS} training steps, so candidates had little time to differ.",
+    )
+)
+NO_AFFINE_NORM = flags.register(
+    Flag(
+        "no_affine_norm",
+        "AC-Norm found no norm layer with weight and bias from the checkpoint to recalibrate, so the one epoch "
+        "was plain training and AC-Corr has no value.",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -196,8 +211,8 @@ def _figures(
 def _flags(evidence: Evidence) -> tuple[str, ...]:
     if evidence.epoch is None:
         return ()
-    conditions = {"few_steps": len(evidence.epoch.losses) < FEW_STEPS, "no_affine_norm": not evidence.affines}
-    return tuple(flag for flag, holds in conditions.items() if holds)
+    few = len(evidence.epoch.losses) < ENOUGH_STEPS
+    return raised({FEW_STEPS: few, NO_AFFINE_NORM: not evidence.affines})
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:

@@ -6,13 +6,22 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
+from worker.science import flags
 from worker.science.errors import NotApplicableError, ScienceError
 from worker.science.evidence.parts import Evidence, Part, gathered
+from worker.science.flags import Flag, raised
 from worker.science.measures.ac_corr import PAPER, layer_correlation
 from worker.science.measures.registry import DEGENERATE, Score, register
 
 USUAL_PERMUTATIONS = 19  # with fewer, p can't reach 0.05
-FEW_PERMUTATIONS = "few_permutations"
+REACHABLE_P = 1 / (USUAL_PERMUTATIONS + 1)
+FEW_PERMUTATIONS = flags.register(
+    Flag(
+        "few_permutations",
+        f"Fewer than {USUAL_PERMUTATIONS} permutations of the labels were trained, so the p-value of ac_corr_null "
+        f"can't reach {REACHABLE_P}, and its z-score rests on few values.",
+    )
+)
 NO_SPREAD = 1e-9  # null values nearer than this share of their mean differ by rounding only
 
 OF_SOURCE = ("channels", "tied_share", "dead_share", "spread", "zero_drift")
@@ -76,12 +85,12 @@ def ac_corr_null(evidence: Evidence) -> Score:
     own = layer_correlation(moved[path], temperature=evidence.temperature)
     repeated = (layer_correlation(layers[path], temperature=evidence.temperature) for layers in null.affines)
     found = Calibration(own.ac_corr, tuple(layer.ac_corr for layer in repeated))
-    few = (FEW_PERMUTATIONS,) * (len(found.null) < USUAL_PERMUTATIONS)
+    few = raised({FEW_PERMUTATIONS: len(found.null) < USUAL_PERMUTATIONS})
     record = {"layer": path, **_record(found), "source": {name: getattr(own, name) for name in OF_SOURCE}}
     if found.z is None:
-        flags = tuple(dict.fromkeys((*own.flags, DEGENERATE, *few)))
+        without_scale = tuple(dict.fromkeys((*own.flags, DEGENERATE.name, *few)))
         return Score(
-            None, flags, record, reason="all permutations gave one value: there is no scale for a z-score"
+            None, without_scale, record, reason="all permutations gave one value: there is no scale for a z-score"
         )
     return Score(found.z, (*own.flags, *few), record)
 

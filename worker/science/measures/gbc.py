@@ -7,6 +7,7 @@ from scipy.special import logsumexp
 from torch import Tensor
 
 from worker.science.evidence.parts import Evidence, Part, gathered
+from worker.science.flags import raised
 from worker.science.measures.registry import SATURATED, Score, register
 from worker.science.measures.samples import Array, checked_features, describe, flags_of, present_classes
 
@@ -31,8 +32,7 @@ def _score(evidence: Evidence, *, spherical: bool) -> Score:
     overlap = log_overlap(features.values, features.labels, spherical=spherical)
     value = -float(np.exp(overlap))
     record = describe(features) | {"log_overlap": overlap, "least_variance": LEAST_VARIANCE}
-    flags = (SATURATED,) * (value == 0.0) + flags_of(features)
-    return Score(value, flags, record)
+    return Score(value, raised({SATURATED: value == 0.0}) + flags_of(features), record)
 
 
 def log_overlap(features: Tensor, labels: Tensor, *, spherical: bool) -> float:

@@ -24,6 +24,7 @@ BLOCK = 2_000_000  # distances held at a time
     f"{FOLDS} folds by image or patient",
     labels=EVERY_KIND,
     needs={Part.FEATURES},
+    usual=True,
     trust=0.44,  # arXiv 2412.20172, its nearest-neighbour probe
 )
 def knn(evidence: Evidence) -> Score:

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from worker.science import flags
 from worker.science.errors import ScienceError
 from worker.science.evidence.parts import Evidence, Features, Part, gathered
+from worker.science.flags import Flag, raised
 from worker.science.measures.registry import EVERY_KIND, SATURATED, Score, register
 from worker.science.measures.samples import (
     ROWS,
@@ -29,7 +31,13 @@ GRID_PER_UNIT = 2.0  # grid points a unit of log t; the evidence turns over no f
 BELOW, ABOVE = 32.0, 23.0  # how far in log t the grid reaches beyond the eigenvalues
 STEPS = 60  # bisection alone would reach 1e-12 of the bracket in 40
 NARROW = 1e-8  # a step in log t that changes the evidence by less than rounding
-INTERPOLATED = "interpolated"  # some column without residual; the value is still the data's when rank = N
+INTERPOLATED = flags.register(  # some column without residual; the value is still the data's when rank = N
+    Flag(
+        "interpolated",
+        "The features reproduce the labels of these few samples exactly. The score is finite, but says little "
+        "about new samples.",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -91,12 +99,11 @@ def logme(evidence: Evidence) -> Score:
 def scored(found: LogEvidence, features: Features) -> Score:
     """The evidence as a score, with what tells how far to trust it."""
     record = describe(features) | {"rank": found.rank, "residual_share": float(found.residual_share.min())}
-    flags = {
+    caveats = {
         SATURATED: found.saturated,
         INTERPOLATED: found.interpolated and not found.saturated,
     }
-    own = tuple(flag for flag, holds in flags.items() if holds)
-    return Score(found.score, own + flags_of(features), record)
+    return Score(found.score, raised(caveats) + flags_of(features), record)
 
 
 def class_evidence(features: Tensor, labels: Tensor) -> LogEvidence:

@@ -13,7 +13,9 @@ from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from worker.science import flags
 from worker.science.evidence.parts import Evidence, Part, gathered
+from worker.science.flags import Flag, raised
 from worker.science.measures.leep import expectation
 from worker.science.measures.registry import Score, register
 from worker.science.measures.samples import Array, checked_features, describe, flags_of, present_classes
@@ -22,7 +24,12 @@ ENERGY = 0.8  # share of the variance that the projection keeps
 CLUSTERS_PER_CLASS = 5
 REGULARISATION = 1e-6  # added to the diagonal of each covariance
 LARGEST = 5_000  # rows that the mixture is fitted to; all get posteriors
-NOT_CONVERGED = "not_converged"
+NOT_CONVERGED = flags.register(
+    Flag(
+        "not_converged",
+        "The Gaussian mixture that the score is computed from had not converged when its fitting was stopped.",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -54,8 +61,8 @@ def nleep(evidence: Evidence) -> Score:
         "dimensions": mixture.dimensions,
         "covariance": mixture.covariance,
     }
-    flags = (NOT_CONVERGED,) * (not mixture.converged) + flags_of(features)
-    return Score(float(np.log(expected).mean()), flags, record)
+    caveats = raised({NOT_CONVERGED: not mixture.converged}) + flags_of(features)
+    return Score(float(np.log(expected).mean()), caveats, record)
 
 
 def cluster(features: Tensor, clusters: int, *, seed: int = 0) -> Mixture:

@@ -8,14 +8,41 @@ from time import perf_counter
 from typing import Any
 
 from models_zoo.registry import Registry
+from worker.science import flags
 from worker.science.errors import NotApplicableError, ScienceError
 from worker.science.evidence.parts import USUAL_PARTS, Evidence, Part
+from worker.science.flags import Flag
 from worker.science.target_tasks.registry import LabelKind, target_tasks
 
-# Flags that say a score can't be ranked by; a candidate carrying one stands after all others.
-NOT_APPLICABLE = "not_applicable"
-SATURATED = "saturated"
-DEGENERATE = "degenerate"
+NOT_APPLICABLE = flags.register(
+    Flag(
+        "not_applicable",
+        "The measure has no meaning for this candidate or target; the reason is given with the score.",
+        may_rank=False,
+    )
+)
+FAILED = flags.register(
+    Flag(
+        "failed",
+        "The measure could not be computed for this candidate; the reason is given with the score.",
+        may_rank=False,
+    )
+)
+SATURATED = flags.register(
+    Flag(
+        "saturated",
+        "The features separate the labels exactly, so rounding decides the score.",
+        may_rank=False,
+    )
+)
+DEGENERATE = flags.register(
+    Flag(
+        "degenerate",
+        "The features are all equal, or the source's affine parameters carry no information (most channels are "
+        "tied), so the score is large or small for no reason. A network that was never trained looks like this.",
+        may_rank=False,
+    )
+)
 
 EVERY_KIND = frozenset(LabelKind)
 
@@ -25,7 +52,7 @@ class Score:
     """One measure's number for one candidate (higher is better), or the reason there is none."""
 
     value: float | None
-    flags: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()  # names of flags, as in `worker.science.flags`
     record: Mapping[str, Any] = field(default_factory=dict)  # N, D, C, scale, layer ...: JSON values
     reason: str | None = None
     seconds: float = 0.0
@@ -44,6 +71,7 @@ class Measure:
     # Mean weighted tau with outcomes that a published medical study found, 0 where there is none: how far the
     # fused score trusts it before a ledger has outcomes of its own.
     trust: float = 0.0
+    usual: bool = False  # the one measure to order by while no measure is trusted yet
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -78,13 +106,23 @@ def register(
     needs: Set[Part] = USUAL_PARTS,
     name: str = "",
     trust: float = 0.0,
+    usual: bool = False,
 ) -> Callable[[Callable[[Evidence], Score]], Callable[[Evidence], Score]]:
-    """Make the decorated `Evidence -> Score` function a measure (named like it, or `name`); see Measure.trust."""
+    """Make the decorated `Evidence -> Score` function a measure (named like it, or `name`); see Measure."""
     if unknown := set(needs) - set(Part):
         raise ValueError(f"needs: {', '.join(sorted(unknown))} is no part of the evidence; use {', '.join(Part)}")
 
     def add(score: Callable[[Evidence], Score]) -> Callable[[Evidence], Score]:
-        measure = Measure(name or score.__name__, title, source, frozenset(labels), frozenset(needs), score, trust)
+        measure = Measure(
+            name=name or score.__name__,
+            title=title,
+            source=source,
+            labels=frozenset(labels),
+            needs=frozenset(needs),
+            score=score,
+            trust=trust,
+            usual=usual,
+        )
         _REGISTERED.add(measure.name, measure)
         return score
 
@@ -107,7 +145,7 @@ def evaluate(measure: Measure, evidence: Evidence) -> Score:
     try:
         score = measure.score(evidence)
     except NotApplicableError as error:
-        score = Score(None, (NOT_APPLICABLE,), reason=str(error))
+        score = Score(None, (NOT_APPLICABLE.name,), reason=str(error))
     except ScienceError as error:
-        score = Score(None, ("failed",), reason=str(error))
+        score = Score(None, (FAILED.name,), reason=str(error))
     return Score(score.value, score.flags, score.record, score.reason, perf_counter() - start)

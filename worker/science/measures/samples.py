@@ -11,12 +11,19 @@ from numpy.typing import NDArray
 from scipy.linalg.blas import dsyrk
 from torch import Tensor
 
+from worker.science import flags
 from worker.science.errors import ScienceError
 from worker.science.evidence.parts import Features
+from worker.science.flags import Flag, raised
 from worker.science.measures.registry import DEGENERATE
 
 ROWS = 1024  # rows (or columns) taken to float64 at a time
-FEWER_ROWS = "N<D"
+FEWER_ROWS = flags.register(
+    Flag(
+        "N<D",
+        "There are fewer samples (N) than features (D), so the score rests on little data for so wide a network.",
+    )
+)
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.floating]
@@ -44,7 +51,7 @@ def flags_of(features: Features) -> tuple[str, ...]:
     """What any measure of features should be read with: `degenerate` when all rows are equal, and `N<D`."""
     values = features.values
     constant = bool((values == values[:1]).all())
-    return (DEGENERATE,) * constant + (FEWER_ROWS,) * (values.shape[0] < values.shape[1])
+    return raised({DEGENERATE: constant, FEWER_ROWS: values.shape[0] < values.shape[1]})
 
 
 def checked_features(features: Tensor) -> Rows:
