@@ -79,10 +79,10 @@ def architectures() -> dict[str, Architecture]:
 
 def build(name: str, *, spatial_dims: int, in_channels: int, classes: int, **parameters: Any) -> Network:
     """Build architecture `name`; ZooError names an unknown architecture, parameter, or unfit dimension."""
-    known = architectures()
-    if name not in known:
-        raise ZooError(f"architecture: {name!r} is not known; use one of {', '.join(sorted(known))}")
-    architecture = known[name]
+    registered = architectures()
+    if name not in registered:
+        raise ZooError(f"architecture: {name!r} is not known; use one of {', '.join(sorted(registered))}")
+    architecture = registered[name]
     unknown = set(parameters) - set(architecture.parameters)
     if unknown:
         raise ZooError(

@@ -25,7 +25,7 @@ class Metric:
         return value if self.higher_is_better else -value
 
 
-LOSS = Metric("loss", "Mean of the loss that was trained on, over the images.", higher_is_better=False, lowest=0.0)
+LOSS = Metric("loss", "Mean of the training loss over the images.", higher_is_better=False, lowest=0.0)
 AUC = Metric(
     "auc",
     "Area under the ROC curve of one class or label against the rest, mean over those that vary.",

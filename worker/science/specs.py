@@ -1,4 +1,4 @@
-"""What an evaluation or a finetune run is told: the protocol and the candidate."""
+"""The protocol and the candidate of an evaluation or a finetune run."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Protocol:
 
 @dataclass(frozen=True)
 class FinetuneProtocol(Protocol):
-    """A full finetune: the same, for several epochs with early stopping on the validation metric."""
+    """The protocol of a full finetune: several epochs with early stopping on the validation metric."""
 
     epochs: int = bounded(20, lowest=1, highest=100_000)
     patience: int = bounded(5, lowest=1, highest=100_000)  # epochs without a better validation metric

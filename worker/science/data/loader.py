@@ -24,7 +24,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TargetLoader:
-    """One candidate's batches of the target: the same images, crops and order for every candidate."""
+    """Batches of the target as one candidate's card asks; images, crops and order depend on the protocol only."""
 
     data: Target
     normalisation: Normalisation

@@ -1,4 +1,4 @@
-"""A target dataset in memory: arrays, splits, and what an inspection says of them."""
+"""A target dataset in memory: its arrays, its splits, and the inspection that describes them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Target:
     """A validated target dataset.
 
     images: (N, C, [D,] H, W), as stored; split: (N,) of train, val, test; groups: (N,) codes of the patient (or
-    image) each image came from; value_range: lowest and highest possible or seen value. labels and classes, by
-    task; the network has one output for each of `classes`:
-    classification (N,) and segmentation (N, [D,] H, W): places in `classes`, the numbers in the file (0 is the
-    background); regression (N, T): float64 in the file's units; multilabel (N, L): 0 or 1. For the last two
-    `classes` are the columns' numbers.
+    image) each image came from; value_range: lowest and highest possible or seen value. A network for the target
+    has one output for each of `classes`. labels, by the task's kind of labels:
+    class (N,) or (N, [D,] H, W): places in `classes`, the numbers in the file (of voxels 0 is the background);
+    number (N, T): float64 in the file's units; yes_no (N, L): 0 or 1. For the last two `classes` are the columns'
+    numbers.
     """
 
     task: TargetTask
@@ -56,6 +56,8 @@ class Target:
     @cached_property
     def standard(self) -> Standard | None:
         """What labels are standardised by, from the training images alone; None where they stay as they are."""
+        if self.task.standardise is None:
+            return None
         return self.task.standardise(self.labels[self.split == "train"])
 
 
@@ -108,7 +110,7 @@ def check_splits(split: NDArray[np.str_], groups: NDArray[np.int64]) -> list[str
 
 
 def inspection(data: Target) -> dict[str, Any]:
-    """What the registered dataset's page shows: sizes, classes and balance or values, range, splits, warnings."""
+    """A description of the dataset: sizes, value range, labels, splits, groups, spacing and warnings."""
     return {
         "images": len(data.images),
         "shape": list(data.images.shape[2:]),

@@ -102,7 +102,7 @@ def _spacing(spacing: NDArray[Any] | None, spatial_dims: int) -> tuple[float, ..
 
 
 def _value_range(images: NDArray[Any], split: NDArray[np.str_]) -> tuple[float, float]:
-    """Of the type for bytes, else of the training images: nothing is learnt from the others."""
+    """The range of the type for bytes, else of the training images: nothing is learnt from the others."""
     if images.dtype == np.uint8:
         return (0.0, 255.0)
     train = [images[index] for index in np.flatnonzero(split == "train")]

@@ -117,7 +117,7 @@ def _frozen_parts(
     features = FeatureCollector(network, loader, voxels) if Part.FEATURES in needs else None
     head = HeadCollector(candidate, voxels) if Part.SOURCE_HEAD in needs else None
     stages = StageCollector(network, loader) if Part.STAGES in needs and per_voxel else None
-    collectors: list[Collector] = [one for one in (features, head, stages) if one is not None]
+    collectors: list[Collector] = [collector for collector in (features, head, stages) if collector is not None]
     if collectors:
         frozen_pass(network, loader, collectors=collectors, progress=progress)
     return FrozenParts(

@@ -60,20 +60,20 @@ def null_epochs(candidate: Candidate, loader: TargetLoader, *, start: State, pro
     module = candidate.network.module
     count, seed = loader.protocol.null_permutations, loader.protocol.seed
     began, end, training = perf_counter(), kept_state(candidate), module.training
-    found = []
+    repeated = []
     reason = None
     try:
         for number in range(count):
             module.load_state_dict(start)
             shuffled = replace(loader, data=permuted(loader.data, seed=seed, number=number))
             one_epoch(candidate, shuffled, _steps_of_all(progress, number, count))
-            found.append(affines(module))
+            repeated.append(affines(module))
     except ScienceError as error:
-        reason = f"the epoch on permuted labels {len(found) + 1} of {count} failed: {error}"
+        reason = f"the epoch on permuted labels {len(repeated) + 1} of {count} failed: {error}"
     finally:
         module.load_state_dict(end)
         module.train(training)
-    return NullEpochs(tuple(found), perf_counter() - began, reason)
+    return NullEpochs(tuple(repeated), perf_counter() - began, reason)
 
 
 def _steps_of_all(progress: Progress, number: int, count: int) -> Callable[[int, int], None]:

@@ -1,4 +1,4 @@
-"""What a measure may look at: parts, gathered only when a measure asks for them."""
+"""The parts of the evidence; each is gathered only when a measure needs it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Features:
 
 @dataclass(frozen=True)
 class SourceHead:
-    """What the checkpoint's own head says of the training split: one row an image, or one a sampled voxel.
+    """Output of the checkpoint's own head on the training split: one row an image, or one a sampled voxel.
 
     probabilities: (N, C_s) float64, rows summing to 1; None when the head names no classes, with the
     reason. labels: (N,) int64 of the target, in the order of `Features`.
@@ -96,7 +96,7 @@ class Affines:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What the one AC-Norm epoch showed: training loss a step, validation metrics after it, its cost."""
+    """The one AC-Norm epoch: its training loss at each step, the validation metrics after it, its duration."""
 
     losses: tuple[float, ...]
     metrics: Mapping[str, float]  # metric name -> value, on the validation split
@@ -117,7 +117,7 @@ class NullEpochs:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one evaluation gathered about one candidate on one target; a part nobody asked for is None."""
+    """What one evaluation gathered about one candidate on one target; a part that no measure needs is None."""
 
     task: TargetTask
     features: Features | None = None

@@ -1,4 +1,4 @@
-"""What the checkpoint's own head says of the target: class probabilities for LEEP and NCE."""
+"""Class probabilities of the checkpoint's own head on the target, for LEEP and NCE."""
 
 from __future__ import annotations
 

@@ -36,14 +36,14 @@ class Calibration:
 
     @property
     def mean(self) -> float:
-        """Of the null values."""
+        """Mean of the null values."""
         return statistics.fmean(self.null)
 
     @property
     def deviation(self) -> float:
-        """Of the null values, with R - 1; 0 where they differ by rounding only."""
-        found = statistics.stdev(self.null)
-        return found if found > NO_SPREAD * abs(self.mean) else 0.0
+        """Standard deviation of the R null values, over R - 1; 0 where they differ by rounding only."""
+        deviation = statistics.stdev(self.null)
+        return deviation if deviation > NO_SPREAD * abs(self.mean) else 0.0
 
     @property
     def z(self) -> float | None:
@@ -57,7 +57,7 @@ class Calibration:
 
     @property
     def p_below(self) -> float:
-        """The same on the other side: small where these labels move the norm less than any others do."""
+        """(1 + null values at or below the observed) / (R + 1): small where other labels move the norm more."""
         return (1 + sum(value <= self.observed for value in self.null)) / (len(self.null) + 1)
 
 
@@ -82,26 +82,30 @@ def ac_corr_null(evidence: Evidence) -> Score:
     if len(null.affines) < 2:
         raise NotApplicableError("null_permutations: a standard deviation needs two permutations at least")
 
-    own = layer_correlation(moved[path], temperature=evidence.temperature)
+    observed = layer_correlation(moved[path], temperature=evidence.temperature)
     repeated = (layer_correlation(layers[path], temperature=evidence.temperature) for layers in null.affines)
-    found = Calibration(own.ac_corr, tuple(layer.ac_corr for layer in repeated))
-    few = raised({FEW_PERMUTATIONS: len(found.null) < USUAL_PERMUTATIONS})
-    record = {"layer": path, **_record(found), "source": {name: getattr(own, name) for name in OF_SOURCE}}
-    if found.z is None:
-        without_scale = tuple(dict.fromkeys((*own.flags, DEGENERATE.name, *few)))
+    calibration = Calibration(observed.ac_corr, tuple(layer.ac_corr for layer in repeated))
+    few = raised({FEW_PERMUTATIONS: len(calibration.null) < USUAL_PERMUTATIONS})
+    record = {
+        "layer": path,
+        **_record(calibration),
+        "source": {name: getattr(observed, name) for name in OF_SOURCE},
+    }
+    if calibration.z is None:
+        without_scale = tuple(dict.fromkeys((*observed.flags, DEGENERATE.name, *few)))
         return Score(
             None, without_scale, record, reason="all permutations gave one value: there is no scale for a z-score"
         )
-    return Score(found.z, (*own.flags, *few), record)
+    return Score(calibration.z, (*observed.flags, *few), record)
 
 
-def _record(found: Calibration) -> dict[str, Any]:
+def _record(calibration: Calibration) -> dict[str, Any]:
     return {
-        "p": found.p,
-        "p_below": found.p_below,
-        "permutations": len(found.null),
-        "observed": found.observed,
-        "null_mean": found.mean,
-        "null_deviation": found.deviation,
-        "null": list(found.null),
+        "p": calibration.p,
+        "p_below": calibration.p_below,
+        "permutations": len(calibration.null),
+        "observed": calibration.observed,
+        "null_mean": calibration.mean,
+        "null_deviation": calibration.deviation,
+        "null": list(calibration.null),
     }

@@ -44,8 +44,8 @@ def log_overlap(features: Tensor, labels: Tensor, *, spherical: bool) -> float:
     values = checked_features(features).astype(np.float64)
     classes = present_classes(features, labels).numpy()
     members = [values[classes == c] for c in range(classes.max() + 1)]
-    means = np.stack([own.mean(0) for own in members])  # (C, D)
-    variances = np.maximum([own.var(0) for own in members], LEAST_VARIANCE)  # (C, D)
+    means = np.stack([of_class.mean(0) for of_class in members])  # (C, D)
+    variances = np.maximum([of_class.var(0) for of_class in members], LEAST_VARIANCE)  # (C, D)
     if spherical:
         variances = variances.mean(1, keepdims=True)  # (C, 1)
     distances = np.concatenate(

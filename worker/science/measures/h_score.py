@@ -28,9 +28,9 @@ class ShrunkScore:
 def h_score(evidence: Evidence) -> Score:
     """Between 0 and C - 1; unchanged by the features' scale. Grows with the width where N is small."""
     features = gathered(evidence.features, Part.FEATURES)
-    found = shrunk_h_score(features.values, features.labels)
-    record = describe(features) | {"shrinkage": found.shrinkage}
-    return Score(found.value, flags_of(features), record)
+    shrunk = shrunk_h_score(features.values, features.labels)
+    record = describe(features) | {"shrinkage": shrunk.shrinkage}
+    return Score(shrunk.value, flags_of(features), record)
 
 
 def shrunk_h_score(features: Tensor, labels: Tensor) -> ShrunkScore:

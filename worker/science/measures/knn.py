@@ -57,13 +57,13 @@ def _predict(train: Array, targets: Array, test: Array, *, weights: Array) -> Ar
         drawn = np.random.default_rng(0).choice(len(train), LARGEST, replace=False)
         train, targets = train[drawn], targets[drawn]
     centre = train.mean(0)
-    known = torch.from_numpy(train - centre).float()
+    centred = torch.from_numpy(train - centre).float()
     weights = weights[: len(train)] / weights[: len(train)].sum()
-    found = np.empty((len(test), targets.shape[1]))
+    predicted = np.empty((len(test), targets.shape[1]))
     step = max(1, BLOCK // len(train))
     for start in range(0, len(test), step):
         block = torch.from_numpy(test[start : start + step] - centre).float()
-        distances = torch.cdist(block, known, compute_mode="use_mm_for_euclid_dist")
+        distances = torch.cdist(block, centred, compute_mode="use_mm_for_euclid_dist")
         near = distances.topk(len(weights), largest=False).indices.numpy()  # (m, k)
-        found[start : start + step] = np.einsum("k,mkc->mc", weights, targets[near])
-    return found
+        predicted[start : start + step] = np.einsum("k,mkc->mc", weights, targets[near])
+    return predicted

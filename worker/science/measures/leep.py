@@ -59,7 +59,7 @@ def usable(head: SourceHead) -> Tensor:
 
 
 def describe_head(probabilities: Tensor, labels: Tensor) -> dict[str, Any]:
-    """What a score's record says of the head it saw; -H(Y) is the value without any information."""
+    """The record of a score of the source head; -H(Y) is the value without any information."""
     counts = labels.unique(return_counts=True)[1].double()
     share = counts / counts.sum()
     return {

@@ -48,9 +48,9 @@ def _predict(train: Array, targets: Array, test: Array, *, balanced: bool) -> Ar
     mean, level = weight @ train, weight @ targets
     spread = np.sqrt(weight @ np.square(train - mean))
     scale = np.where(spread > 0, spread, 1.0)
-    known = (train - mean) / scale * np.sqrt(weight)[:, None]
-    gram = known.T @ known + PENALTY * np.eye(known.shape[1])
-    cross = known.T @ ((targets - level) * np.sqrt(weight)[:, None])
+    standardised = (train - mean) / scale * np.sqrt(weight)[:, None]
+    gram = standardised.T @ standardised + PENALTY * np.eye(standardised.shape[1])
+    cross = standardised.T @ ((targets - level) * np.sqrt(weight)[:, None])
     slopes = solve(gram, cross, assume_a="pos")
     predicted: Array = (test - mean) / scale @ slopes + level
     return predicted

@@ -92,18 +92,18 @@ def logme(evidence: Evidence) -> Score:
     """LogME of the candidate's features: a column for each class present, or the columns of the labels."""
     features = gathered(evidence.features, Part.FEATURES)
     of_labels = class_evidence if features.labels.ndim == 1 else log_evidence
-    found = of_labels(features.values, features.labels)
-    return scored(found, features)
+    largest = of_labels(features.values, features.labels)
+    return scored(largest, features)
 
 
-def scored(found: LogEvidence, features: Features) -> Score:
+def scored(largest: LogEvidence, features: Features) -> Score:
     """The evidence as a score, with what tells how far to trust it."""
-    record = describe(features) | {"rank": found.rank, "residual_share": float(found.residual_share.min())}
+    record = describe(features) | {"rank": largest.rank, "residual_share": float(largest.residual_share.min())}
     caveats = {
-        SATURATED: found.saturated,
-        INTERPOLATED: found.interpolated and not found.saturated,
+        SATURATED: largest.saturated,
+        INTERPOLATED: largest.interpolated and not largest.saturated,
     }
-    return Score(found.score, raised(caveats) + flags_of(features), record)
+    return Score(largest.score, raised(caveats) + flags_of(features), record)
 
 
 def class_evidence(features: Tensor, labels: Tensor) -> LogEvidence:

@@ -1,4 +1,4 @@
-"""What the network already reaches after the one AC-Norm epoch, as a measure of its own."""
+"""The validation metrics after the one AC-Norm epoch, as measures."""
 
 from __future__ import annotations
 

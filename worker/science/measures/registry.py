@@ -60,7 +60,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Measure:
-    """A registered score function with what a reader should know about it."""
+    """A registered score function, its source, and what it needs to be computed."""
 
     name: str
     title: str

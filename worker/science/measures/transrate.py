@@ -130,10 +130,10 @@ def _rates_by_columns(centred: Array, members: list[np.ndarray], epsilon: float)
     width = centred.shape[1]
     total, parts = np.zeros((width, width)), []
     for rows in members:
-        own = centred[rows]
-        products = gram(own)
+        of_class = centred[rows]
+        products = gram(of_class)
         total += products
-        smaller = products if len(rows) >= width else gram(own.T)
+        smaller = products if len(rows) >= width else gram(of_class.T)
         parts.append(_rate(smaller, len(rows), epsilon))
     return _rate(total, len(centred), epsilon), parts
 

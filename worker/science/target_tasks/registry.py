@@ -57,7 +57,8 @@ class TargetTask:
     decode(stored, shape): the labels as they are used, from the file's array and the images' shape (N, C, *space).
     check(labels, split): labels with their classes and warnings; ScienceError where there is nothing to learn.
     describe(labels, classes): what an inspection says of the labels.
-    standardise(labels): what the labels of the training images are standardised by; None: they stay as they are.
+    standardise(labels): what labels are standardised by, from those of the training images; None: they stay as
+    they are.
     tensor(labels, standard): the labels of a batch as the loss takes them.
     tally(outputs, standard): an empty tally for a network of so many outputs.
     """
@@ -77,7 +78,7 @@ class TargetTask:
     tensor: Callable[[NDArray[Any], Standard | None], Tensor]
     loss: Callable[[], Loss]
     tally: Callable[[int, Standard | None], Tally]
-    standardise: Callable[[NDArray[Any]], Standard | None] = lambda labels: None
+    standardise: Callable[[NDArray[Any]], Standard] | None = None
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

@@ -37,7 +37,7 @@ class Validation:
     """Metrics and mean loss over the images, and the primary metric of each image.
 
     The mean of `cases` is the metric, but for NaN (an image without foreground) and where images lack some of
-    several foreground classes; multilabel has none, since an area under the curve is one of many images.
+    several foreground classes. `cases` is empty where the primary metric is not defined for one image.
     """
 
     metrics: dict[str, float]
