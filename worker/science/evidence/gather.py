@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
 
-from models_zoo.architecture import Network
-from worker.science import flags
 from worker.science.acnorm.convert import affines, convert, unconverted
 from worker.science.candidate import Candidate, give_fresh_head
 from worker.science.data.loader import TargetLoader, loader_of
@@ -18,7 +15,7 @@ from worker.science.data.target import Target
 from worker.science.errors import NotApplicableError
 from worker.science.evidence.decoder_stages import StageCollector
 from worker.science.evidence.features import FeatureCollector
-from worker.science.evidence.figures import Figures
+from worker.science.evidence.figures import Figures, figures_of
 from worker.science.evidence.forward_pass import Collector, frozen_pass
 from worker.science.evidence.one_epoch import kept_state, null_epochs, one_epoch
 from worker.science.evidence.parts import (
@@ -33,25 +30,9 @@ from worker.science.evidence.parts import (
     Stage,
 )
 from worker.science.evidence.source_head import HeadCollector
-from worker.science.flags import Flag, raised
 from worker.science.specs import Progress, Protocol
 from worker.science.training.loop import compute_threads
 from worker.science.training.validation import validate
-
-ENOUGH_STEPS = 20  # an epoch of fewer steps says little
-FEW_STEPS = flags.register(
-    Flag(
-        "few_steps",
-        f"The one epoch had fewer than {ENOUGH_STEPS} training steps, so candidates had little time to differ.",
-    )
-)
-NO_AFFINE_NORM = flags.register(
-    Flag(
-        "no_affine_norm",
-        "AC-Norm found no norm layer with weight and bias from the checkpoint to recalibrate, so the one epoch "
-        "was plain training and AC-Corr has no value.",
-    )
-)
 
 
 @dataclass(frozen=True)
@@ -104,7 +85,7 @@ def gather(
     evidence = _evidence(candidate, loader, frozen=frozen, trained=trained)
     seconds = perf_counter() - start
     return Gathered(
-        evidence, _figures(candidate, loader, evidence, frozen_seconds=frozen_seconds, seconds=seconds)
+        evidence, figures_of(candidate, loader, evidence, frozen_seconds=frozen_seconds, seconds=seconds)
     )
 
 
@@ -181,46 +162,3 @@ def _evidence(
         unconverted=trained.unconverted if trained else {},
         null=trained.null if trained else None,
     )
-
-
-def _figures(
-    candidate: Candidate, loader: TargetLoader, evidence: Evidence, *, frozen_seconds: float, seconds: float
-) -> Figures:
-    features, epoch, null = evidence.features, evidence.epoch, evidence.null
-    null_seconds = null.seconds if null else 0.0
-    return Figures(
-        flags=_flags(evidence),
-        crop=loader.crop,
-        last_encoder_norm=candidate.network.last_encoder_norm,
-        width=_width(candidate.network),
-        features_seconds=frozen_seconds,
-        evidence_seconds=seconds,
-        stage=features.stage if features else None,
-        feature_scale=features.scale if features else None,
-        null_seconds=null.seconds if null else None,
-        null_epochs=len(null.affines) if null else None,
-        steps=len(epoch.losses) if epoch else None,
-        epoch_steps=len(loader.whole_order(epoch=0)) if epoch else None,
-        losses=epoch.losses if epoch else None,
-        metrics=_finite(epoch.metrics) if epoch else None,
-        epoch_seconds=epoch.seconds if epoch else None,
-        finetune_epoch_seconds=seconds - frozen_seconds - null_seconds if epoch else None,
-    )
-
-
-def _flags(evidence: Evidence) -> tuple[str, ...]:
-    if evidence.epoch is None:
-        return ()
-    few = len(evidence.epoch.losses) < ENOUGH_STEPS
-    return raised({FEW_STEPS: few, NO_AFFINE_NORM: not evidence.affines})
-
-
-def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-
-
-def _width(network: Network) -> int | None:
-    if network.last_encoder_norm is None:
-        return None
-    weight = getattr(network.module.get_submodule(network.last_encoder_norm), "weight", None)
-    return None if weight is None else weight.numel()
