@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from torch import nn
 
+from models_zoo.errors import ZooError
 from models_zoo.parameters import count
+from models_zoo.registry import Registry
 
-IMAGE_TASKS = ("classification", "regression", "multilabel")  # one row of outputs an image
 
+class Outputs(StrEnum):
+    """What a network gives a row of outputs for: each image, or each voxel."""
 
-class ZooError(Exception):
-    """Anything wrong with an architecture, its parameters or a checkpoint; the message names the remedy."""
+    IMAGE = "image"
+    VOXEL = "voxel"
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Architecture:
 
     name: str
     summary: str
-    tasks: tuple[str, ...]
+    outputs: Outputs
     spatial_dims: tuple[int, ...]
     build: Callable[..., Network]
 
@@ -54,17 +56,17 @@ class Architecture:
         return {name: p.default for name, p in signature.items() if name not in common}
 
 
-_REGISTRY: dict[str, Architecture] = {}
+_REGISTERED: Registry[Architecture] = Registry("architecture", "models_zoo.architectures")
 
 
 def register(
-    *, summary: str, tasks: tuple[str, ...], spatial_dims: tuple[int, ...]
+    *, summary: str, outputs: Outputs, spatial_dims: tuple[int, ...]
 ) -> Callable[[Callable[..., Network]], Callable[..., Network]]:
     """Make the decorated build function the architecture of its own name."""
 
     def add(build: Callable[..., Network]) -> Callable[..., Network]:
         name = build.__name__
-        _REGISTRY[name] = Architecture(name, summary, tasks, spatial_dims, build)
+        _REGISTERED.add(name, Architecture(name, summary, outputs, spatial_dims, build))
         return build
 
     return add
@@ -72,18 +74,15 @@ def register(
 
 def architectures() -> dict[str, Architecture]:
     """Every registered architecture by name (scans `models_zoo.architectures`)."""
-    package = importlib.import_module("models_zoo.architectures")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
-    return dict(_REGISTRY)
+    return _REGISTERED.all()
 
 
 def build(name: str, *, spatial_dims: int, in_channels: int, classes: int, **parameters: Any) -> Network:
     """Build architecture `name`; ZooError names an unknown architecture, parameter, or unfit dimension."""
-    known = architectures()
-    if name not in known:
-        raise ZooError(f"architecture: {name!r} is not known; use one of {', '.join(sorted(known))}")
-    architecture = known[name]
+    registered = architectures()
+    if name not in registered:
+        raise ZooError(f"architecture: {name!r} is not known; use one of {', '.join(sorted(registered))}")
+    architecture = registered[name]
     unknown = set(parameters) - set(architecture.parameters)
     if unknown:
         raise ZooError(

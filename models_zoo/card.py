@@ -1,4 +1,4 @@
-"""What is known of a checkpoint: a card, one TOML file in the catalogue each."""
+"""The cards of the catalogue: one TOML file for each published checkpoint."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from models_zoo.architecture import ZooError
+from models_zoo.errors import ZooError
 from models_zoo.normalisation import Normalisation, normalise
 
 __all__ = ["Card", "Normalisation", "Origin", "cards", "normalise"]
@@ -87,13 +87,13 @@ def _table(content: dict[str, Any], key: str) -> dict[str, Any]:
 
 def _filled(kind: type[Any], content: dict[str, Any], *, under: str) -> Any:
     """`kind` made of `content`, after checking that the fields are there, known and of the right type."""
-    known = {field.name: field for field in fields(kind)}
-    if unknown := set(content) - set(known):
-        raise ZooError(f"{under}{min(unknown)}: is not a field; use {', '.join(known)}")
-    for name, field in known.items():
+    declared = {field.name: field for field in fields(kind)}
+    if unknown := set(content) - set(declared):
+        raise ZooError(f"{under}{min(unknown)}: is not a field; use {', '.join(declared)}")
+    for name, field in declared.items():
         if name not in content and field.default is MISSING:
             raise ZooError(f"{under}{name}: is missing")
-    return kind(**{name: _typed(known[name].type, value, f"{under}{name}") for name, value in content.items()})
+    return kind(**{name: _typed(declared[name].type, value, f"{under}{name}") for name, value in content.items()})
 
 
 def _typed(annotation: Any, value: Any, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""What this machine can hold."""
+"""The memory of this machine."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import os
 
 
 def memory() -> int:
-    """Bytes of physical memory: what claims more is refused before it takes the machine down."""
+    """Bytes of physical memory; a file or network that needs more is refused before it is loaded."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models_zoo.architecture import ZooError
+from models_zoo.errors import ZooError
 
 SCALES = ("unit", "zscore", "none")
 CONSTANT = 1e-9  # a deviation this small beside the values themselves is rounding, not content

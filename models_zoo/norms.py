@@ -34,7 +34,7 @@ class NormChoice:
 
     @property
     def in_monai(self) -> tuple[str, dict[str, Any]]:
-        """As MONAI's networks want it."""
+        """The norm as MONAI's networks take it: a name and its options."""
         return self.norm, {"num_groups": self.groups} if self.norm == "group" else {"affine": True}
 
     def layer(self, spatial_dims: int, channels: int) -> nn.Module:

@@ -14,14 +14,14 @@ class NameClashError(Exception):
 
 
 class Registry(Generic[Item]):
-    """Things of one kind by name, found by importing every module of one package.
+    """Things of one kind by name, found by importing every module of the packages that define them.
 
-    `kind` is the word for one of them in messages; `package` is the dotted path of the package to scan.
+    `kind` is the word for one of them in messages; the packages to scan are given by their dotted paths.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(self, kind: str, package: str, *more_packages: str) -> None:
         self.kind = kind
-        self.package = package
+        self.packages = (package, *more_packages)
         self._items: dict[str, Item] = {}
 
     def add(self, name: str, item: Item) -> Item:
@@ -32,8 +32,8 @@ class Registry(Generic[Item]):
         return item
 
     def all(self) -> dict[str, Item]:
-        """Every registered item by name, after importing all modules of the package."""
-        package = importlib.import_module(self.package)
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{self.package}.{module.name}")
+        """Every registered item by name, after importing all modules of the packages."""
+        for path in self.packages:
+            for module in pkgutil.iter_modules(importlib.import_module(path).__path__):
+                importlib.import_module(f"{path}.{module.name}")
         return dict(self._items)

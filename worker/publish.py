@@ -12,6 +12,7 @@ from service import jobs
 from worker.science.data.readers.registry import readers
 from worker.science.measures.registry import measures
 from worker.science.specs import FinetuneProtocol, Protocol
+from worker.science.target_tasks.registry import tasks_for
 from worker.science.training.method import methods
 
 
@@ -33,7 +34,7 @@ def what_it_can() -> dict[str, dict[str, dict[str, Any]]]:
         "architecture": {
             one.name: {
                 "summary": one.summary,
-                "tasks": list(one.tasks),
+                "tasks": list(tasks_for(one.outputs)),
                 "spatial_dims": list(one.spatial_dims),
                 "parameters": one.parameters,
             }

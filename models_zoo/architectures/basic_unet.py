@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from monai.networks.nets import BasicUNet
 
-from models_zoo.architecture import Network, register
+from models_zoo.architecture import Network, Outputs, register
 from models_zoo.norms import GROUPS, NormChoice
 from models_zoo.parameters import counts
 
 
-@register(summary="MONAI BasicUNet", tasks=("segmentation",), spatial_dims=(2, 3))
+@register(summary="MONAI BasicUNet", outputs=Outputs.VOXEL, spatial_dims=(2, 3))
 def basic_unet(
     *,
     spatial_dims: int,

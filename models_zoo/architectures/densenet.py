@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from monai.networks.nets import DenseNet
 
-from models_zoo.architecture import IMAGE_TASKS, Network, register
+from models_zoo.architecture import Network, Outputs, register
 from models_zoo.parameters import count, counts
 
 
-@register(summary="MONAI DenseNet, 121 by default", tasks=IMAGE_TASKS, spatial_dims=(2, 3))
+@register(summary="MONAI DenseNet, 121 by default", outputs=Outputs.IMAGE, spatial_dims=(2, 3))
 def densenet(
     *,
     spatial_dims: int,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from monai.networks.nets import ResNet
 
-from models_zoo.architecture import IMAGE_TASKS, Network, register
+from models_zoo.architecture import Network, Outputs, register
 from models_zoo.parameters import count, one_of
 
 BLOCKS = {10: [1, 1, 1, 1], 18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3]}
 BOTTLENECK_FROM = 50
 
 
-@register(summary="MONAI ResNet 10/18/34/50", tasks=IMAGE_TASKS, spatial_dims=(2, 3))
+@register(summary="MONAI ResNet 10/18/34/50", outputs=Outputs.IMAGE, spatial_dims=(2, 3))
 def resnet(
     *,
     spatial_dims: int,

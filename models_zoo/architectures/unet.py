@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models_zoo.architecture import Network, register
+from models_zoo.architecture import Network, Outputs, register
 from models_zoo.norms import GROUPS, NormChoice
 from models_zoo.parameters import count
 
@@ -115,7 +115,7 @@ class UNet(Encoder):
         return logits
 
 
-@register(summary="U-Net of AC-Norm and Models Genesis", tasks=("segmentation",), spatial_dims=(2, 3))
+@register(summary="U-Net of AC-Norm and Models Genesis", outputs=Outputs.VOXEL, spatial_dims=(2, 3))
 def unet(
     *,
     spatial_dims: int,

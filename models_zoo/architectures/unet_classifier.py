@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from models_zoo.architecture import IMAGE_TASKS, Network, register
+from models_zoo.architecture import Network, Outputs, register
 from models_zoo.architectures.unet import ENCODER, LAST_ENCODER_NORM, Encoder
 from models_zoo.norms import GROUPS, NormChoice
 from models_zoo.parameters import count
@@ -25,7 +25,7 @@ class UNetClassifier(Encoder):
         return logits
 
 
-@register(summary="encoder of the U-Net, linear head", tasks=IMAGE_TASKS, spatial_dims=(2, 3))
+@register(summary="encoder of the U-Net, linear head", outputs=Outputs.IMAGE, spatial_dims=(2, 3))
 def unet_classifier(
     *,
     spatial_dims: int,

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from models_zoo.architecture import Network, register
+from models_zoo.architecture import Network, Outputs, register
 from models_zoo.parameters import counts
 
 
@@ -135,7 +135,7 @@ def _network(module: nn.Module, part: str, *, levels: int, unused: Mapping[str, 
     )
 
 
-@register(summary="W-Net: two small U-Nets in a row", tasks=("segmentation",), spatial_dims=(2,))
+@register(summary="W-Net: two small U-Nets in a row", outputs=Outputs.VOXEL, spatial_dims=(2,))
 def wnet(*, spatial_dims: int, in_channels: int, classes: int, layers: Sequence[int] = (8, 16, 32)) -> Network:
     """`layers` are the channels of each level; build with the source's classes, then replace the head.
 
@@ -145,7 +145,7 @@ def wnet(*, spatial_dims: int, in_channels: int, classes: int, layers: Sequence[
     return _network(WNet(in_channels, classes, widths), "unet2", levels=len(widths), unused={})
 
 
-@register(summary="first U-Net of a W-Net checkpoint", tasks=("segmentation",), spatial_dims=(2,))
+@register(summary="first U-Net of a W-Net checkpoint", outputs=Outputs.VOXEL, spatial_dims=(2,))
 def wnet_first(
     *, spatial_dims: int, in_channels: int, classes: int, layers: Sequence[int] = (8, 16, 32)
 ) -> Network:

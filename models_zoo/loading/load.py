@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models_zoo.architecture import Network, ZooError
+from models_zoo.architecture import Network
+from models_zoo.errors import ZooError
 from models_zoo.loading.state_dicts import CheckpointError, listed, read_state_dict, sha256
 from models_zoo.norms import NormCount, norm_census
 
@@ -33,7 +34,7 @@ COUNTER = "num_batches_tracked"  # a BatchNorm's count of steps: absent in older
 
 @dataclass(frozen=True)
 class Left:
-    """A tensor that was not copied, and why."""
+    """A tensor that `load` did not copy, with the reason."""
 
     key: str
     reason: str
@@ -62,19 +63,19 @@ def load(network: Network, state: Mapping[str, Tensor]) -> LoadReport:
     CheckpointError, with nothing copied, when less than MINIMUM_PERCENT_LOADED of the tensors outside
     the head fit: the state dict is another network's.
     """
-    own = network.module.state_dict()
-    misfits = {key: _misfit(tensor, state.get(key)) for key, tensor in own.items()}
+    tensors = network.module.state_dict()
+    misfits = {key: _misfit(tensor, state.get(key)) for key, tensor in tensors.items()}
     report = _report(network, state, {key: why for key, why in misfits.items() if not key.endswith(COUNTER)})
     if report.percent_loaded < MINIMUM_PERCENT_LOADED:
         raise CheckpointError(
             f"uri: this is the state dict of another network: {report.percent_loaded:.0f} % of the tensors "
-            f"fit. The file has {listed(list(state)) or 'none'}; the architecture has {listed(list(own))}. "
+            f"fit. The file has {listed(list(state)) or 'none'}; the architecture has {listed(list(tensors))}. "
             "Choose the architecture and parameters the file was trained with"
         )
     with torch.no_grad():
         for key, why in misfits.items():
             if why is None:
-                own[key].copy_(state[key])
+                tensors[key].copy_(state[key])
     return report
 
 
@@ -102,14 +103,14 @@ def replace_head(network: Network, classes: int, *, seed: int) -> None:
     setattr(submodule(network, parent), name, new)
 
 
-def _misfit(own: Tensor, given: Tensor | None) -> str | None:
+def _misfit(wanted: Tensor, given: Tensor | None) -> str | None:
     """Why `given` can't be copied into `own`; None when it can."""
     if given is None:
         return "not in the file"
-    if given.shape != own.shape:
-        return f"shape differs: {tuple(given.shape)} in the file, {tuple(own.shape)} in the network"
-    if given.is_floating_point() != own.is_floating_point():
-        return f"type differs: {given.dtype} in the file, {own.dtype} in the network"
+    if given.shape != wanted.shape:
+        return f"shape differs: {tuple(given.shape)} in the file, {tuple(wanted.shape)} in the network"
+    if given.is_floating_point() != wanted.is_floating_point():
+        return f"type differs: {given.dtype} in the file, {wanted.dtype} in the network"
     return None
 
 

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from models_zoo.architecture import ZooError
+from models_zoo.errors import ZooError
 from models_zoo.machine import memory
 
 NESTED_UNDER = ("state_dict", "model_state_dict", "model", "net")

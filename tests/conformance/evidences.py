@@ -13,6 +13,7 @@ from worker.science.measures.registry import (
     evaluate,
     measures,
 )
+from worker.science.target_tasks.registry import target_task
 
 MEASURES = measures()
 METRICS = {
@@ -76,7 +77,15 @@ def evidence(task: str = "segmentation", **changes) -> Evidence:
     epoch = Epoch((1.0, 0.5), METRICS, seconds=3.0)
     stages = (stage(), stage("decoder_2"))
     parts = Evidence(
-        task, features(task=task), layers, "encoder.1", 1.0, epoch, source_head(features()), stages, null=null()
+        target_task(task),
+        features(task=task),
+        layers,
+        "encoder.1",
+        1.0,
+        epoch,
+        source_head(features()),
+        stages,
+        null=null(),
     )
     return replace(parts, **changes)
 

@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models_zoo.architecture import Architecture, Network, ZooError, architectures, build
+from models_zoo.architecture import Architecture, Network, Outputs, architectures, build
+from models_zoo.errors import ZooError
 from models_zoo.loading.load import load, norm_census, replace_head, submodule
 from models_zoo.norms import KINDS, Norm
 from worker.science.acnorm.convert import affines, convert
+from worker.science.target_tasks.registry import tasks_for
 
 # an architecture not named here is built with its defaults; small values only keep the suite quick
 SMALL: dict[str, dict[str, Any]] = {
@@ -74,7 +76,7 @@ def test_gives_logits_of_the_tasks_shape(name: str, dims: int) -> None:
     network = small(name, dims)
     x = image(network, dims)
     expected = (
-        (BATCH, CLASSES, *x.shape[2:]) if "segmentation" in architectures()[name].tasks else (BATCH, CLASSES)
+        (BATCH, CLASSES, *x.shape[2:]) if architectures()[name].outputs is Outputs.VOXEL else (BATCH, CLASSES)
     )
     torch.nn.init.constant_(network.module.get_submodule(network.head).bias, -1e3)
     logits = network.module(x)
@@ -85,8 +87,9 @@ def test_gives_logits_of_the_tasks_shape(name: str, dims: int) -> None:
 
 def test_declares_known_tasks_and_defaults(name: str, dims: int) -> None:
     architecture = architectures()[name]
-    assert architecture.tasks
-    assert set(architecture.tasks) <= {"classification", "segmentation", "regression", "multilabel"}
+    tasks = tasks_for(architecture.outputs)
+    assert tasks
+    assert set(tasks) <= {"classification", "segmentation", "regression", "multilabel"}
     assert architecture.summary
     assert set(SMALL.get(name, {})) <= set(architecture.parameters)
 

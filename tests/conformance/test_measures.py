@@ -26,7 +26,7 @@ from tests.conformance.evidences import (
     singleton_class,
     source_head,
 )
-from worker.science.evidence.parts import PARTS, Affines, Epoch, SourceHead
+from worker.science.evidence.parts import Affines, Epoch, Part, SourceHead
 from worker.science.measures.ac_corr import BEYOND_PAPER, DEAD_WEIGHT, layer_correlation
 from worker.science.measures.registry import (
     DEGENERATE,
@@ -81,7 +81,7 @@ def test_every_measure_scores_ordinary_evidence(measure, task):
 def test_measures_look_only_at_what_they_name(measure):
     """Without the parts that a measure doesn't need its score is the same; without one it needs it says so."""
     seen = evidence()
-    others = dict.fromkeys(set(PARTS) - measure.needs)
+    others = dict.fromkeys(set(Part) - measure.needs)
     assert evaluate(measure, replace(seen, **others)).value == evaluate(measure, seen).value
     for part in measure.needs:
         missing = evaluate(measure, replace(seen, **{part: None}))
@@ -151,7 +151,7 @@ def test_head_measures_keep_the_same_laws(name):
 @pytest.mark.parametrize("name", HEAD_MEASURES)
 def test_head_measures_are_not_applicable_without_probabilities(name):
     found = score(name, evidence(source_head=SourceHead(None, features().labels, "no class head")))
-    assert (found.value, found.flags, found.reason) == (None, (NOT_APPLICABLE,), "no class head")
+    assert (found.value, found.flags, found.reason) == (None, (NOT_APPLICABLE.name,), "no class head")
 
 
 def test_leep_of_a_head_that_tells_nothing_is_minus_the_entropy():
@@ -194,7 +194,7 @@ def test_features_that_do_not_vary_are_degenerate(name, task):
     f = features(task=task)
     found = score(name, evidence(features=replace(f, values=torch.ones_like(f.values))))
     assert finite(found), found.reason
-    assert DEGENERATE in found.flags
+    assert DEGENERATE.name in found.flags
 
 
 @pytest.mark.parametrize(("name", "task"), FEATURE_CASES)
@@ -212,12 +212,12 @@ def test_ac_corr_of_a_tied_source_is_degenerate():
     tied = Affines(torch.ones(8), torch.zeros(8), torch.ones(8), draw(8))
     seen = evidence(affines={"norm": tied}, last_encoder_norm="norm")
     assert [score(name, seen).value for name in AC_CORR] == pytest.approx([8.0, 1.0, 0.0])
-    assert all(DEGENERATE in score(name, seen).flags for name in AC_CORR)
+    assert all(DEGENERATE.name in score(name, seen).flags for name in AC_CORR)
     assert score("ac_corr", seen).record["tied_share"] == 1.0
 
 
 def test_ac_corr_flags_one_channel_and_low_spread():
-    assert DEGENERATE in layer_correlation(drifted(1)).flags
+    assert DEGENERATE.name in layer_correlation(drifted(1)).flags
     assert layer_correlation(drifted(16, drift=0.001)).flags == ()
     assert layer_correlation(drifted(16, drift=1.0)).flags == ("low_spread",)
 
@@ -243,23 +243,23 @@ def test_ac_corr_records_every_layer_and_dead_channels():
 def test_ac_corr_says_which_norm_it_looked_at_and_when_the_paper_has_none(name):
     affines = {"a": drifted(8), "b": drifted(16)}
     seen = evidence(affines=affines, last_encoder_norm="b")
-    assert BEYOND_PAPER not in score(name, seen).flags
+    assert BEYOND_PAPER.name not in score(name, seen).flags
     assert score(name, seen).record["norm"] == "BatchNorm2d"
     for path in affines:  # any of them changed what the epoch did
         other = {**affines, path: replace(affines[path], norm="GroupNorm")}
         found = score(name, evidence(affines=other, last_encoder_norm="b"))
         assert found.value == score(name, seen).value
-        assert BEYOND_PAPER in found.flags
+        assert BEYOND_PAPER.name in found.flags
         assert found.record["norm"] == other["b"].norm
         assert found.record["layers"][path]["norm"] == "GroupNorm"
-    assert BEYOND_PAPER not in UNSOUND
+    assert BEYOND_PAPER.name not in UNSOUND
 
 
 @pytest.mark.parametrize("name", AC_CORR)
 def test_ac_corr_says_why_the_last_norm_has_no_affines(name):
     left = {"encoder.9": "InstanceNorm2d without affine parameters"}
     found = score(name, evidence(last_encoder_norm="encoder.9", unconverted=left))
-    assert found.flags == (NOT_APPLICABLE,)
+    assert found.flags == (NOT_APPLICABLE.name,)
     assert found.reason.endswith("the last encoder norm encoder.9: InstanceNorm2d without affine parameters")
 
 
@@ -267,7 +267,7 @@ def test_ac_corr_says_why_the_last_norm_has_no_affines(name):
 def test_ac_corr_is_not_applicable_without_a_last_norm(name):
     for missing in (None, "encoder.9"):
         found = score(name, evidence(last_encoder_norm=missing))
-        assert (found.value, found.flags) == (None, (NOT_APPLICABLE,))
+        assert (found.value, found.flags) == (None, (NOT_APPLICABLE.name,))
         assert "norm" in found.reason.lower()
 
 
@@ -275,7 +275,7 @@ def test_ac_corr_is_not_applicable_without_a_last_norm(name):
 def test_outcomes_need_a_defined_metric(name):
     for metrics in ({}, dict.fromkeys(METRICS, float("nan"))):
         found = score(name, evidence(epoch=Epoch((), metrics, 1.0)))
-        assert found.flags == (NOT_APPLICABLE,)
+        assert found.flags == (NOT_APPLICABLE.name,)
         assert found.reason
 
 

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from models_zoo import architecture as registry
 from tests.journeys.lab import Lab, values
 from worker.science.candidate import prepare
-from worker.science.data.readers.npz import read_npz
+from worker.science.data.readers.registry import read
 from worker.science.specs import CandidateSpec, FinetuneProtocol
 from worker.science.training.finetune import finetune
 from worker.science.training.methods.ac_norm import AC_NORM
@@ -135,9 +135,9 @@ def test_the_network_works_where_this_project_is_not(lab: Lab, tmp_path: Path) -
         normalisation={"scale": "unit"},
     )
     protocol = FinetuneProtocol(**EPOCHS)
-    data = read_npz(lab.folder / "small.npz", "segmentation", 2)
-    candidate = prepare(spec, data, protocol, device=torch.device("cpu"))
-    own = finetune(candidate, AC_NORM, protocol, progress=lambda *_: None).network
+    data = read(lab.folder / "small.npz", task="segmentation", spatial_dims=2)
+    candidate = prepare(spec, data, seed=protocol.seed, device=torch.device("cpu"))
+    own = finetune(candidate, data, method=AC_NORM, protocol=protocol, progress=lambda *_: None).network
     with torch.no_grad():
         expected = own.eval()(pictures)
     found = torch.from_numpy(np.load(tmp_path / "output.npy"))

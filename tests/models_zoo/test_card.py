@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from models_zoo.architecture import ZooError
 from models_zoo.card import CATALOGUE, Normalisation, cards
+from models_zoo.errors import ZooError
 
 GOOD = (CATALOGUE / "neuroczy_wnet_hrf.toml").read_text(encoding="utf-8").replace("neuroczy_wnet_hrf", "card")
 

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from models_zoo.architecture import ZooError, architectures, build
+from models_zoo.architecture import architectures, build
+from models_zoo.errors import ZooError
 from models_zoo.loading.load import submodule
 
 # Models Genesis (3D, width 32): a few names and shapes of every kind of layer in its published state dict

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models_zoo.architecture import Network, ZooError, build
+from models_zoo.architecture import Network, build
+from models_zoo.errors import ZooError
 from models_zoo.loading.load import CheckpointError, load, norm_census, replace_head, submodule
 
 SMALL: dict[str, dict[str, Any]] = {

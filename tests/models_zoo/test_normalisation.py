@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models_zoo.architecture import ZooError
 from models_zoo.card import Normalisation, normalise
+from models_zoo.errors import ZooError
 
 EIGHT_BIT = (0.0, 255.0)
 

@@ -15,6 +15,7 @@ from worker.science.measures.logme_thuml import thuml_log_evidence
 from worker.science.measures.nce import negative_conditional_entropy
 from worker.science.measures.registry import evaluate, measures
 from worker.science.measures.transrate import coding_rate_gain, normalised_rate_gain
+from worker.science.target_tasks.registry import target_task
 
 FAMILY = "feature-measures"
 
@@ -47,7 +48,9 @@ def test_the_measure_takes_several_columns_as_they_are(case):
     seen = Features(
         features, targets.long() if multilabel else targets, torch.arange(len(features)), 1.0, "encoder"
     )
-    score = evaluate(measures()["logme"], Evidence("multilabel" if multilabel else "regression", seen))
+    score = evaluate(
+        measures()["logme"], Evidence(target_task("multilabel" if multilabel else "regression"), seen)
+    )
     assert case.expects("logme_oracle")
     case.check("logme_oracle", score.value)
     counted = {"labels": 6} if multilabel else {"targets": 3}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,17 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from models_zoo import architecture as registry
+from models_zoo.architecture import Network
 from models_zoo.card import Normalisation
 from models_zoo.norms import Norm
 from worker.science.candidate import Candidate, prepare
-from worker.science.data.loader import TargetLoader
+from worker.science.data.loader import TargetLoader, loader_of
 from worker.science.data.target import Target, complete_split
-from worker.science.evidence.gather import gather
-from worker.science.evidence.parts import FEATURES, Features
-from worker.science.specs import CandidateSpec, Protocol
+from worker.science.evidence import gather as science
+from worker.science.evidence.gather import Gathered
+from worker.science.evidence.parts import USUAL_PARTS, Features, Part
+from worker.science.specs import CandidateSpec, Progress, Protocol
+from worker.science.target_tasks.registry import target_task
 
 
 def target(
@@ -61,7 +65,7 @@ def made(task: str, images: NDArray[Any], labels: NDArray[Any], classes: int) ->
     count = len(images)
     ids = np.arange(count).astype(np.str_)
     return Target(
-        task=task,
+        task=target_task(task),
         spatial_dims=images.ndim - 2,
         images=np.clip(images, 0, 255).astype(np.uint8),
         labels=labels,
@@ -102,14 +106,39 @@ def unet_file(
     return CandidateSpec(path, architecture, dims, 1, 2, parameters, {"scale": "unit"})
 
 
-def candidate(spec: CandidateSpec, data: Target, protocol: Protocol | None = None, **changes: Any) -> Candidate:
-    """The candidate fitted to the target, on the CPU."""
-    return prepare(spec, data, replace(protocol or Protocol(), **changes), device=torch.device("cpu"))
+@dataclass(frozen=True)
+class Made:
+    """A candidate with the target and the protocol that it is evaluated by."""
+
+    candidate: Candidate
+    data: Target
+    protocol: Protocol
+
+    @property
+    def network(self) -> Network:
+        """The candidate's network."""
+        return self.candidate.network
+
+    @property
+    def loader(self) -> TargetLoader:
+        """The batches that the candidate is fed."""
+        return loader_of(self.data, self.candidate, self.protocol)
 
 
-def features_of(made: Candidate) -> Features:
+def candidate(spec: CandidateSpec, data: Target, protocol: Protocol | None = None, **changes: Any) -> Made:
+    """The candidate prepared for the target, on the CPU."""
+    protocol = replace(protocol or Protocol(), **changes)
+    return Made(prepare(spec, data, seed=protocol.seed, device=torch.device("cpu")), data, protocol)
+
+
+def gather(made: Made, progress: Progress, *, needs: Set[Part] = USUAL_PARTS) -> Gathered:
+    """The evidence of a candidate that was made here."""
+    return science.gather(made.candidate, made.data, protocol=made.protocol, progress=progress, needs=needs)
+
+
+def features_of(made: Made) -> Features:
     """The frozen features alone."""
-    features = gather(made, silent, needs={FEATURES}).evidence.features
+    features = gather(made, silent, needs={Part.FEATURES}).evidence.features
     assert features is not None
     return features
 

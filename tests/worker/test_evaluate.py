@@ -7,17 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from monai.networks.nets import UNet
 from torch import nn
 
 from models_zoo import architecture as registry
+from models_zoo.card import Normalisation
 from models_zoo.loading.load import load
-from tests.worker.targets import candidate, loader, silent, target, unet_file
+from tests.worker.targets import Made, candidate, gather, silent, target, unet_file
 from worker.science.candidate import Candidate, give_fresh_head
 from worker.science.data.target import Target
 from worker.science.errors import ScienceError
-from worker.science.evidence.gather import gather
+from worker.science.evidence.parts import Part
 from worker.science.measures.registry import evaluate, measures, needs_of
+from worker.science.specs import Protocol
 from worker.science.training.loop import make_optimizer, train_epoch
 
 AC_CORR = ("ac_corr", "ac_corr_per_channel", "ac_corr_excess")
@@ -25,7 +28,7 @@ OF_VALIDATION = {"one_epoch_outcome", "one_epoch_threshold_free", "one_epoch_los
 
 
 def _scores(spec, data: Target, **protocol) -> dict[str, float | None]:  # type: ignore[no-untyped-def]
-    fitting = {name: measure for name, measure in measures().items() if data.task in measure.tasks}
+    fitting = {name: measure for name, measure in measures().items() if data.task.name in measure.tasks}
     made = candidate(spec, data, null_permutations=2, **protocol)
     evidence = gather(made, silent, needs=needs_of(fitting.values())).evidence
     return {name: evaluate(measure, evidence).value for name, measure in fitting.items()}
@@ -84,7 +87,7 @@ def test_the_unit_of_a_regression_target_changes_no_score(tmp_path: Path) -> Non
 def test_a_never_trained_network_is_degenerate_at_the_maximum_of_ac_corr(tmp_path: Path) -> None:
     gathered = gather(candidate(unet_file(tmp_path, fresh=True), target()), silent)
     score = evaluate(measures()["ac_corr"], gathered.evidence)
-    assert score.value == pytest.approx(gathered.facts["width"])
+    assert score.value == pytest.approx(gathered.figures.width)
     assert "degenerate" in score.flags
 
 
@@ -95,13 +98,13 @@ def test_a_never_trained_network_is_degenerate_at_the_maximum_of_ac_corr(tmp_pat
 def test_ac_corr_of_other_norms_is_scored_and_says_so(tmp_path: Path, norm: str, dims: int, kind: str) -> None:
     data = target(size=(16,) * dims)
     gathered = gather(candidate(unet_file(tmp_path, dims=dims, norm=norm), data), silent)
-    assert gathered.facts["flags"] == ["few_steps"]
+    assert gathered.figures.flags == ("few_steps",)
     for name in AC_CORR:
         score = evaluate(measures()[name], gathered.evidence)
         assert score.value is not None
         assert np.isfinite(score.value)
         assert ("beyond_paper" in score.flags) == (norm != "batch")
-        assert (score.record["norm"], score.record["channels"]) == (kind, gathered.facts["width"])
+        assert (score.record["norm"], score.record["channels"]) == (kind, gathered.figures.width)
         assert score.record["mean_drift"] > 0
         assert len(score.record["layers"]) == 14
 
@@ -109,9 +112,10 @@ def test_ac_corr_of_other_norms_is_scored_and_says_so(tmp_path: Path, norm: str,
 def test_the_epoch_of_other_norms_is_one_of_ac_norm(tmp_path: Path) -> None:
     """Every pretrained channel is scaled by 1 + C_pp at least, so the very first loss tells."""
     spec = unet_file(tmp_path, norm="group")
-    ours = gather(candidate(spec, target()), silent, needs={"epoch"}).facts["losses"]
+    ours = gather(candidate(spec, target()), silent, needs={Part.EPOCH}).figures.losses
+    assert ours is not None
     made = candidate(spec, target())
-    give_fresh_head(made)
+    give_fresh_head(made.candidate, outputs=2, seed=0)
     plain = train_epoch(
         made.network.module,
         make_optimizer(made.network.module, made.loader.protocol),
@@ -136,10 +140,13 @@ def test_without_an_affine_norm_the_epoch_is_plain_and_ac_corr_says_why(tmp_path
     assert network.last_encoder_norm is not None
     assert type(network.module.get_submodule(network.last_encoder_norm)) is nn.InstanceNorm2d
     report = load(network, network.module.state_dict())
-    made = Candidate(network, report, loader(target(), divisor=4), source_classes=2, head="softmax")
-    gathered = gather(made, silent)
-    assert gathered.facts["flags"] == ["few_steps", "no_affine_norm"]
-    assert gathered.facts["width"] is None
+    cpu = torch.device("cpu")
+    unread = Candidate(
+        network, report, Normalisation(), spatial_dims=2, device=cpu, source_classes=2, head="softmax"
+    )
+    gathered = gather(Made(unread, target(), Protocol()), silent)
+    assert gathered.figures.flags == ("few_steps", "no_affine_norm")
+    assert gathered.figures.width is None
     for name in AC_CORR:
         score = evaluate(measures()[name], gathered.evidence)
         assert (score.value, score.flags) == (None, ("not_applicable",))
@@ -157,12 +164,13 @@ def test_a_norm_that_the_file_lacks_is_named(tmp_path: Path) -> None:
     assert score.reason.endswith("BatchNorm2d re-initialised")
 
 
-def test_facts_tell_how_it_came_about(tmp_path: Path) -> None:
-    facts = gather(candidate(unet_file(tmp_path), target(count=20)), silent).facts
-    assert facts["steps"] == 3  # 12 training images, 4 a batch
-    assert facts["flags"] == ["few_steps"]
-    assert facts["width"] == 32
-    assert len(facts["losses"]) == 3
+def test_figures_tell_how_it_came_about(tmp_path: Path) -> None:
+    figures = gather(candidate(unet_file(tmp_path), target(count=20)), silent).figures
+    assert figures.steps == 3  # 12 training images, 4 a batch
+    assert figures.flags == ("few_steps",)
+    assert figures.width == 32
+    assert figures.losses is not None
+    assert len(figures.losses) == 3
 
 
 @pytest.mark.parametrize(

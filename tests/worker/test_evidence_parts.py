@@ -10,18 +10,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from tests.worker.targets import candidate, features_of, silent, target, unet_file
-from worker.science.candidate import Candidate
+from tests.worker.targets import Made, candidate, features_of, gather, silent, target, unet_file
 from worker.science.data.sampling import sample_voxels
 from worker.science.errors import ScienceError
-from worker.science.evidence.gather import gather
-from worker.science.evidence.parts import AFFINES, EPOCH, FEATURES, PARTS, SOURCE_HEAD, STAGES, SourceHead
+from worker.science.evidence.parts import Part, SourceHead
 from worker.science.measures.registry import evaluate, measures, needs_of
 from worker.science.specs import CandidateSpec
 
 
-def head_of(made: Candidate) -> SourceHead:
-    head = gather(made, silent, needs={SOURCE_HEAD}).evidence.source_head
+def head_of(made: Made) -> SourceHead:
+    head = gather(made, silent, needs={Part.SOURCE_HEAD}).evidence.source_head
     assert head is not None
     return head
 
@@ -29,16 +27,16 @@ def head_of(made: Candidate) -> SourceHead:
 def test_only_what_is_needed_is_gathered(tmp_path: Path) -> None:
     stages_seen: list[str] = []
     made = candidate(unet_file(tmp_path), target())
-    gathered = gather(made, lambda stage, *_: stages_seen.append(stage), needs={FEATURES})
-    assert [getattr(gathered.evidence, part) is None for part in PARTS] == [False, True, True, True, True, True]
+    gathered = gather(made, lambda stage, *_: stages_seen.append(stage), needs={Part.FEATURES})
+    assert [getattr(gathered.evidence, part) is None for part in Part] == [False, True, True, True, True, True]
     assert set(stages_seen) == {"features"}
-    assert "epoch_seconds" not in gathered.facts
+    assert gathered.figures.epoch_seconds is None
     stages_seen.clear()
     made = candidate(unet_file(tmp_path), target())
-    gathered = gather(made, lambda stage, *_: stages_seen.append(stage), needs={EPOCH, AFFINES})
-    assert [getattr(gathered.evidence, part) is None for part in PARTS] == [True, True, True, False, False, True]
+    gathered = gather(made, lambda stage, *_: stages_seen.append(stage), needs={Part.EPOCH, Part.AFFINES})
+    assert [getattr(gathered.evidence, part) is None for part in Part] == [True, True, True, False, False, True]
     assert set(stages_seen) == {"epoch", "validation"}
-    assert "feature_scale" not in gathered.facts
+    assert gathered.figures.feature_scale is None
 
 
 @pytest.mark.parametrize("task", ["segmentation", "classification", "regression", "multilabel"])
@@ -46,7 +44,7 @@ def test_a_measure_scores_the_same_alone_as_with_all_others(tmp_path: Path, task
     spec = unet_file(tmp_path, architecture="unet" if task == "segmentation" else "unet_classifier")
     data = target(task=task, count=24, size=(32, 32))
     few = {"null_permutations": 2}
-    everything = gather(candidate(spec, data, **few), silent, needs=set(PARTS)).evidence
+    everything = gather(candidate(spec, data, **few), silent, needs=set(Part)).evidence
     for measure in measures().values():
         if task in measure.tasks:
             alone = gather(candidate(spec, data, **few), silent, needs=needs_of([measure])).evidence
@@ -87,7 +85,7 @@ def test_a_head_without_classes_is_not_applicable(tmp_path: Path) -> None:
         "don't exclude one another": replace(spec, head="sigmoid"),
     }
     for reason, changed in reasons.items():
-        evidence = gather(candidate(changed, data), silent, needs={SOURCE_HEAD}).evidence
+        evidence = gather(candidate(changed, data), silent, needs={Part.SOURCE_HEAD}).evidence
         for name in ("leep", "nce"):
             score = evaluate(measures()[name], evidence)
             assert (score.value, score.flags) == (None, ("not_applicable",))
@@ -122,7 +120,7 @@ def test_stages_are_read_at_voxels_as_if_resized(tmp_path: Path, dims: int) -> N
         made.network.module.get_submodule(path).register_forward_hook(
             lambda *call, name=name: caught.update({name: call[2]})
         )
-    stages = gather(made, silent, needs={STAGES}).evidence.stages
+    stages = gather(made, silent, needs={Part.STAGES}).evidence.stages
     assert stages is not None
     assert [stage.name for stage in stages] == ["decoder_1", "decoder_2", "decoder_3"]
     index = data.indices("train")[:1]
@@ -141,11 +139,11 @@ def test_stages_are_read_at_voxels_as_if_resized(tmp_path: Path, dims: int) -> N
 def test_stages_take_few_images_and_only_with_foreground(tmp_path: Path) -> None:
     data = target(count=80)
     data.labels[data.indices("train")[:3]] = 0
-    stages = gather(candidate(unet_file(tmp_path), data), silent, needs={STAGES}).evidence.stages
+    stages = gather(candidate(unet_file(tmp_path), data), silent, needs={Part.STAGES}).evidence.stages
     assert stages is not None
     assert all(len(stage.images.unique()) == 32 for stage in stages)
     assert not set(data.indices("train")[:3].tolist()) & set(stages[0].images.tolist())
     nothing = replace(data, labels=data.labels * 0)
-    evidence = gather(candidate(unet_file(tmp_path), nothing), silent, needs={STAGES}).evidence
+    evidence = gather(candidate(unet_file(tmp_path), nothing), silent, needs={Part.STAGES}).evidence
     assert evidence.stages == ()
     assert evaluate(measures()["cc_fv"], evidence).flags == ("not_applicable",)

@@ -28,7 +28,7 @@ def test_it_learns_and_delivers_the_plain_architecture(tmp_path: Path, method: s
     data = target(count=40)
     spec = unet_file(tmp_path, norm=norm)
     made = candidate(spec, data, PROTOCOL)
-    result = finetune(made, methods()[method], PROTOCOL, progress=silent)
+    result = finetune(made.candidate, data, method=methods()[method], protocol=PROTOCOL, progress=silent)
     assert result.metrics["test"]["dice"] > 0.8
     plain = registry.build("unet", spatial_dims=2, in_channels=1, classes=2, **spec.parameters).module
     plain.load_state_dict(result.network.state_dict())  # strict: exactly its keys
@@ -48,7 +48,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_run(tmp_path: Path, monkey
 
     monkeypatch.setattr(run, "validate", scripted)
     protocol = FinetuneProtocol(epochs=6, patience=2)
-    result = finetune(made, methods()["vanilla"], protocol, progress=silent)
+    result = finetune(made.candidate, data, method=methods()["vanilla"], protocol=protocol, progress=silent)
     assert result.best_epoch == 2
     assert len(result.epochs) == 4
     assert all(torch.equal(seen[1][key], value) for key, value in result.network.state_dict().items())
@@ -57,7 +57,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_run(tmp_path: Path, monkey
 def test_classification_with_more_classes_than_the_source(tmp_path: Path) -> None:
     data = target(task="classification", count=30, classes=3)
     made = candidate(unet_file(tmp_path, architecture="unet_classifier"), data, PROTOCOL)
-    result = finetune(made, methods()["ac_norm"], PROTOCOL, progress=silent)
+    result = finetune(made.candidate, data, method=methods()["ac_norm"], protocol=PROTOCOL, progress=silent)
     assert result.network.get_submodule("fc").out_features == 3
     assert 0 <= result.metrics["test"]["auc"] <= 1
 
@@ -66,7 +66,7 @@ def test_classification_with_more_classes_than_the_source(tmp_path: Path) -> Non
 def test_regression_is_learnt_and_told_in_its_own_units(tmp_path: Path, method: str) -> None:
     data = target(task="regression", count=80)
     made = candidate(unet_file(tmp_path, architecture="unet_classifier"), data, PROTOCOL)
-    result = finetune(made, methods()[method], PROTOCOL, progress=silent)
+    result = finetune(made.candidate, data, method=methods()[method], protocol=PROTOCOL, progress=silent)
     test = data.indices("test")
     with torch.no_grad():
         outputs = result.network.eval()(made.loader.batch(test)[0]).double().numpy()
@@ -84,7 +84,7 @@ def test_regression_is_learnt_and_told_in_its_own_units(tmp_path: Path, method: 
 def test_several_labels_of_an_image_are_learnt(tmp_path: Path, method: str) -> None:
     data = target(task="multilabel", count=80)
     made = candidate(unet_file(tmp_path, architecture="unet_classifier"), data, PROTOCOL)
-    result = finetune(made, methods()[method], PROTOCOL, progress=silent)
+    result = finetune(made.candidate, data, method=methods()[method], protocol=PROTOCOL, progress=silent)
     test = data.indices("test")
     with torch.no_grad():
         outputs = result.network.eval()(made.loader.batch(test)[0]).numpy()

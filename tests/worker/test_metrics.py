@@ -10,13 +10,10 @@ import torch
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, f1_score, r2_score, roc_auc_score
 
-from worker.science.metrics import (
-    SegmentationTally,
-    classification_metrics,
-    multilabel_metrics,
-    regression_cases,
-    regression_metrics,
-)
+from worker.science.target_tasks.classification import classification_metrics
+from worker.science.target_tasks.multilabel import multilabel_metrics
+from worker.science.target_tasks.regression import regression_cases, regression_metrics
+from worker.science.target_tasks.segmentation import SegmentationTally
 
 
 def _tally(probabilities: torch.Tensor, masks: torch.Tensor) -> dict[str, float]:

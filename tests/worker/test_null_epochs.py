@@ -10,25 +10,23 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.worker.targets import candidate, silent, target, unet_file
-from worker.science.candidate import Candidate
+from tests.worker.targets import Made, candidate, gather, silent, target, unet_file
 from worker.science.data.target import Target
 from worker.science.evidence import one_epoch
-from worker.science.evidence.gather import gather
 from worker.science.evidence.one_epoch import permuted
-from worker.science.evidence.parts import AFFINES, EPOCH, NULL, Evidence
+from worker.science.evidence.parts import Evidence, Part
 from worker.science.measures.registry import Score, evaluate, measures
 
 TASKS = {"segmentation": "unet", "classification": "unet_classifier"}
 
 
-def _made(folder: Path, data: Target, *, seed: int = 0, **protocol: object) -> Candidate:
-    spec = unet_file(folder, architecture=TASKS[data.task], seed=seed)
+def _made(folder: Path, data: Target, *, seed: int = 0, **protocol: object) -> Made:
+    spec = unet_file(folder, architecture=TASKS[data.task.name], seed=seed)
     return candidate(spec, data, **{"null_permutations": 3, **protocol})
 
 
-def _evidence(made: Candidate) -> Evidence:
-    return gather(made, silent, needs={AFFINES, EPOCH, NULL}).evidence
+def _evidence(made: Made) -> Evidence:
+    return gather(made, silent, needs={Part.AFFINES, Part.EPOCH, Part.NULL}).evidence
 
 
 def _score(evidence: Evidence) -> Score:
@@ -76,7 +74,7 @@ def test_layers_that_draw_random_numbers_draw_the_same_ones(tmp_path: Path, stil
 def test_permuted_labels_give_other_epochs_and_the_observed_one_stays(tmp_path: Path, task: str) -> None:
     data = target(task=task, count=24)
     evidence = _evidence(_made(tmp_path, data))
-    alone = gather(_made(tmp_path, data), silent, needs={AFFINES, EPOCH}).evidence
+    alone = gather(_made(tmp_path, data), silent, needs={Part.AFFINES, Part.EPOCH}).evidence
     assert alone.epoch is not None
     assert evidence.epoch is not None
     assert (alone.epoch.losses, alone.epoch.metrics) == (evidence.epoch.losses, evidence.epoch.metrics)
@@ -134,7 +132,7 @@ def test_candidates_see_the_same_permutations(tmp_path: Path, monkeypatch: pytes
 def test_the_network_is_left_as_the_epoch_left_it(tmp_path: Path) -> None:
     data = target(count=24)
     states = []
-    for needs in ({EPOCH}, {EPOCH, NULL}):
+    for needs in ({Part.EPOCH}, {Part.EPOCH, Part.NULL}):
         made = _made(tmp_path, data)
         gather(made, silent, needs=needs)
         assert not made.network.module.training
@@ -150,7 +148,7 @@ class StopError(Exception):
 def test_progress_covers_all_null_epochs_and_may_stop_them(tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     data = target(count=20)  # 12 training images, 4 a batch: 3 steps
-    gather(_made(tmp_path, data), lambda *step: seen.append(step), needs={NULL})
+    gather(_made(tmp_path, data), lambda *step: seen.append(step), needs={Part.NULL})
     assert [step for step in seen if step[0] == "null epoch"] == [("null epoch", n, 9) for n in range(1, 10)]
     assert [stage for stage, *_ in seen if stage != "null epoch"] == ["epoch"] * 3 + ["validation"]
 
@@ -159,7 +157,7 @@ def test_progress_covers_all_null_epochs_and_may_stop_them(tmp_path: Path) -> No
             raise StopError
 
     with pytest.raises(StopError):
-        gather(_made(tmp_path, data), stop, needs={NULL})
+        gather(_made(tmp_path, data), stop, needs={Part.NULL})
 
 
 def test_a_null_epoch_that_fails_costs_its_own_measure_only(
@@ -181,16 +179,20 @@ def test_a_null_epoch_that_fails_costs_its_own_measure_only(
 def test_without_a_norm_to_compare_no_null_epoch_is_trained(tmp_path: Path) -> None:
     stages: list[str] = []
     made = _made(tmp_path, target(count=24))
-    made = replace(made, network=replace(made.network, last_encoder_norm=None))
-    evidence = gather(made, lambda stage, *_: stages.append(stage), needs={AFFINES, NULL}).evidence
+    network = replace(made.network, last_encoder_norm=None)
+    made = replace(made, candidate=replace(made.candidate, network=network))
+    evidence = gather(made, lambda stage, *_: stages.append(stage), needs={Part.AFFINES, Part.NULL}).evidence
     assert "null epoch" not in stages
     assert _score(evidence).flags == ("not_applicable",)
 
 
-def test_facts_keep_the_null_apart_from_a_finetunes_epoch(tmp_path: Path) -> None:
-    facts = gather(_made(tmp_path, target(count=24), null_permutations=8), silent, needs={NULL}).facts
-    parts = facts["null_seconds"] + facts["finetune_epoch_seconds"] + facts["features_seconds"]
-    assert parts == pytest.approx(facts["evidence_seconds"])
-    assert facts["epoch_seconds"] <= facts["finetune_epoch_seconds"] < facts["null_seconds"]
-    assert facts["null_epochs"] == 8
-    assert "null_seconds" not in gather(_made(tmp_path, target(count=24)), silent).facts
+def test_figures_keep_the_null_apart_from_a_finetunes_epoch(tmp_path: Path) -> None:
+    figures = gather(_made(tmp_path, target(count=24), null_permutations=8), silent, needs={Part.NULL}).figures
+    assert figures.null_seconds is not None
+    assert figures.epoch_seconds is not None
+    assert figures.finetune_epoch_seconds is not None
+    parts = figures.null_seconds + figures.finetune_epoch_seconds + figures.features_seconds
+    assert parts == pytest.approx(figures.evidence_seconds)
+    assert figures.epoch_seconds <= figures.finetune_epoch_seconds < figures.null_seconds
+    assert figures.null_epochs == 8
+    assert gather(_made(tmp_path, target(count=24)), silent).figures.null_seconds is None

@@ -17,6 +17,7 @@ from worker.demo.images import FAR, NEAR, TARGET, Domain, photographs
 from worker.science.data.loader import TargetLoader
 from worker.science.data.target import Target
 from worker.science.specs import Protocol
+from worker.science.target_tasks.registry import target_task
 from worker.science.training.loop import make_optimizer, train_epoch
 
 ARCHITECTURE = "unet"
@@ -120,7 +121,7 @@ def write_weights(network: registry.Network, path: Path) -> None:
 def source_data(images: NDArray[np.uint8], labels: NDArray[np.integer], *, task: str) -> Target:
     """Images (N, C, [D,] H, W) and class indices as data to train a source on: all of it is training data."""
     return Target(
-        task=task,
+        task=target_task(task),
         spatial_dims=images.ndim - 2,
         images=images,
         labels=labels.astype(np.int64),

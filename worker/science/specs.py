@@ -1,9 +1,9 @@
-"""What an evaluation or a finetune run is told: the protocol and the candidate."""
+"""The protocol and the candidate of an evaluation or a finetune run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,31 +12,61 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
+class FieldBounds:
+    """What a field of a protocol may be: its default, its bounds or choices, and whether it may be null.
+
+    For a list the bounds are those of its items, and `length` is the smallest and the largest number of items.
+    """
+
+    default: Any
+    above: float | None = None
+    lowest: float | None = None
+    highest: float | None = None
+    choices: tuple[str, ...] | None = None
+    nullable: bool = False
+    length: tuple[int, int] | None = None
+
+
+def bounded(default: Any, **bounds: Any) -> Any:
+    """A dataclass field with its bounds, named as in `FieldBounds`, in its metadata."""
+    return field(default=default, metadata=bounds)
+
+
+@dataclass(frozen=True)
 class Protocol:
     """Everything that must be equal for two scores to be comparable."""
 
-    optimizer: str = "adam"  # or "sgd" (momentum .9)
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    batch_size: int = 4
-    crop: tuple[int, ...] | None = None  # None: whole images in 2D, at most 96 voxels a side in 3D
-    steps: int | None = None  # stop the epoch after so many; None: every training image once
-    seed: int = 0
-    voxels_per_class: int = 200  # drawn per present class and image
-    voxels_total: int = 20_000
-    stage: str | None = None  # None: "encoder" (classification), the last decoder stage (segmentation)
-    threads: int = 1  # the thread count changes numbers on CPU
-    temperature: float = 1.0  # of Eq. 7
-    precision: str = "float32"  # or "mixed": bfloat16 where CUDA is
-    null_permutations: int = 19  # epochs on permuted labels, where a measure needs them; 19: p can reach 0.05
+    optimizer: str = bounded("adam", choices=("adam", "sgd"))  # sgd has momentum 0.9
+    learning_rate: float = bounded(1e-3, above=0, highest=1e30)
+    weight_decay: float = bounded(0.0, lowest=0, highest=1e6)
+    batch_size: int = bounded(4, lowest=2, highest=100_000)  # a norm layer needs two images
+    # None: whole images in 2D, at most 96 voxels a side in 3D
+    crop: tuple[int, ...] | None = bounded(None, lowest=8, highest=100_000, nullable=True, length=(2, 3))
+    # stop the epoch after so many; None: every training image once
+    steps: int | None = bounded(None, lowest=1, highest=10_000_000, nullable=True)
+    seed: int = bounded(0, lowest=0, highest=2**32 - 1)
+    voxels_per_class: int = bounded(200, lowest=1, highest=10_000_000)  # drawn per present class and image
+    voxels_total: int = bounded(20_000, lowest=1, highest=10_000_000)
+    # None: the last decoder stage where there is a label for every voxel, else "encoder"
+    stage: str | None = bounded(None, nullable=True)
+    threads: int = bounded(1, lowest=1, highest=1024)  # the thread count changes numbers on CPU
+    temperature: float = bounded(1.0, lowest=1e-6, highest=1e6)  # of Eq. 7
+    precision: str = bounded("float32", choices=("float32", "mixed"))  # mixed: bfloat16 where CUDA is
+    # epochs on permuted labels, where a measure needs them; a z-score takes two, p can reach 0.05 with 19
+    null_permutations: int = bounded(19, lowest=2, highest=999)
 
 
 @dataclass(frozen=True)
 class FinetuneProtocol(Protocol):
-    """A full finetune: the same, for several epochs with early stopping on the validation metric."""
+    """The protocol of a full finetune: several epochs with early stopping on the validation metric."""
 
-    epochs: int = 20
-    patience: int = 5
+    epochs: int = bounded(20, lowest=1, highest=100_000)
+    patience: int = bounded(5, lowest=1, highest=100_000)  # epochs without a better validation metric
+
+
+def protocol_fields(kind: type[Protocol]) -> dict[str, FieldBounds]:
+    """Every field of a protocol by name, with its default and bounds."""
+    return {declared.name: FieldBounds(declared.default, **declared.metadata) for declared in fields(kind)}
 
 
 @dataclass(frozen=True)

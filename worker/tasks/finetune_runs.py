@@ -17,8 +17,8 @@ from worker.devices import worker_name
 from worker.science.candidate import prepare
 from worker.science.data.target import Target
 from worker.science.errors import ScienceError
-from worker.science.metrics import PRIMARY
 from worker.science.specs import FinetuneProtocol, Progress
+from worker.science.target_tasks.registry import target_task
 from worker.science.training.finetune import Finetuned, finetune
 from worker.science.training.method import methods
 from worker.tasks.device import device
@@ -43,15 +43,15 @@ def _run(work: FinetuneWork, progress: Progress) -> dict[str, Any]:
         raise ScienceError(f"method: {work.method!r} is not known; use one of {', '.join(methods())}")
     spec, data = verified_spec(work.checkpoint), read_registered(work.dataset)
     protocol = protocol_of(FinetuneProtocol, work.protocol)
-    candidate = prepare(spec, data, protocol, device=device())
-    result = finetune(candidate, method, protocol, progress=progress)
+    candidate = prepare(spec, data, seed=protocol.seed, device=device())
+    result = finetune(candidate, data, method=method, protocol=protocol, progress=progress)
     parameters = {**work.checkpoint.parameters, "classes": len(data.classes)}
     card = {
         "architecture": work.checkpoint.architecture,
         "parameters": parameters,
         "normalisation": work.checkpoint.card.get("normalisation"),
         "value_range": list(data.value_range),
-        "task": data.task,
+        "task": data.task.name,
         "labels": list(data.classes),
         **_outputs(data),
         "source": work.checkpoint.name,
@@ -67,12 +67,12 @@ def _run(work: FinetuneWork, progress: Progress) -> dict[str, Any]:
 
 
 def _outputs(data: Target) -> dict[str, Any]:
-    """What the network's outputs are; a regression's times `output_scale` plus `output_mean` are the values."""
-    if data.task != "regression":
-        return {"head": "sigmoid" if data.task == "multilabel" else "softmax"}
+    """What the network's outputs are; standardised ones times `output_scale` plus `output_mean` are the values."""
     standard = data.standard
+    if standard is None:
+        return {"head": data.task.head}
     values = {"output_mean": standard.mean.tolist(), "output_scale": standard.deviation.tolist()}
-    return {"head": "none", **values}
+    return {"head": data.task.head, **values}
 
 
 def _write(network: nn.Module, card: dict[str, Any], *, name: str) -> Path:
@@ -88,7 +88,7 @@ def _write(network: nn.Module, card: dict[str, Any], *, name: str) -> Path:
 def _result(result: Finetuned, card: dict[str, Any], file: Path) -> dict[str, Any]:
     return {
         "metrics": result.metrics,
-        "primary": PRIMARY[card["task"]],
+        "primary": target_task(card["task"]).primary.name,
         "cases": result.cases,
         "best_epoch": result.best_epoch,
         "epochs": result.epochs,

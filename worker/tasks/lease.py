@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from models_zoo.architecture import ZooError
+from models_zoo.errors import ZooError
 from service.jobs import ending, transaction
 from service.jobs.claims import Claim, LeaseLostError, release, renew
 from service.settings import settings

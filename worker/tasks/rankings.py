@@ -15,8 +15,9 @@ from service.jobs.scores import copy_scores, record_score
 from service.jobs.work import EvaluationWork, claim_evaluation
 from worker.devices import worker_name
 from worker.science.candidate import prepare
+from worker.science.evidence.figures import Figures
 from worker.science.evidence.gather import gather
-from worker.science.measures.registry import Score, evaluate, measures, needs_of
+from worker.science.measures.registry import FAILED, Score, evaluate, measures, needs_of
 from worker.science.specs import CandidateSpec, Progress, Protocol
 from worker.science.training.loop import compute_threads
 from worker.tasks.device import device
@@ -24,6 +25,8 @@ from worker.tasks.lease import carry_out
 from worker.tasks.specs import protocol_of, read_registered, verified_spec
 from worker.tasks.storable import storable
 from worker.version import science_version
+
+MAY_BE_NULL = ("last_encoder_norm", "width")  # stored as null where the encoder has no norm layer
 
 
 def score_candidate(evaluation_id: str) -> None:
@@ -47,13 +50,19 @@ def _score(work: EvaluationWork, progress: Progress) -> dict[str, Any]:
     start = perf_counter()
     known = measures()
     needs = needs_of(known[name] for name in work.measures)
-    gathered = gather(prepare(spec, data, protocol, device=device()), progress, needs=needs)
+    candidate = prepare(spec, data, seed=protocol.seed, device=device())
+    gathered = gather(candidate, data, protocol=protocol, progress=progress, needs=needs)
     for name in work.measures:
         progress("measures", 0, 0)
         with compute_threads(protocol.threads):
             score = evaluate(known[name], gathered.evidence)
         _record(work, name, score)
-    return {"content_key": key, "facts": {**gathered.facts, "seconds": perf_counter() - start}}
+    return {"content_key": key, "facts": {**facts_of(gathered.figures), "seconds": perf_counter() - start}}
+
+
+def facts_of(figures: Figures) -> dict[str, Any]:
+    """The figures as the facts of an evaluation: without those that were not gathered."""
+    return {name: value for name, value in asdict(figures).items() if value is not None or name in MAY_BE_NULL}
 
 
 def content_key(work: EvaluationWork, spec: CandidateSpec, protocol: Protocol) -> str:
@@ -73,7 +82,7 @@ def _record(work: EvaluationWork, name: str, score: Score) -> None:
     flags = list(score.flags)
     value, reason = score.value, score.reason
     if value is not None and not math.isfinite(value):
-        value, reason, flags = None, f"the measure gave {value}", [*flags, "failed"]
+        value, reason, flags = None, f"the measure gave {value}", [*flags, FAILED.name]
     row = jobs.Score(
         measure=name,
         value=value,

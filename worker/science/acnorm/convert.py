@@ -172,6 +172,6 @@ def _below(path: str, roots: Sequence[str]) -> bool:
 
 
 def _check_skip(network: nn.Module, skip: Sequence[str]) -> None:
-    known = {path for path, _ in network.named_modules()}
-    if unknown := sorted(set(skip) - known):
+    paths = {path for path, _ in network.named_modules()}
+    if unknown := sorted(set(skip) - paths):
         raise ScienceError(f"skip names modules that the network lacks: {', '.join(unknown)}")

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models_zoo.card import Normalisation, normalise
+from worker.science.candidate import Candidate
 from worker.science.data.target import Target
 from worker.science.specs import Protocol
 
@@ -23,7 +24,7 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TargetLoader:
-    """One candidate's batches of the target: the same images, crops and order for every candidate."""
+    """Batches of the target as one candidate's card asks; images, crops and order depend on the protocol only."""
 
     data: Target
     normalisation: Normalisation
@@ -58,13 +59,12 @@ class TargetLoader:
         return self._to_device(images), self._labels(pairs)
 
     def _labels(self, pairs: Sequence[tuple[Any, tuple[slice, ...]]]) -> Tensor:
-        if self.data.task == "segmentation":
-            masks = np.stack([self.data.labels[(index, *crop)] for index, crop in pairs])
-            return torch.from_numpy(masks.astype(np.int64))
-        labels = self.data.labels[[index for index, _ in pairs]]
-        if self.data.task == "regression":
-            return torch.from_numpy(self.data.standard.apply(labels).astype(np.float32))
-        return torch.from_numpy(labels.astype(np.int64))
+        task = self.data.task
+        if task.per_voxel:
+            labels = np.stack([self.data.labels[(index, *crop)] for index, crop in pairs])
+        else:
+            labels = self.data.labels[[index for index, _ in pairs]]
+        return task.tensor(labels, self.data.standard)
 
     def _to_device(self, images: Tensor) -> Tensor:
         if self.device.type != "cuda":
@@ -100,3 +100,9 @@ class TargetLoader:
         size = self.protocol.batch_size
         batches = [order[start : start + size] for start in range(0, len(order), size)]
         return [batch for batch in batches if len(batch) > 1]
+
+
+def loader_of(target: Target, candidate: Candidate, protocol: Protocol) -> TargetLoader:
+    """Batches of the target as the candidate's card asks, on the candidate's device."""
+    divisor = candidate.network.divisor
+    return TargetLoader(target, candidate.normalisation, divisor, protocol, candidate.device)

@@ -1,4 +1,4 @@
-"""A target dataset in memory: arrays, splits, and what an inspection says of them."""
+"""A target dataset in memory: its arrays, its splits, and the inspection that describes them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.science.errors import ScienceError
+from worker.science.target_tasks.registry import Standard, TargetTask
 
 SPLITS = ("train", "val", "test")
 VALIDATION_SHARE = 0.2
@@ -20,31 +21,18 @@ FEW_VALIDATION_IMAGES = 5
 
 
 @dataclass(frozen=True)
-class Standard:
-    """Mean and standard deviation of each regression target over the training images, each (T,)."""
-
-    mean: NDArray[np.float64]
-    deviation: NDArray[np.float64]
-
-    def apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Values (N, T) less the mean, over the deviation."""
-        standardised: NDArray[np.float64] = (values - self.mean) / self.deviation
-        return standardised
-
-
-@dataclass(frozen=True)
 class Target:
     """A validated target dataset.
 
     images: (N, C, [D,] H, W), as stored; split: (N,) of train, val, test; groups: (N,) codes of the patient (or
-    image) each image came from; value_range: lowest and highest possible or seen value. labels and classes, by
-    task; the network has one output for each of `classes`:
-    classification (N,) and segmentation (N, [D,] H, W): places in `classes`, the numbers in the file (0 is the
-    background); regression (N, T): float64 in the file's units; multilabel (N, L): 0 or 1. For the last two
-    `classes` are the columns' numbers.
+    image) each image came from; value_range: lowest and highest possible or seen value. A network for the target
+    has one output for each of `classes`. labels, by the task's kind of labels:
+    class (N,) or (N, [D,] H, W): places in `classes`, the numbers in the file (of voxels 0 is the background);
+    number (N, T): float64 in the file's units; yes_no (N, L): 0 or 1. For the last two `classes` are the columns'
+    numbers.
     """
 
-    task: str
+    task: TargetTask
     spatial_dims: int
     images: NDArray[Any]
     labels: NDArray[Any]  # classes in the smallest type that holds them: masks are large
@@ -66,10 +54,11 @@ class Target:
         return int(self.images.shape[1])
 
     @cached_property
-    def standard(self) -> Standard:
-        """What regression targets are standardised by: nothing is learnt from the other splits."""
-        train = self.labels[self.split == "train"]
-        return Standard(train.mean(axis=0), train.std(axis=0))
+    def standard(self) -> Standard | None:
+        """What labels are standardised by, from the training images alone; None where they stay as they are."""
+        if self.task.standardise is None:
+            return None
+        return self.task.standardise(self.labels[self.split == "train"])
 
 
 def split_by_hash(ids: NDArray[np.str_], *, shares: dict[str, float], rest: str) -> NDArray[np.str_]:
@@ -77,14 +66,14 @@ def split_by_hash(ids: NDArray[np.str_], *, shares: dict[str, float], rest: str)
 
     The same id always hashes the same; each share gets at least one id where there are enough.
     """
-    distinct = sorted(set(ids.tolist()), key=lambda one: hashlib.sha256(str(one).encode()).digest())
+    distinct = sorted(set(ids.tolist()), key=lambda name: hashlib.sha256(str(name).encode()).digest())
     where: dict[str, str] = {}
     start = 0
-    for name, share in shares.items():
+    for part, share in shares.items():
         count = max(1, round(share * len(distinct)))
-        where.update(dict.fromkeys(distinct[start : start + count], name))
+        where.update(dict.fromkeys(distinct[start : start + count], part))
         start += count
-    return np.array([where.get(one, rest) for one in ids.tolist()], dtype="<U5")
+    return np.array([where.get(name, rest) for name in ids.tolist()], dtype="<U5")
 
 
 def complete_split(split: NDArray[np.str_] | None, ids: NDArray[np.str_]) -> NDArray[np.str_]:
@@ -121,38 +110,16 @@ def check_splits(split: NDArray[np.str_], groups: NDArray[np.int64]) -> list[str
 
 
 def inspection(data: Target) -> dict[str, Any]:
-    """What the registered dataset's page shows: sizes, classes and balance or values, range, splits, warnings."""
+    """A description of the dataset: sizes, value range, labels, splits, groups, spacing and warnings."""
     return {
         "images": len(data.images),
         "shape": list(data.images.shape[2:]),
         "channels": data.channels,
         "dtype": str(data.images.dtype),
         "value_range": list(data.value_range),
-        **_of_labels(data),
+        **data.task.describe(data.labels, data.classes),
         "splits": {name: int((data.split == name).sum()) for name in SPLITS},
         "groups": len(np.unique(data.groups)),
         "spacing": list(data.spacing) if data.spacing else None,
         "warnings": list(data.warnings),
     }
-
-
-def _of_labels(data: Target) -> dict[str, list[dict[str, float]]]:
-    if data.task == "regression":
-        return {"targets": [_of_values(column, data.labels[:, column]) for column in data.classes]}
-    if data.task == "multilabel":
-        counts, total = data.labels.sum(axis=0, dtype=np.int64), len(data.labels)
-    else:
-        counts, total = np.zeros(len(data.classes), dtype=np.int64), data.labels.size
-        for one in data.labels:
-            counts += np.bincount(one.ravel(), minlength=len(data.classes))
-    return {
-        "classes": [
-            {"label": label, "count": int(count), "share": int(count) / total}
-            for label, count in zip(data.classes, counts, strict=True)
-        ]
-    }
-
-
-def _of_values(column: int, values: NDArray[np.float64]) -> dict[str, float]:
-    spread = {"mean": float(values.mean()), "deviation": float(values.std())}
-    return {"column": column, "lowest": float(values.min()), **spread, "highest": float(values.max())}

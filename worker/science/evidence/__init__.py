@@ -1,1 +1,1 @@
-"""Everything that measures look at, gathered from one candidate on one target."""
+"""The evidence that measures are computed from, gathered from one candidate on one target."""

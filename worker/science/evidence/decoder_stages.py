@@ -10,14 +10,14 @@ from torch.nn import functional as F
 from models_zoo.architecture import Network
 from worker.science.data.loader import Indices, TargetLoader
 from worker.science.data.sampling import FROZEN_EPOCH, sample_voxels
-from worker.science.evidence.forward_pass import Seen, unit_scale
+from worker.science.evidence.forward_pass import FrozenBatch, unit_scale
 from worker.science.evidence.parts import Stage
 
 IMAGES = 32  # at most: 496 pairs of images
 SHARES = (0.5, 1.0, 2.0)  # of the protocol's voxels per class, from coarse to fine: 100, 200, 400 by default
 
 
-class StageRows:
+class StageCollector:
     """The last three decoder stages, interpolated linearly at voxels of at most IMAGES training images.
 
     Images (those with foreground in their crop) and voxels depend on data and protocol only. A stage is read at
@@ -42,18 +42,18 @@ class StageRows:
         """The stages' modules."""
         return tuple(self.stages.values())
 
-    def take(self, seen: Seen) -> None:
+    def update(self, batch: FrozenBatch) -> None:
         """Sample every stage of one batch."""
         for name, path in self.stages.items():
-            for row, index in enumerate(seen.indices.tolist()):
+            for row, index in enumerate(batch.indices.tolist()):
                 places = self._voxels[name].get(index)
                 if places is not None:
-                    found = interpolated(seen.outputs[path][row].float(), places, seen)
-                    self._values[name].append(found.cpu())
-                    self._labels[name].append(seen.labels[row].flatten()[torch.from_numpy(places)])
+                    rows = interpolated(batch.outputs[path][row].float(), places, batch)
+                    self._values[name].append(rows.cpu())
+                    self._labels[name].append(batch.labels[row].flatten()[torch.from_numpy(places)])
                     self._images[name].append(torch.full((len(places),), index))
 
-    def gathered(self) -> tuple[Stage, ...]:
+    def compute(self) -> tuple[Stage, ...]:
         """The stages from coarse to fine; none when the network has no decoder or no image has foreground."""
         return tuple(self._stage(name) for name in self.stages if self._values[name])
 
@@ -62,14 +62,14 @@ class StageRows:
         return Stage(name, values, torch.cat(self._labels[name]), torch.cat(self._images[name]), scale)
 
 
-def interpolated(stage_map: Tensor, places: Indices, seen: Seen) -> Tensor:
+def interpolated(stage_map: Tensor, places: Indices, batch: FrozenBatch) -> Tensor:
     """Rows (P, C) of a stage's map (C, *space) at flat positions of the crop: linear, as if resized to it."""
-    where = np.stack(np.unravel_index(places, seen.size), axis=-1)  # (P, dims)
-    unit = (2 * where + 1) / np.array(seen.padded) - 1  # in -1..1, pixel centres
+    where = np.stack(np.unravel_index(places, batch.size), axis=-1)  # (P, dims)
+    unit = (2 * where + 1) / np.array(batch.padded) - 1  # in -1..1, pixel centres
     grid = torch.from_numpy(unit[:, ::-1].astype(np.float32)).to(stage_map.device)  # x first
-    grid = grid.reshape(1, len(places), *(1,) * (len(seen.size) - 1), len(seen.size))
-    found = F.grid_sample(stage_map[None], grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return found[0].flatten(1).T
+    grid = grid.reshape(1, len(places), *(1,) * (len(batch.size) - 1), len(batch.size))
+    rows = F.grid_sample(stage_map[None], grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return rows[0].flatten(1).T
 
 
 def _counts(loader: TargetLoader) -> list[int]:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from models_zoo.architecture import Network
 from worker.science.data.loader import Indices, TargetLoader
 from worker.science.errors import ScienceError
-from worker.science.evidence.forward_pass import Seen, unit_scale
+from worker.science.evidence.forward_pass import FrozenBatch, unit_scale
 from worker.science.evidence.parts import Features
 
 INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
@@ -21,15 +21,15 @@ def stage_of(network: Network, loader: TargetLoader) -> str:
     """The stage that features are taken from: the protocol's, else the encoder or the last decoder stage."""
     wanted = loader.protocol.stage
     if wanted is None:
-        return list(network.stages)[-1] if loader.data.task == "segmentation" else "encoder"
+        return list(network.stages)[-1] if loader.data.task.per_voxel else "encoder"
     if wanted not in network.stages:
         raise ScienceError(f"stage: the network has no {wanted!r}; it has {', '.join(network.stages)}")
     return wanted
 
 
-class FeatureRows:
-    """Segmentation: the stage's output, interpolated linearly, at the sampled voxels. Else: its average over
-    space, one row an image."""
+class FeatureCollector:
+    """One row a sampled voxel: the stage's output, interpolated linearly. Without voxels one row an image: its
+    average over space."""
 
     def __init__(self, network: Network, loader: TargetLoader, voxels: list[Indices] | None) -> None:
         self.loader, self.voxels = loader, voxels
@@ -44,25 +44,25 @@ class FeatureRows:
         """The stage's module."""
         return (self.path,)
 
-    def take(self, seen: Seen) -> None:
+    def update(self, batch: FrozenBatch) -> None:
         """Pool or sample one batch."""
-        maps = seen.outputs[self.path].float()
+        maps = batch.outputs[self.path].float()
         if self.voxels is None:
             self._values.append(maps.flatten(2).mean(-1))
-            self._labels.append(seen.labels)
-            self._groups.append(self.loader.data.groups[seen.indices])
+            self._labels.append(batch.labels)
+            self._groups.append(self.loader.data.groups[batch.indices])
         else:
-            mode = INTERPOLATION[len(seen.size)]
-            self._sample(seen, F.interpolate(maps, seen.padded, mode=mode, align_corners=False), self.voxels)
+            mode = INTERPOLATION[len(batch.size)]
+            self._sample(batch, F.interpolate(maps, batch.padded, mode=mode, align_corners=False), self.voxels)
 
-    def _sample(self, seen: Seen, maps: Tensor, voxels: list[Indices]) -> None:
-        for row, index in enumerate(seen.indices):
-            places = torch.from_numpy(voxels[seen.start + row])
-            self._values.append(at_places(maps[row], seen.size, places))
-            self._labels.append(seen.labels[row].flatten()[places])
+    def _sample(self, batch: FrozenBatch, maps: Tensor, voxels: list[Indices]) -> None:
+        for row, index in enumerate(batch.indices):
+            places = torch.from_numpy(voxels[batch.start + row])
+            self._values.append(at_places(maps[row], batch.size, places))
+            self._labels.append(batch.labels[row].flatten()[places])
             self._groups.append(np.full(len(places), self.loader.data.groups[index]))
 
-    def gathered(self) -> Features:
+    def compute(self) -> Features:
         """All rows, divided by one scalar, the root mean square of the centred features."""
         values, scale = unit_scale(torch.cat(self._values).cpu(), self.stage)
         groups = torch.from_numpy(np.concatenate(self._groups))

@@ -1,4 +1,4 @@
-"""The frozen pass: one look of the source network at the training split, shared by all who want rows of it."""
+"""The frozen pass: the source network in evaluation mode over the training split, shared by all collectors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from worker.science.specs import Progress
 
 
 @dataclass(frozen=True)
-class Seen:
+class FrozenBatch:
     """One batch of the pass: images `start`, `start + 1`, ... of the training split."""
 
     start: int
@@ -31,32 +31,34 @@ class Seen:
     logits: Tensor
 
 
-class Rows(Protocol):
-    """Takes its rows out of every batch; `paths` are the modules whose outputs it wants to see."""
+class Collector(Protocol):
+    """Keeps its rows of every batch (`update`); its own `compute` returns them all after the pass."""
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Module paths inside the network."""
+        """Paths of the modules in the network whose outputs the collector reads."""
 
-    def take(self, seen: Seen) -> None:
-        """Keep what is wanted of one batch."""
+    def update(self, batch: FrozenBatch) -> None:
+        """Keep the rows that are needed from one batch."""
 
 
 @torch.no_grad()
-def frozen_pass(network: Network, loader: TargetLoader, takers: Sequence[Rows], progress: Progress) -> None:
+def frozen_pass(
+    network: Network, loader: TargetLoader, *, collectors: Sequence[Collector], progress: Progress
+) -> None:
     """Show every training image once to the network in evaluation mode (source running statistics)."""
     train, size = loader.data.indices("train"), loader.protocol.batch_size
     network.module.eval()
-    with _outputs_of(network.module, {path for taker in takers for path in taker.paths}) as outputs:
+    with _outputs_of(network.module, {path for collector in collectors for path in collector.paths}) as outputs:
         for start in range(0, len(train), size):
             progress("features", start, len(train))
             indices = train[start : start + size]
             images, labels = loader.batch(indices, epoch=FROZEN_EPOCH)
             padded = loader.pad(images)
             logits = network.module(padded)
-            seen = Seen(start, indices, labels, images.shape[2:], padded.shape[2:], outputs, logits)
-            for taker in takers:
-                taker.take(seen)
+            batch = FrozenBatch(start, indices, labels, images.shape[2:], padded.shape[2:], outputs, logits)
+            for collector in collectors:
+                collector.update(batch)
             outputs.clear()
 
 

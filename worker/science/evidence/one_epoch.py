@@ -52,28 +52,28 @@ def permuted(data: Target, *, seed: int, number: int) -> Target:
     return replace(data, labels=data.labels[rows])
 
 
-def null_epochs(candidate: Candidate, start: State, progress: Progress) -> NullEpochs:
+def null_epochs(candidate: Candidate, loader: TargetLoader, *, start: State, progress: Progress) -> NullEpochs:
     """Repeat the epoch from `start` on permuted labels, so often as the protocol says; restore the network.
 
     An epoch that can't be trained is the reason why there is no null; it doesn't end the evaluation.
     """
-    loader, module = candidate.loader, candidate.network.module
+    module = candidate.network.module
     count, seed = loader.protocol.null_permutations, loader.protocol.seed
     began, end, training = perf_counter(), kept_state(candidate), module.training
-    found = []
+    repeated = []
     reason = None
     try:
         for number in range(count):
             module.load_state_dict(start)
-            own = replace(loader, data=permuted(loader.data, seed=seed, number=number))
-            one_epoch(candidate, own, _steps_of_all(progress, number, count))
-            found.append(affines(module))
+            shuffled = replace(loader, data=permuted(loader.data, seed=seed, number=number))
+            one_epoch(candidate, shuffled, _steps_of_all(progress, number, count))
+            repeated.append(affines(module))
     except ScienceError as error:
-        reason = f"the epoch on permuted labels {len(found) + 1} of {count} failed: {error}"
+        reason = f"the epoch on permuted labels {len(repeated) + 1} of {count} failed: {error}"
     finally:
         module.load_state_dict(end)
         module.train(training)
-    return NullEpochs(tuple(found), perf_counter() - began, reason)
+    return NullEpochs(tuple(repeated), perf_counter() - began, reason)
 
 
 def _steps_of_all(progress: Progress, number: int, count: int) -> Callable[[int, int], None]:

@@ -1,21 +1,32 @@
-"""What a measure may look at: parts, gathered only when a measure asks for them."""
+"""The parts of the evidence; each is gathered only when a measure needs it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TypeVar
 
 from torch import Tensor
 
 from worker.science.errors import ScienceError
+from worker.science.target_tasks.registry import TargetTask
 
-FEATURES, SOURCE_HEAD, STAGES, AFFINES, EPOCH = "features", "source_head", "stages", "affines", "epoch"
-USUAL_PARTS = (FEATURES, SOURCE_HEAD, STAGES, AFFINES, EPOCH)
-NULL = "null"  # takes an epoch for every permutation: gathered for measures that somebody asked for by name
-PARTS = (*USUAL_PARTS, NULL)
+Gathered = TypeVar("Gathered")
 
-Part = TypeVar("Part")
+
+class Part(StrEnum):
+    """A part of the evidence that a measure can need; each is named like its field of `Evidence`."""
+
+    FEATURES = "features"
+    SOURCE_HEAD = "source_head"
+    STAGES = "stages"
+    AFFINES = "affines"
+    EPOCH = "epoch"
+    NULL = "null"  # takes an epoch for every permutation: gathered for measures that somebody asked for by name
+
+
+USUAL_PARTS = frozenset(Part) - {Part.NULL}
 
 
 @dataclass(frozen=True)
@@ -37,7 +48,7 @@ class Features:
 
 @dataclass(frozen=True)
 class SourceHead:
-    """What the checkpoint's own head says of the training split: one row an image, or one a sampled voxel.
+    """Output of the checkpoint's own head on the training split: one row an image, or one a sampled voxel.
 
     probabilities: (N, C_s) float64, rows summing to 1; None when the head names no classes, with the
     reason. labels: (N,) int64 of the target, in the order of `Features`.
@@ -85,7 +96,7 @@ class Affines:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What the one AC-Norm epoch showed: training loss a step, validation metrics after it, its cost."""
+    """The one AC-Norm epoch: its training loss at each step, the validation metrics after it, its duration."""
 
     losses: tuple[float, ...]
     metrics: Mapping[str, float]  # metric name -> value, on the validation split
@@ -106,9 +117,9 @@ class NullEpochs:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one evaluation gathered about one candidate on one target; a part nobody asked for is None."""
+    """What one evaluation gathered about one candidate on one target; a part that no measure needs is None."""
 
-    task: str  # classification, segmentation, regression or multilabel
+    task: TargetTask
     features: Features | None = None
     affines: Mapping[str, Affines] | None = None  # norm layer's module path -> affines, in network order
     last_encoder_norm: str | None = None  # None: the encoder has no norm layer
@@ -120,8 +131,8 @@ class Evidence:
     null: NullEpochs | None = None
 
 
-def gathered(part: Part | None, name: str) -> Part:
-    """The part; ScienceError when it was not gathered, that is when the measure did not name it."""
-    if part is None:
-        raise ScienceError(f"evidence: {name} was not gathered; name it in the measure's `needs`")
-    return part
+def gathered(value: Gathered | None, part: Part) -> Gathered:
+    """The part's value; ScienceError when it was not gathered, that is when the measure did not name it."""
+    if value is None:
+        raise ScienceError(f"evidence: {part} was not gathered; name it in the measure's `needs`")
+    return value

@@ -1,4 +1,4 @@
-"""What the checkpoint's own head says of the target: class probabilities for LEEP and NCE."""
+"""Class probabilities of the checkpoint's own head on the target, for LEEP and NCE."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor
 from worker.science.candidate import Candidate
 from worker.science.data.loader import Indices
 from worker.science.evidence.features import at_places
-from worker.science.evidence.forward_pass import Seen
+from worker.science.evidence.forward_pass import FrozenBatch
 from worker.science.evidence.parts import SourceHead
 
 
-class HeadRows:
-    """Probabilities over the source's classes at the rows that `FeatureRows` takes."""
+class HeadCollector:
+    """Probabilities over the source's classes at the rows that `FeatureCollector` keeps."""
 
     paths: tuple[str, ...] = ()  # the head's output is the network's
 
@@ -24,22 +24,22 @@ class HeadRows:
         self._logits: list[Tensor] = []
         self._labels: list[Tensor] = []
 
-    def take(self, seen: Seen) -> None:
-        """The logits of one batch, (B, C_s) or at the sampled voxels."""
+    def update(self, batch: FrozenBatch) -> None:
+        """Keep the logits of one batch, (B, C_s) or at the sampled voxels."""
         if self.voxels is None:
-            self._labels.append(seen.labels)
-            self._keep(seen.logits)
+            self._labels.append(batch.labels)
+            self._keep(batch.logits)
             return
-        for row, labels in enumerate(seen.labels):
-            places = torch.from_numpy(self.voxels[seen.start + row])
+        for row, labels in enumerate(batch.labels):
+            places = torch.from_numpy(self.voxels[batch.start + row])
             self._labels.append(labels.flatten()[places])
-            self._keep(at_places(seen.logits[row], seen.size, places))
+            self._keep(at_places(batch.logits[row], batch.size, places))
 
     def _keep(self, logits: Tensor) -> None:
         if self.reason is None:
             self._logits.append(logits.double().cpu())
 
-    def gathered(self) -> SourceHead:
+    def compute(self) -> SourceHead:
         """All rows; without probabilities where the head names no classes."""
         labels = torch.cat(self._labels)
         if self.reason is not None:
@@ -53,7 +53,7 @@ class HeadRows:
 def why_unusable(candidate: Candidate) -> str | None:
     """Why the source head gives no class probabilities; None when it does."""
     head, outputs = candidate.network.head, candidate.source_classes
-    left = [one for one in candidate.report.reinitialised if one.key.startswith(f"{head}.")]
+    left = [tensor for tensor in candidate.report.reinitialised if tensor.key.startswith(f"{head}.")]
     if left:
         return f"the source head {head} is not in the checkpoint ({left[0].key}: {left[0].reason})"
     if candidate.head == "none":

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from worker.science import flags
 from worker.science.acnorm.equations import (
     channel_correlation,
     channel_ratio,
@@ -16,15 +17,36 @@ from worker.science.acnorm.equations import (
     keep_correlated,
 )
 from worker.science.errors import NotApplicableError
-from worker.science.evidence.parts import AFFINES, Affines, Evidence, gathered
-from worker.science.measures.registry import DEGENERATE, EVERY_TASK, Score, register
+from worker.science.evidence.parts import Affines, Evidence, Part, gathered
+from worker.science.flags import Flag, raised
+from worker.science.measures.registry import DEGENERATE, EVERY_KIND, Score, register
 
 TIE_DISTANCE = 1e-6  # z nearer than this is one z: no training moves it less
 TIED_SHARE = 0.5  # above this share of tied channels, ties and not drift decide the sum
 SPREAD_OVER_DRIFT = 10.0  # below this ratio the drift mixes channels, and the sum saturates
 DEAD_WEIGHT = 3e-3  # about sqrt(1e-5): below it eps and not gamma decides Eq. 6
-LOW_SPREAD = "low_spread"
-BEYOND_PAPER = "beyond_paper"  # AC-Norm recalibrated a norm other than BatchNorm; the score may rank
+LOW_SPREAD = flags.register(
+    Flag(
+        "low_spread",
+        "The affine parameters moved far in comparison with how far apart the channels are. There AC-Corr mostly "
+        "tells how far they moved.",
+    )
+)
+BEYOND_PAPER = flags.register(
+    Flag(
+        "beyond_paper",
+        "AC-Norm recalibrated norm layers other than BatchNorm (GroupNorm, InstanceNorm or LayerNorm), which its "
+        "paper leaves to future work. Don't compare this AC-Corr with that of a BatchNorm network.",
+    )
+)
+MIXED_WIDTHS = flags.register(
+    Flag(
+        "mixed_widths",
+        "The candidates' layers have different widths. AC-Corr grows with the width, so its values can't be "
+        "compared between candidates of different widths.",
+        differs="width",
+    )
+)
 PAPER = "AC-Norm, Eq. 10"
 
 
@@ -47,7 +69,7 @@ class LayerCorrelation:
         """`degenerate` when ties decide the value, `low_spread` when the drift exceeds the spread."""
         degenerate = self.channels == 1 or self.tied_share > TIED_SHARE
         low = self.spread < SPREAD_OVER_DRIFT * self.mean_drift
-        return (DEGENERATE,) * degenerate + (LOW_SPREAD,) * low
+        return raised({DEGENERATE: degenerate, LOW_SPREAD: low})
 
 
 def layer_correlation(affines: Affines, *, temperature: float = 1.0) -> LayerCorrelation:
@@ -73,13 +95,13 @@ def layer_correlation(affines: Affines, *, temperature: float = 1.0) -> LayerCor
     )
 
 
-@register(title="AC-Corr", source=PAPER, tasks=EVERY_TASK, needs=(AFFINES,))
+@register(title="AC-Corr", source=PAPER, labels=EVERY_KIND, needs={Part.AFFINES})
 def ac_corr(evidence: Evidence) -> Score:
     """The paper's sum; between 1 and K, so only layers of one width compare."""
     return _score(evidence, "ac_corr")
 
 
-@register(title="AC-Corr per channel", source=f"{PAPER}, divided by K", tasks=EVERY_TASK, needs=(AFFINES,))
+@register(title="AC-Corr per channel", source=f"{PAPER}, divided by K", labels=EVERY_KIND, needs={Part.AFFINES})
 def ac_corr_per_channel(evidence: Evidence) -> Score:
     """The sum over K; between 1/K and 1."""
     return _score(evidence, "ac_corr_per_channel")
@@ -88,8 +110,8 @@ def ac_corr_per_channel(evidence: Evidence) -> Score:
 @register(
     title="AC-Corr above zero drift",
     source=f"{PAPER}, less its value without drift, divided by K",
-    tasks=EVERY_TASK,
-    needs=(AFFINES,),
+    labels=EVERY_KIND,
+    needs={Part.AFFINES},
 )
 def ac_corr_excess(evidence: Evidence) -> Score:
     """What the drift added per channel; 0 without drift and for a fully tied source, may be negative."""
@@ -97,7 +119,7 @@ def ac_corr_excess(evidence: Evidence) -> Score:
 
 
 def _score(evidence: Evidence, form: str) -> Score:
-    path, moved = evidence.last_encoder_norm, gathered(evidence.affines, AFFINES)
+    path, moved = evidence.last_encoder_norm, gathered(evidence.affines, Part.AFFINES)
     if path is None:
         raise NotApplicableError("the network's encoder has no norm layer; AC-Corr is defined on one")
     if path not in moved:
@@ -110,8 +132,11 @@ def _score(evidence: Evidence, form: str) -> Score:
     per_layer = {name: {"norm": moved[name].norm, **asdict(layer)} for name, layer in layers.items()}
     record = {"layer": path, "norm": moved[path].norm, "temperature": evidence.temperature}
     beyond = any(affines.beyond_paper for affines in moved.values())
-    flags = last.flags + (BEYOND_PAPER,) * beyond
-    return Score(getattr(last, form), flags, {**record, **asdict(last), "layers": per_layer})
+    return Score(
+        getattr(last, form),
+        last.flags + raised({BEYOND_PAPER: beyond}),
+        {**record, **asdict(last), "layers": per_layer},
+    )
 
 
 def _sum(target: Tensor, source: Tensor, temperature: float) -> float:

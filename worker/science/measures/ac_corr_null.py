@@ -6,13 +6,22 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
+from worker.science import flags
 from worker.science.errors import NotApplicableError, ScienceError
-from worker.science.evidence.parts import AFFINES, NULL, Evidence, gathered
+from worker.science.evidence.parts import Evidence, Part, gathered
+from worker.science.flags import Flag, raised
 from worker.science.measures.ac_corr import PAPER, layer_correlation
 from worker.science.measures.registry import DEGENERATE, Score, register
 
 USUAL_PERMUTATIONS = 19  # with fewer, p can't reach 0.05
-FEW_PERMUTATIONS = "few_permutations"
+REACHABLE_P = 1 / (USUAL_PERMUTATIONS + 1)
+FEW_PERMUTATIONS = flags.register(
+    Flag(
+        "few_permutations",
+        f"Fewer than {USUAL_PERMUTATIONS} permutations of the labels were trained, so the p-value of ac_corr_null "
+        f"can't reach {REACHABLE_P}, and its z-score rests on few values.",
+    )
+)
 NO_SPREAD = 1e-9  # null values nearer than this share of their mean differ by rounding only
 
 OF_SOURCE = ("channels", "tied_share", "dead_share", "spread", "zero_drift")
@@ -27,14 +36,14 @@ class Calibration:
 
     @property
     def mean(self) -> float:
-        """Of the null values."""
+        """Mean of the null values."""
         return statistics.fmean(self.null)
 
     @property
     def deviation(self) -> float:
-        """Of the null values, with R - 1; 0 where they differ by rounding only."""
-        found = statistics.stdev(self.null)
-        return found if found > NO_SPREAD * abs(self.mean) else 0.0
+        """Standard deviation of the R null values, over R - 1; 0 where they differ by rounding only."""
+        deviation = statistics.stdev(self.null)
+        return deviation if deviation > NO_SPREAD * abs(self.mean) else 0.0
 
     @property
     def z(self) -> float | None:
@@ -48,14 +57,14 @@ class Calibration:
 
     @property
     def p_below(self) -> float:
-        """The same on the other side: small where these labels move the norm less than any others do."""
+        """(1 + null values at or below the observed) / (R + 1): small where other labels move the norm more."""
         return (1 + sum(value <= self.observed for value in self.null)) / (len(self.null) + 1)
 
 
 @register(
     title="AC-Corr above its label-permutation null",
     source=f"{PAPER}; z-score against the same epoch on permuted labels",
-    needs=(AFFINES, NULL),
+    needs={Part.AFFINES, Part.NULL},
 )
 def ac_corr_null(evidence: Evidence) -> Score:
     """z of AC-Corr, with p in the record; the same for the raw sum, per channel, and above zero drift.
@@ -64,8 +73,8 @@ def ac_corr_null(evidence: Evidence) -> Score:
     weights in the same order. What the permutation keeps is no evidence: class shares, where masks usually lie.
     Images are permuted freely: where several come from one patient, p is too small.
     """
-    path, moved = evidence.last_encoder_norm, gathered(evidence.affines, AFFINES)
-    null = gathered(evidence.null, NULL)
+    path, moved = evidence.last_encoder_norm, gathered(evidence.affines, Part.AFFINES)
+    null = gathered(evidence.null, Part.NULL)
     if path is None or path not in moved:
         raise NotApplicableError("AC-Corr is not defined for this candidate, so neither is its null")
     if null.reason is not None:
@@ -73,26 +82,30 @@ def ac_corr_null(evidence: Evidence) -> Score:
     if len(null.affines) < 2:
         raise NotApplicableError("null_permutations: a standard deviation needs two permutations at least")
 
-    own = layer_correlation(moved[path], temperature=evidence.temperature)
+    observed = layer_correlation(moved[path], temperature=evidence.temperature)
     repeated = (layer_correlation(layers[path], temperature=evidence.temperature) for layers in null.affines)
-    found = Calibration(own.ac_corr, tuple(layer.ac_corr for layer in repeated))
-    few = (FEW_PERMUTATIONS,) * (len(found.null) < USUAL_PERMUTATIONS)
-    record = {"layer": path, **_record(found), "source": {name: getattr(own, name) for name in OF_SOURCE}}
-    if found.z is None:
-        flags = tuple(dict.fromkeys((*own.flags, DEGENERATE, *few)))
+    calibration = Calibration(observed.ac_corr, tuple(layer.ac_corr for layer in repeated))
+    few = raised({FEW_PERMUTATIONS: len(calibration.null) < USUAL_PERMUTATIONS})
+    record = {
+        "layer": path,
+        **_record(calibration),
+        "source": {name: getattr(observed, name) for name in OF_SOURCE},
+    }
+    if calibration.z is None:
+        without_scale = tuple(dict.fromkeys((*observed.flags, DEGENERATE.name, *few)))
         return Score(
-            None, flags, record, reason="all permutations gave one value: there is no scale for a z-score"
+            None, without_scale, record, reason="all permutations gave one value: there is no scale for a z-score"
         )
-    return Score(found.z, (*own.flags, *few), record)
+    return Score(calibration.z, (*observed.flags, *few), record)
 
 
-def _record(found: Calibration) -> dict[str, Any]:
+def _record(calibration: Calibration) -> dict[str, Any]:
     return {
-        "p": found.p,
-        "p_below": found.p_below,
-        "permutations": len(found.null),
-        "observed": found.observed,
-        "null_mean": found.mean,
-        "null_deviation": found.deviation,
-        "null": list(found.null),
+        "p": calibration.p,
+        "p_below": calibration.p_below,
+        "permutations": len(calibration.null),
+        "observed": calibration.observed,
+        "null_mean": calibration.mean,
+        "null_deviation": calibration.deviation,
+        "null": list(calibration.null),
     }

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.spatial.distance import pdist
 
 from worker.science.errors import NotApplicableError
-from worker.science.evidence.parts import STAGES, Evidence, Stage, gathered
+from worker.science.evidence.parts import Evidence, Part, Stage, gathered
 from worker.science.measures.registry import Score, register
 from worker.science.measures.samples import Array, checked_features
 
@@ -29,7 +29,7 @@ class StageConsistency:
     images: int
 
 
-@register(title="CC-FV", source=PAPER, tasks=("segmentation",), needs=(STAGES,))
+@register(title="CC-FV", source=PAPER, needs={Part.STAGES})
 def cc_fv(evidence: Evidence) -> Score:
     """log(F_v / W_cons) summed over decoder stages, F_v = 1 / energy: as published. Unchanged by scale."""
     return _score(evidence, sign=-1.0)
@@ -38,8 +38,7 @@ def cc_fv(evidence: Evidence) -> Score:
 @register(
     title="CC-FV with energy",
     source=f"{PAPER}, F_v = energy, as its code has it",
-    tasks=("segmentation",),
-    needs=(STAGES,),
+    needs={Part.STAGES},
 )
 def cc_fv_energy(evidence: Evidence) -> Score:
     """log(energy / W_cons) summed over decoder stages: the other sign, under which variety lowers the score."""
@@ -47,26 +46,26 @@ def cc_fv_energy(evidence: Evidence) -> Score:
 
 
 def _score(evidence: Evidence, *, sign: float) -> Score:
-    stages = gathered(evidence.stages, STAGES)
+    stages = gathered(evidence.stages, Part.STAGES)
     if not stages:
         raise NotApplicableError("CC-FV needs decoder stages and training images with foreground")
-    found = {stage.name: stage_consistency(stage) for stage in stages}
-    value = sum(log_ratio(one, sign=sign) for one in found.values())
-    record = {stage.name: _record(stage, found[stage.name]) for stage in stages}
+    by_stage = {stage.name: stage_consistency(stage) for stage in stages}
+    value = sum(log_ratio(consistency, sign=sign) for consistency in by_stage.values())
+    record = {stage.name: _record(stage, by_stage[stage.name]) for stage in stages}
     return Score(value, record={"stages": record})
 
 
-def _record(stage: Stage, found: StageConsistency) -> dict[str, Any]:
+def _record(stage: Stage, consistency: StageConsistency) -> dict[str, Any]:
     rows, width = stage.values.shape
-    seen = {"N": rows, "D": width, "C": found.classes, "images": found.images, "scale": stage.scale}
-    return seen | {"consistency": found.consistency, "energy": found.energy}
+    counted = {"N": rows, "D": width, "C": consistency.classes, "images": consistency.images, "scale": stage.scale}
+    return counted | {"consistency": consistency.consistency, "energy": consistency.energy}
 
 
-def log_ratio(found: StageConsistency, *, sign: float = -1.0) -> float:
+def log_ratio(stage: StageConsistency, *, sign: float = -1.0) -> float:
     """log(F_v / W_cons) of one stage; sign -1: F_v = 1 / energy, +1: F_v = energy."""
-    if found.consistency == 0.0:
+    if stage.consistency == 0.0:
         raise NotApplicableError("a class has the same features in every image; a stage does not respond")
-    return float(sign * np.log(found.energy) - np.log(found.consistency))
+    return float(sign * np.log(stage.energy) - np.log(stage.consistency))
 
 
 def stage_consistency(stage: Stage) -> StageConsistency:
@@ -77,7 +76,9 @@ def stage_consistency(stage: Stage) -> StageConsistency:
         [values[(images == image) & (labels == label)] for image in np.unique(images[labels == label])]
         for label in np.unique(labels[labels > 0])
     ]
-    pairs = [class_distances([gaussian(own) for own in per_image if len(own) > 1]) for per_image in by_class]
+    pairs = [
+        class_distances([gaussian(voxels) for voxels in per_image if len(voxels) > 1]) for per_image in by_class
+    ]
     means = np.stack([values[images == image].mean(0) for image in np.unique(images)])
     if not any(map(len, pairs)):
         raise NotApplicableError("no foreground class has two voxels in each of two training images")

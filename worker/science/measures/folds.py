@@ -1,4 +1,4 @@
-"""Grouped cross-validation: what a predictor says of images (or patients) that it has not seen."""
+"""Grouped cross-validation: how well a predictor does on images (or patients) that it has not seen."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Predict = Callable[[Array, Array, Array], Array]
 def held_out_skill(
     features: Tensor, targets: Tensor, groups: Tensor, *, classes: Predict, values: Predict
 ) -> float:
-    """What is told of samples in FOLDS folds: balanced accuracy of integer labels (N,), mean area under the ROC
+    """Skill on held-out samples in FOLDS folds: balanced accuracy of integer labels (N,), mean area under the ROC
     curve of integer yes-or-no columns (N, L), mean R^2 of real columns (N, T).
 
     features: (N, D); groups: (N,), no group is in training and test at once. Class predictions are columns to
@@ -30,14 +30,14 @@ def held_out_skill(
     rows = checked_features(features).astype(np.float64)
     fold = grouped_folds(groups)
     if targets.ndim == 1 and not targets.is_floating_point():
-        own = present_classes(features, targets).numpy()
-        found = _held_out(rows, np.eye(own.max() + 1)[own], fold, classes).argmax(1)
-        return float(np.mean([(found[own == label] == label).mean() for label in range(own.max() + 1)]))
+        labels = present_classes(features, targets).numpy()
+        predicted = _held_out(rows, np.eye(labels.max() + 1)[labels], fold, classes).argmax(1)
+        return float(np.mean([(predicted[labels == label] == label).mean() for label in range(labels.max() + 1)]))
     columns = targets.detach().cpu().reshape(len(targets), -1).double().numpy()
     if len(columns) != len(rows) or not np.isfinite(columns).all():
         raise ScienceError("targets must be finite, one row a sample; drop samples without a target")
-    told = _held_out(rows, columns, fold, values)
-    return determination(columns, told) if targets.is_floating_point() else separation(columns, told)
+    predicted = _held_out(rows, columns, fold, values)
+    return determination(columns, predicted) if targets.is_floating_point() else separation(columns, predicted)
 
 
 def grouped_folds(groups: Tensor, *, seed: int = 0) -> NDArray[np.int64]:

@@ -6,7 +6,8 @@ import numpy as np
 from scipy.special import logsumexp
 from torch import Tensor
 
-from worker.science.evidence.parts import FEATURES, Evidence, gathered
+from worker.science.evidence.parts import Evidence, Part, gathered
+from worker.science.flags import raised
 from worker.science.measures.registry import SATURATED, Score, register
 from worker.science.measures.samples import Array, checked_features, describe, flags_of, present_classes
 
@@ -14,25 +15,24 @@ LEAST_VARIANCE = 1e-4  # of the published code; meaningful because features come
 PAPER = "Pandy et al., CVPR 2022"
 
 
-@register(title="GBC", source=f"{PAPER}, spherical Gaussians", needs=(FEATURES,))
+@register(title="GBC", source=f"{PAPER}, spherical Gaussians", needs={Part.FEATURES})
 def gbc(evidence: Evidence) -> Score:
     """Minus the summed overlap of one-variance Gaussians; at most 0, nearer is better separated."""
     return _score(evidence, spherical=True)
 
 
-@register(title="GBC, diagonal", source=f"{PAPER}, diagonal Gaussians", needs=(FEATURES,))
+@register(title="GBC, diagonal", source=f"{PAPER}, diagonal Gaussians", needs={Part.FEATURES})
 def gbc_diagonal(evidence: Evidence) -> Score:
     """Minus the summed overlap of Gaussians with a variance for each feature."""
     return _score(evidence, spherical=False)
 
 
 def _score(evidence: Evidence, *, spherical: bool) -> Score:
-    features = gathered(evidence.features, FEATURES)
+    features = gathered(evidence.features, Part.FEATURES)
     overlap = log_overlap(features.values, features.labels, spherical=spherical)
     value = -float(np.exp(overlap))
     record = describe(features) | {"log_overlap": overlap, "least_variance": LEAST_VARIANCE}
-    flags = (SATURATED,) * (value == 0.0) + flags_of(features)
-    return Score(value, flags, record)
+    return Score(value, raised({SATURATED: value == 0.0}) + flags_of(features), record)
 
 
 def log_overlap(features: Tensor, labels: Tensor, *, spherical: bool) -> float:
@@ -44,8 +44,8 @@ def log_overlap(features: Tensor, labels: Tensor, *, spherical: bool) -> float:
     values = checked_features(features).astype(np.float64)
     classes = present_classes(features, labels).numpy()
     members = [values[classes == c] for c in range(classes.max() + 1)]
-    means = np.stack([own.mean(0) for own in members])  # (C, D)
-    variances = np.maximum([own.var(0) for own in members], LEAST_VARIANCE)  # (C, D)
+    means = np.stack([of_class.mean(0) for of_class in members])  # (C, D)
+    variances = np.maximum([of_class.var(0) for of_class in members], LEAST_VARIANCE)  # (C, D)
     if spherical:
         variances = variances.mean(1, keepdims=True)  # (C, 1)
     distances = np.concatenate(

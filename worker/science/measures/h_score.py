@@ -9,7 +9,7 @@ from scipy.linalg import cho_factor, cho_solve, pinvh
 from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 
-from worker.science.evidence.parts import FEATURES, Evidence, gathered
+from worker.science.evidence.parts import Evidence, Part, gathered
 from worker.science.measures.registry import Score, register
 from worker.science.measures.samples import Array, checked_features, describe, flags_of, present_classes
 
@@ -23,14 +23,14 @@ class ShrunkScore:
 
 
 @register(
-    title="Regularised H-score", source="Bao et al., ICIP 2019; Ibrahim et al., ECML 2022", needs=(FEATURES,)
+    title="Regularised H-score", source="Bao et al., ICIP 2019; Ibrahim et al., ECML 2022", needs={Part.FEATURES}
 )
 def h_score(evidence: Evidence) -> Score:
     """Between 0 and C - 1; unchanged by the features' scale. Grows with the width where N is small."""
-    features = gathered(evidence.features, FEATURES)
-    found = shrunk_h_score(features.values, features.labels)
-    record = describe(features) | {"shrinkage": found.shrinkage}
-    return Score(found.value, flags_of(features), record)
+    features = gathered(evidence.features, Part.FEATURES)
+    shrunk = shrunk_h_score(features.values, features.labels)
+    record = describe(features) | {"shrinkage": shrunk.shrinkage}
+    return Score(shrunk.value, flags_of(features), record)
 
 
 def shrunk_h_score(features: Tensor, labels: Tensor) -> ShrunkScore:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worker.science.evidence.parts import FEATURES, Evidence, gathered
+from worker.science.evidence.parts import Evidence, Part, gathered
 from worker.science.measures.folds import FOLDS, held_out_skill
-from worker.science.measures.registry import EVERY_TASK, Score, register
+from worker.science.measures.registry import EVERY_KIND, Score, register
 from worker.science.measures.samples import Array, describe, flags_of
 
 NEIGHBOURS = 5
@@ -22,13 +22,14 @@ BLOCK = 2_000_000  # distances held at a time
     title="k nearest neighbours",
     source=f"balanced accuracy (regression: R2, multilabel: AUC) of {NEIGHBOURS} neighbours, "
     f"{FOLDS} folds by image or patient",
-    tasks=EVERY_TASK,
-    needs=(FEATURES,),
+    labels=EVERY_KIND,
+    needs={Part.FEATURES},
+    usual=True,
     trust=0.44,  # arXiv 2412.20172, its nearest-neighbour probe
 )
 def knn(evidence: Evidence) -> Score:
     """`held_out_skill` of the neighbours' vote or mean; neighbours never come from the same image or patient."""
-    features = gathered(evidence.features, FEATURES)
+    features = gathered(evidence.features, Part.FEATURES)
     value = neighbours_skill(features.values, features.labels, features.groups)
     record = describe(features) | {"k": NEIGHBOURS, "folds": FOLDS, "distance": "L2"}
     return Score(value, flags_of(features), record)
@@ -56,13 +57,13 @@ def _predict(train: Array, targets: Array, test: Array, *, weights: Array) -> Ar
         drawn = np.random.default_rng(0).choice(len(train), LARGEST, replace=False)
         train, targets = train[drawn], targets[drawn]
     centre = train.mean(0)
-    known = torch.from_numpy(train - centre).float()
+    centred = torch.from_numpy(train - centre).float()
     weights = weights[: len(train)] / weights[: len(train)].sum()
-    found = np.empty((len(test), targets.shape[1]))
+    predicted = np.empty((len(test), targets.shape[1]))
     step = max(1, BLOCK // len(train))
     for start in range(0, len(test), step):
         block = torch.from_numpy(test[start : start + step] - centre).float()
-        distances = torch.cdist(block, known, compute_mode="use_mm_for_euclid_dist")
+        distances = torch.cdist(block, centred, compute_mode="use_mm_for_euclid_dist")
         near = distances.topk(len(weights), largest=False).indices.numpy()  # (m, k)
-        found[start : start + step] = np.einsum("k,mkc->mc", weights, targets[near])
-    return found
+        predicted[start : start + step] = np.einsum("k,mkc->mc", weights, targets[near])
+    return predicted

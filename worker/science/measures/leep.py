@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from worker.science.errors import NotApplicableError, ScienceError
-from worker.science.evidence.parts import SOURCE_HEAD, Evidence, SourceHead, gathered
+from worker.science.evidence.parts import Evidence, Part, SourceHead, gathered
 from worker.science.measures.registry import Score, register
 from worker.science.measures.samples import Array, checked_features, present_classes
 
@@ -16,12 +16,12 @@ from worker.science.measures.samples import Array, checked_features, present_cla
 @register(
     title="LEEP",
     source="Nguyen et al., ICML 2020, Eq. 2",
-    needs=(SOURCE_HEAD,),
+    needs={Part.SOURCE_HEAD},
     trust=0.35,  # arXiv 2412.20172
 )
 def leep(evidence: Evidence) -> Score:
     """LEEP of the source head's probabilities; at most 0, and -H(Y) for a head that tells nothing."""
-    head = gathered(evidence.source_head, SOURCE_HEAD)
+    head = gathered(evidence.source_head, Part.SOURCE_HEAD)
     probabilities = usable(head)
     return Score(
         mean_log_expectation(probabilities, head.labels), record=describe_head(probabilities, head.labels)
@@ -59,7 +59,7 @@ def usable(head: SourceHead) -> Tensor:
 
 
 def describe_head(probabilities: Tensor, labels: Tensor) -> dict[str, Any]:
-    """What a score's record says of the head it saw; -H(Y) is the value without any information."""
+    """The record of a score of the source head; -H(Y) is the value without any information."""
     counts = labels.unique(return_counts=True)[1].double()
     share = counts / counts.sum()
     return {

@@ -8,9 +8,9 @@ import numpy as np
 from scipy.linalg import solve
 from torch import Tensor
 
-from worker.science.evidence.parts import FEATURES, Evidence, gathered
+from worker.science.evidence.parts import Evidence, Part, gathered
 from worker.science.measures.folds import FOLDS, held_out_skill
-from worker.science.measures.registry import EVERY_TASK, Score, register
+from worker.science.measures.registry import EVERY_KIND, Score, register
 from worker.science.measures.samples import Array, describe, flags_of
 
 PENALTY = 0.01  # ridge penalty a unit of sample weight, on features of unit variance
@@ -20,13 +20,13 @@ PENALTY = 0.01  # ridge penalty a unit of sample weight, on features of unit var
     title="Linear probe",
     source=f"balanced accuracy (regression: R2, multilabel: AUC) of ridge regression, "
     f"{FOLDS} folds by image or patient",
-    tasks=EVERY_TASK,
-    needs=(FEATURES,),
+    labels=EVERY_KIND,
+    needs={Part.FEATURES},
     trust=0.44,  # arXiv 2412.20172, its nearest-neighbour probe
 )
 def linear_probe(evidence: Evidence) -> Score:
     """`held_out_skill` of ridge regression; for classes they are balanced and the largest output is taken."""
-    features = gathered(evidence.features, FEATURES)
+    features = gathered(evidence.features, Part.FEATURES)
     value = probe_skill(features.values, features.labels, features.groups)
     record = describe(features) | {"penalty": PENALTY, "folds": FOLDS}
     return Score(value, flags_of(features), record)
@@ -48,9 +48,9 @@ def _predict(train: Array, targets: Array, test: Array, *, balanced: bool) -> Ar
     mean, level = weight @ train, weight @ targets
     spread = np.sqrt(weight @ np.square(train - mean))
     scale = np.where(spread > 0, spread, 1.0)
-    known = (train - mean) / scale * np.sqrt(weight)[:, None]
-    gram = known.T @ known + PENALTY * np.eye(known.shape[1])
-    cross = known.T @ ((targets - level) * np.sqrt(weight)[:, None])
+    standardised = (train - mean) / scale * np.sqrt(weight)[:, None]
+    gram = standardised.T @ standardised + PENALTY * np.eye(standardised.shape[1])
+    cross = standardised.T @ ((targets - level) * np.sqrt(weight)[:, None])
     slopes = solve(gram, cross, assume_a="pos")
     predicted: Array = (test - mean) / scale @ slopes + level
     return predicted

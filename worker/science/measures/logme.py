@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from worker.science import flags
 from worker.science.errors import ScienceError
-from worker.science.evidence.parts import FEATURES, Evidence, Features, gathered
-from worker.science.measures.registry import EVERY_TASK, SATURATED, Score, register
+from worker.science.evidence.parts import Evidence, Features, Part, gathered
+from worker.science.flags import Flag, raised
+from worker.science.measures.registry import EVERY_KIND, SATURATED, Score, register
 from worker.science.measures.samples import (
     ROWS,
     Array,
@@ -29,7 +31,13 @@ GRID_PER_UNIT = 2.0  # grid points a unit of log t; the evidence turns over no f
 BELOW, ABOVE = 32.0, 23.0  # how far in log t the grid reaches beyond the eigenvalues
 STEPS = 60  # bisection alone would reach 1e-12 of the bracket in 40
 NARROW = 1e-8  # a step in log t that changes the evidence by less than rounding
-INTERPOLATED = "interpolated"  # some column without residual; the value is still the data's when rank = N
+INTERPOLATED = flags.register(  # some column without residual; the value is still the data's when rank = N
+    Flag(
+        "interpolated",
+        "The features reproduce the labels of these few samples exactly. The score is finite, but says little "
+        "about new samples.",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -76,27 +84,26 @@ class Spectrum:
 @register(
     title="LogME",
     source="You et al., JMLR 2022, with the full (D - k) log alpha term",
-    tasks=EVERY_TASK,
-    needs=(FEATURES,),
+    labels=EVERY_KIND,
+    needs={Part.FEATURES},
     trust=0.34,  # arXiv 2412.20172
 )
 def logme(evidence: Evidence) -> Score:
     """LogME of the candidate's features: a column for each class present, or the columns of the labels."""
-    features = gathered(evidence.features, FEATURES)
+    features = gathered(evidence.features, Part.FEATURES)
     of_labels = class_evidence if features.labels.ndim == 1 else log_evidence
-    found = of_labels(features.values, features.labels)
-    return scored(found, features)
+    largest = of_labels(features.values, features.labels)
+    return scored(largest, features)
 
 
-def scored(found: LogEvidence, features: Features) -> Score:
+def scored(largest: LogEvidence, features: Features) -> Score:
     """The evidence as a score, with what tells how far to trust it."""
-    record = describe(features) | {"rank": found.rank, "residual_share": float(found.residual_share.min())}
-    flags = {
-        SATURATED: found.saturated,
-        INTERPOLATED: found.interpolated and not found.saturated,
+    record = describe(features) | {"rank": largest.rank, "residual_share": float(largest.residual_share.min())}
+    caveats = {
+        SATURATED: largest.saturated,
+        INTERPOLATED: largest.interpolated and not largest.saturated,
     }
-    own = tuple(flag for flag, holds in flags.items() if holds)
-    return Score(found.score, own + flags_of(features), record)
+    return Score(largest.score, raised(caveats) + flags_of(features), record)
 
 
 def class_evidence(features: Tensor, labels: Tensor) -> LogEvidence:

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from worker.science.evidence.parts import FEATURES, Evidence, gathered
+from worker.science.evidence.parts import Evidence, Part, gathered
 from worker.science.measures.logme import log_evidence, scored
-from worker.science.measures.registry import EVERY_TASK, Score, register
+from worker.science.measures.registry import EVERY_KIND, Score, register
 from worker.science.measures.samples import checked_features, describe, flags_of, present_classes
 
 
 @register(
     title="LogME with intercept",
     source="You et al., JMLR 2022, features and targets less their means",
-    tasks=EVERY_TASK,
-    needs=(FEATURES,),
+    labels=EVERY_KIND,
+    needs={Part.FEATURES},
 )
 def logme_intercept(evidence: Evidence) -> Score:
     """LogME of centred features and targets, as of a linear model with an intercept under a flat prior.
@@ -27,7 +27,7 @@ def logme_intercept(evidence: Evidence) -> Score:
     LogME as published has none: where features have mean zero, as after a BatchNorm, it can't express how often
     a class occurs, and its order is that of the features' means. Adding a constant to a feature changes nothing.
     """
-    features = gathered(evidence.features, FEATURES)
+    features = gathered(evidence.features, Part.FEATURES)
     values = checked_features(features.values)
     targets = _columns(features.values, features.labels)
     centred = torch.from_numpy((values - values.mean(0, dtype=np.float64)).astype(values.dtype))

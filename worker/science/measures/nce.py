@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from worker.science.evidence.parts import SOURCE_HEAD, Evidence, gathered
+from worker.science.evidence.parts import Evidence, Part, gathered
 from worker.science.measures.leep import describe_head, usable
 from worker.science.measures.registry import Score, register
 from worker.science.measures.samples import present_classes
 
 
-@register(title="NCE", source="Tran et al., ICCV 2019, Eq. 4", needs=(SOURCE_HEAD,))
+@register(title="NCE", source="Tran et al., ICCV 2019, Eq. 4", needs={Part.SOURCE_HEAD})
 def nce(evidence: Evidence) -> Score:
     """Minus H(Y | Z), Z the source head's most probable class; at most 0, at least -H(Y)."""
-    head = gathered(evidence.source_head, SOURCE_HEAD)
+    head = gathered(evidence.source_head, Part.SOURCE_HEAD)
     probabilities = usable(head)
     value = negative_conditional_entropy(probabilities.argmax(1), head.labels)
     return Score(value, record=describe_head(probabilities, head.labels))

@@ -13,7 +13,9 @@ from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from worker.science.evidence.parts import FEATURES, Evidence, gathered
+from worker.science import flags
+from worker.science.evidence.parts import Evidence, Part, gathered
+from worker.science.flags import Flag, raised
 from worker.science.measures.leep import expectation
 from worker.science.measures.registry import Score, register
 from worker.science.measures.samples import Array, checked_features, describe, flags_of, present_classes
@@ -22,7 +24,12 @@ ENERGY = 0.8  # share of the variance that the projection keeps
 CLUSTERS_PER_CLASS = 5
 REGULARISATION = 1e-6  # added to the diagonal of each covariance
 LARGEST = 5_000  # rows that the mixture is fitted to; all get posteriors
-NOT_CONVERGED = "not_converged"
+NOT_CONVERGED = flags.register(
+    Flag(
+        "not_converged",
+        "The Gaussian mixture that the score is computed from had not converged when its fitting was stopped.",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -38,12 +45,12 @@ class Mixture:
 @register(
     title="N-LEEP",
     source="Li et al., CVPR 2021, with the logarithm",
-    needs=(FEATURES,),
+    needs={Part.FEATURES},
     trust=0.41,  # arXiv 2412.20172
 )
 def nleep(evidence: Evidence) -> Score:
     """LEEP of the clusters' posteriors; the record also has the mean without logarithm of the public code."""
-    features = gathered(evidence.features, FEATURES)
+    features = gathered(evidence.features, Part.FEATURES)
     checked_features(features.values)
     classes = int(present_classes(features.values, features.labels).max()) + 1
     mixture = cluster(features.values, CLUSTERS_PER_CLASS * classes)
@@ -54,8 +61,8 @@ def nleep(evidence: Evidence) -> Score:
         "dimensions": mixture.dimensions,
         "covariance": mixture.covariance,
     }
-    flags = (NOT_CONVERGED,) * (not mixture.converged) + flags_of(features)
-    return Score(float(np.log(expected).mean()), flags, record)
+    caveats = raised({NOT_CONVERGED: not mixture.converged}) + flags_of(features)
+    return Score(float(np.log(expected).mean()), caveats, record)
 
 
 def cluster(features: Tensor, clusters: int, *, seed: int = 0) -> Mixture:

@@ -5,31 +5,31 @@ from __future__ import annotations
 import numpy as np
 
 from worker.science.errors import NotApplicableError
-from worker.science.evidence.parts import EPOCH, Evidence, gathered
-from worker.science.measures.registry import EVERY_TASK, Score, register
+from worker.science.evidence.parts import Evidence, Part, gathered
+from worker.science.measures.registry import EVERY_KIND, Score, register
 
 
 @register(
     title="Area under one epoch's loss",
     source="negated mean training loss over one AC-Norm epoch",
-    tasks=EVERY_TASK,
-    needs=(EPOCH,),
+    labels=EVERY_KIND,
+    needs={Part.EPOCH},
 )
 def one_epoch_curve_area(evidence: Evidence) -> Score:
     """Minus the area under the loss: higher means that the loss was low early."""
-    losses = gathered(evidence.epoch, EPOCH).losses
+    losses = gathered(evidence.epoch, Part.EPOCH).losses
     return Score(-loss_area(losses), record={"steps": len(losses)})
 
 
 @register(
     title="Fall of one epoch's loss",
     source="negated slope of the training loss over one AC-Norm epoch",
-    tasks=EVERY_TASK,
-    needs=(EPOCH,),
+    labels=EVERY_KIND,
+    needs={Part.EPOCH},
 )
 def one_epoch_curve_slope(evidence: Evidence) -> Score:
     """Minus the slope of the loss: higher means that it fell faster; a low start leaves little to fall."""
-    losses = gathered(evidence.epoch, EPOCH).losses
+    losses = gathered(evidence.epoch, Part.EPOCH).losses
     return Score(-loss_slope(losses), record={"steps": len(losses), "first": losses[0], "last": losses[-1]})
 
 

@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
+from models_zoo.registry import Registry
+from worker.science import flags
 from worker.science.errors import NotApplicableError, ScienceError
-from worker.science.evidence.parts import AFFINES, EPOCH, NULL, PARTS, USUAL_PARTS, Evidence
+from worker.science.evidence.parts import USUAL_PARTS, Evidence, Part
+from worker.science.flags import Flag
+from worker.science.target_tasks.registry import LabelKind, target_tasks
 
-# Flags that say a score can't be ranked by; a candidate carrying one stands after all others.
-NOT_APPLICABLE = "not_applicable"
-SATURATED = "saturated"
-DEGENERATE = "degenerate"
+NOT_APPLICABLE = flags.register(
+    Flag(
+        "not_applicable",
+        "The measure has no meaning for this candidate or target; the reason is given with the score.",
+        may_rank=False,
+    )
+)
+FAILED = flags.register(
+    Flag(
+        "failed",
+        "The measure could not be computed for this candidate; the reason is given with the score.",
+        may_rank=False,
+    )
+)
+SATURATED = flags.register(
+    Flag(
+        "saturated",
+        "The features separate the labels exactly, so rounding decides the score.",
+        may_rank=False,
+    )
+)
+DEGENERATE = flags.register(
+    Flag(
+        "degenerate",
+        "The features are all equal, or the source's affine parameters carry no information (most channels are "
+        "tied), so the score is large or small for no reason. A network that was never trained looks like this.",
+        may_rank=False,
+    )
+)
 
-WITH_CLASSES = ("classification", "segmentation")  # one class an image or voxel
-EVERY_TASK = (*WITH_CLASSES, "regression", "multilabel")
+EVERY_KIND = frozenset(LabelKind)
 
 
 @dataclass(frozen=True)
@@ -26,7 +52,7 @@ class Score:
     """One measure's number for one candidate (higher is better), or the reason there is none."""
 
     value: float | None
-    flags: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()  # names of flags, as in `worker.science.flags`
     record: Mapping[str, Any] = field(default_factory=dict)  # N, D, C, scale, layer ...: JSON values
     reason: str | None = None
     seconds: float = 0.0
@@ -34,53 +60,70 @@ class Score:
 
 @dataclass(frozen=True)
 class Measure:
-    """A registered score function with what a reader should know about it."""
+    """A registered score function, its source, and what it needs to be computed."""
 
     name: str
     title: str
     source: str  # paper, equation
-    tasks: tuple[str, ...]
-    needs: frozenset[str]  # the parts of the evidence it looks at
+    labels: frozenset[LabelKind]  # the kinds of labels that it is defined for
+    needs: frozenset[Part]  # the parts of the evidence it looks at
     score: Callable[[Evidence], Score]
     # Mean weighted tau with outcomes that a published medical study found, 0 where there is none: how far the
     # fused score trusts it before a ledger has outcomes of its own.
     trust: float = 0.0
+    usual: bool = False  # the one measure to order by while no measure is trusted yet
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the target tasks that it can be computed for; decoder stages need a label for every voxel."""
+        fitting = [task for task in target_tasks().values() if task.label_kind in self.labels]
+        return tuple(task.name for task in fitting if task.per_voxel or Part.STAGES not in self.needs)
 
     @property
     def epochs(self) -> int:
         """Training epochs that it takes whatever the protocol says; shared with the other measures."""
-        return int(bool(self.needs & {AFFINES, EPOCH, NULL}))
+        return int(bool(self.needs & {Part.AFFINES, Part.EPOCH, Part.NULL}))
 
     @property
     def epochs_per_permutation(self) -> int:
         """Training epochs that it takes for each of the protocol's `null_permutations`."""
-        return int(NULL in self.needs)
+        return int(Part.NULL in self.needs)
 
     @property
     def optional(self) -> bool:
         """Whether it is computed only where it is asked for by name, since it takes more than one epoch."""
-        return NULL in self.needs
+        return Part.NULL in self.needs
 
 
-_REGISTRY: dict[str, Measure] = {}
+_REGISTERED: Registry[Measure] = Registry("measure", "worker.science.measures")
 
 
 def register(
     *,
     title: str,
     source: str,
-    tasks: tuple[str, ...] = WITH_CLASSES,
-    needs: tuple[str, ...] = USUAL_PARTS,
+    labels: Set[LabelKind] = frozenset({LabelKind.CLASS}),
+    needs: Set[Part] = USUAL_PARTS,
     name: str = "",
     trust: float = 0.0,
+    usual: bool = False,
 ) -> Callable[[Callable[[Evidence], Score]], Callable[[Evidence], Score]]:
-    """Make the decorated `Evidence -> Score` function a measure (named like it, or `name`); see Measure.trust."""
-    if unknown := set(needs) - set(PARTS):
-        raise ValueError(f"needs: {', '.join(sorted(unknown))} is no part of the evidence; use {', '.join(PARTS)}")
+    """Make the decorated `Evidence -> Score` function a measure (named like it, or `name`); see Measure."""
+    if unknown := set(needs) - set(Part):
+        raise ValueError(f"needs: {', '.join(sorted(unknown))} is no part of the evidence; use {', '.join(Part)}")
 
     def add(score: Callable[[Evidence], Score]) -> Callable[[Evidence], Score]:
-        measure = Measure(name or score.__name__, title, source, tasks, frozenset(needs), score, trust)
-        _REGISTRY[measure.name] = measure
+        measure = Measure(
+            name=name or score.__name__,
+            title=title,
+            source=source,
+            labels=frozenset(labels),
+            needs=frozenset(needs),
+            score=score,
+            trust=trust,
+            usual=usual,
+        )
+        _REGISTERED.add(measure.name, measure)
         return score
 
     return add
@@ -88,15 +131,12 @@ def register(
 
 def measures() -> dict[str, Measure]:
     """Every registered measure by name (scans `worker.science.measures`)."""
-    package = importlib.import_module("worker.science.measures")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
-    return dict(_REGISTRY)
+    return _REGISTERED.all()
 
 
-def needs_of(chosen: Iterable[Measure]) -> frozenset[str]:
+def needs_of(chosen: Iterable[Measure]) -> frozenset[Part]:
     """The parts of the evidence that these measures look at."""
-    return frozenset[str]().union(*(measure.needs for measure in chosen))
+    return frozenset[Part]().union(*(measure.needs for measure in chosen))
 
 
 def evaluate(measure: Measure, evidence: Evidence) -> Score:
@@ -105,7 +145,7 @@ def evaluate(measure: Measure, evidence: Evidence) -> Score:
     try:
         score = measure.score(evidence)
     except NotApplicableError as error:
-        score = Score(None, (NOT_APPLICABLE,), reason=str(error))
+        score = Score(None, (NOT_APPLICABLE.name,), reason=str(error))
     except ScienceError as error:
-        score = Score(None, ("failed",), reason=str(error))
+        score = Score(None, (FAILED.name,), reason=str(error))
     return Score(score.value, score.flags, score.record, score.reason, perf_counter() - start)

@@ -1,4 +1,4 @@
-"""What measures of frozen features share: checks, the record of what was seen, and products in float64."""
+"""Checks, records and float64 products that measures of frozen features share."""
 
 from __future__ import annotations
 
@@ -11,19 +11,26 @@ from numpy.typing import NDArray
 from scipy.linalg.blas import dsyrk
 from torch import Tensor
 
+from worker.science import flags
 from worker.science.errors import ScienceError
 from worker.science.evidence.parts import Features
+from worker.science.flags import Flag, raised
 from worker.science.measures.registry import DEGENERATE
 
 ROWS = 1024  # rows (or columns) taken to float64 at a time
-FEWER_ROWS = "N<D"
+FEWER_ROWS = flags.register(
+    Flag(
+        "N<D",
+        "There are fewer samples (N) than features (D), so the score rests on little data for so wide a network.",
+    )
+)
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.floating]
 
 
 def describe(features: Features) -> dict[str, Any]:
-    """What a score's record says of the features it saw."""
+    """The part of a score's record that describes the features it was computed from."""
     rows, width = features.values.shape
     counted = {"N": rows, "D": width, **_counted(features.labels)}
     return counted | {"scale": features.scale, "stage": features.stage}
@@ -41,10 +48,10 @@ def _counted(labels: Tensor) -> dict[str, int]:
 
 
 def flags_of(features: Features) -> tuple[str, ...]:
-    """What any measure of features should be read with: `degenerate` when all rows are equal, and `N<D`."""
+    """Flags of any measure of features: `degenerate` when all rows are equal, and `N<D`."""
     values = features.values
     constant = bool((values == values[:1]).all())
-    return (DEGENERATE,) * constant + (FEWER_ROWS,) * (values.shape[0] < values.shape[1])
+    return raised({DEGENERATE: constant, FEWER_ROWS: values.shape[0] < values.shape[1]})
 
 
 def checked_features(features: Tensor) -> Rows:

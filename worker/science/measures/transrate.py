@@ -10,8 +10,8 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from worker.science.errors import ScienceError
-from worker.science.evidence.parts import FEATURES, Evidence, gathered
-from worker.science.measures.registry import WITH_CLASSES, Score, register
+from worker.science.evidence.parts import Evidence, Part, gathered
+from worker.science.measures.registry import Score, register
 from worker.science.measures.samples import (
     Array,
     checked_features,
@@ -20,14 +20,18 @@ from worker.science.measures.samples import (
     gram,
     present_classes,
 )
+from worker.science.target_tasks.registry import LabelKind
 
 BINS = 5  # classes of equal size that a regression target is cut into
-TASKS = (*WITH_CLASSES, "regression")
+LABELS = frozenset({LabelKind.CLASS, LabelKind.NUMBER})
 DISTORTION = 1e-4  # the paper's eps^2; meaningful because features come with unit root mean square
 
 
 @register(
-    title="TransRate", source="Huang et al., ICML 2022, Eq. 3 and its listing", tasks=TASKS, needs=(FEATURES,)
+    title="TransRate",
+    source="Huang et al., ICML 2022, Eq. 3 and its listing",
+    labels=LABELS,
+    needs={Part.FEATURES},
 )
 def transrate(evidence: Evidence) -> Score:
     """TransRate of the candidate's features; grows with D and C, so compare equal widths."""
@@ -37,8 +41,8 @@ def transrate(evidence: Evidence) -> Score:
 @register(
     title="TransRate, official form",
     source="Huang et al., ICML 2022, as in the authors' code",
-    tasks=TASKS,
-    needs=(FEATURES,),
+    labels=LABELS,
+    needs={Part.FEATURES},
     name="transrate_official",
 )
 def official(evidence: Evidence) -> Score:
@@ -48,7 +52,7 @@ def official(evidence: Evidence) -> Score:
 
 def _score(evidence: Evidence, gain: Callable[[Tensor, Tensor], float]) -> Score:
     """The gain by the classes, or the mean of the gains by each regression target's bins."""
-    features = gathered(evidence.features, FEATURES)
+    features = gathered(evidence.features, Part.FEATURES)
     record = describe(features) | {"epsilon": DISTORTION}
     if features.labels.ndim == 1:
         return Score(gain(features.values, features.labels), flags_of(features), record)
@@ -126,10 +130,10 @@ def _rates_by_columns(centred: Array, members: list[np.ndarray], epsilon: float)
     width = centred.shape[1]
     total, parts = np.zeros((width, width)), []
     for rows in members:
-        own = centred[rows]
-        products = gram(own)
+        of_class = centred[rows]
+        products = gram(of_class)
         total += products
-        smaller = products if len(rows) >= width else gram(own.T)
+        smaller = products if len(rows) >= width else gram(of_class.T)
         parts.append(_rate(smaller, len(rows), epsilon))
     return _rate(total, len(centred), epsilon), parts
 

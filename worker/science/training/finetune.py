@@ -11,8 +11,11 @@ from typing import Any
 from torch import nn
 
 from worker.science.candidate import Candidate, give_fresh_head
-from worker.science.metrics import PRIMARY
+from worker.science.data.loader import TargetLoader, loader_of
+from worker.science.data.target import Target
+from worker.science.metrics import LOSS
 from worker.science.specs import FinetuneProtocol, Progress
+from worker.science.target_tasks.registry import TargetTask
 from worker.science.training.loop import compute_threads, make_optimizer, train_epoch
 from worker.science.training.method import Method
 from worker.science.training.validation import validate
@@ -30,28 +33,30 @@ class Finetuned:
     seconds: float
 
 
-def finetune(candidate: Candidate, method: Method, protocol: FinetuneProtocol, *, progress: Progress) -> Finetuned:
+def finetune(
+    candidate: Candidate, target: Target, *, method: Method, protocol: FinetuneProtocol, progress: Progress
+) -> Finetuned:
     """Train on train, stop on val, keep the best epoch, and only then look at test."""
     start = perf_counter()
-    give_fresh_head(candidate)
+    loader = loader_of(target, candidate, protocol)
+    give_fresh_head(candidate, outputs=len(target.classes), seed=protocol.seed)
     with compute_threads(protocol.threads):
         method.prepare(candidate.network.module, candidate.report.reinitialised_modules(), protocol)
-        best, epochs = _train(candidate, protocol, progress)
+        best, epochs = _train(candidate.network.module, loader, protocol, progress)
         delivered = method.deliver(candidate.network.module)
         metrics = {"validation": epochs[best - 1]["metrics"]}
         cases: list[float | None] = []
-        test = candidate.loader.data.indices("test")
+        test = target.indices("test")
         if len(test):
-            found = validate(delivered, candidate.loader, test, lambda *step: progress("test", *step))
+            found = validate(delivered, loader, test, lambda *step: progress("test", *step))
             metrics["test"] = _json(found.metrics)
             cases = [_finite(case) for case in found.cases]
     return Finetuned(delivered, metrics, cases, best, epochs, perf_counter() - start)
 
 
 def _train(
-    candidate: Candidate, protocol: FinetuneProtocol, progress: Progress
+    module: nn.Module, loader: TargetLoader, protocol: FinetuneProtocol, progress: Progress
 ) -> tuple[int, list[dict[str, Any]]]:
-    module, loader = candidate.network.module, candidate.loader
     optimizer = make_optimizer(module, protocol)
     validation = loader.data.indices("val")
     epochs: list[dict[str, Any]] = []
@@ -73,10 +78,10 @@ def _train(
     return max(best, 1), epochs
 
 
-def _score(metrics: dict[str, float], task: str) -> tuple[float, float]:
+def _score(metrics: dict[str, float], task: TargetTask) -> tuple[float, float]:
     """The validation metric; among equals (a Dice of 0 while learning starts) the lower loss."""
-    primary = metrics[PRIMARY[task]]
-    return (-math.inf if math.isnan(primary) else primary, -metrics["loss"])
+    primary = task.primary.signed(metrics[task.primary.name])
+    return (-math.inf if math.isnan(primary) else primary, -metrics[LOSS.name])
 
 
 def _json(metrics: dict[str, float]) -> dict[str, float | None]:

@@ -13,7 +13,7 @@ from torch import nn
 from worker.science.data.loader import TargetLoader
 from worker.science.errors import ScienceError
 from worker.science.specs import Protocol
-from worker.science.training.validation import autocast, logits_of, make_loss
+from worker.science.training.validation import autocast, logits_of
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def train_epoch(
     after_step: Callable[[int, int], None],
 ) -> list[float]:
     """One epoch over the training split; the loss of every step. ScienceError when the loss is not finite."""
-    loss_of = make_loss(loader.data.task)
+    loss_of = loader.data.task.loss()
     losses: list[float] = []
     total = len(loader.training_order(epoch=epoch))
     network.train()

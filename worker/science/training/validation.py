@@ -1,4 +1,4 @@
-"""The loss of raw outputs, and how good a network is on whole images."""
+"""How good a network is on whole images."""
 
 from __future__ import annotations
 
@@ -8,40 +8,13 @@ from dataclasses import dataclass
 
 import torch
 from monai.inferers import sliding_window_inference
-from monai.losses import DiceCELoss
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from worker.science.data.loader import Indices, TargetLoader
-from worker.science.data.target import Target
 from worker.science.errors import ScienceError
-from worker.science.metrics import (
-    SegmentationTally,
-    classification_cases,
-    classification_metrics,
-    multilabel_metrics,
-    regression_cases,
-    regression_metrics,
-)
+from worker.science.metrics import LOSS
 
 WINDOW_OVERLAP = 0.25
-Loss = Callable[[Tensor, Tensor], Tensor]
-
-
-def make_loss(task: str) -> Loss:
-    """The loss of raw outputs.
-
-    Segmentation: Dice plus cross-entropy over foreground classes; classification: cross-entropy; regression:
-    squared error of standardised targets; multilabel: binary cross-entropy of every label.
-    """
-    if task == "classification":
-        return F.cross_entropy
-    if task == "regression":
-        return F.mse_loss
-    if task == "multilabel":
-        return lambda logits, labels: F.binary_cross_entropy_with_logits(logits, labels.float())
-    dice = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
-    return lambda logits, masks: dice(logits, masks[:, None])
 
 
 def autocast(loader: TargetLoader) -> AbstractContextManager[object]:
@@ -64,7 +37,7 @@ class Validation:
     """Metrics and mean loss over the images, and the primary metric of each image.
 
     The mean of `cases` is the metric, but for NaN (an image without foreground) and where images lack some of
-    several foreground classes; multilabel has none, since an area under the curve is one of many images.
+    several foreground classes. `cases` is empty where the primary metric is not defined for one image.
     """
 
     metrics: dict[str, float]
@@ -80,10 +53,9 @@ def validate(
 ) -> Validation:
     """How good the network is on whole images, in evaluation mode."""
     network.eval()
-    loss_of = make_loss(loader.data.task)
-    tally = SegmentationTally(len(loader.data.classes))
-    outputs: list[Tensor] = []
-    truths: list[Tensor] = []
+    task = loader.data.task
+    loss_of = task.loss()
+    tally = task.tally(len(loader.data.classes), loader.data.standard)
     losses: list[float] = []
     size = loader.protocol.batch_size
     for start in range(0, len(indices), size):
@@ -94,32 +66,13 @@ def validate(
         if not logits.isfinite().all():
             raise ScienceError("learning_rate: the trained network gives NaN or infinity; lower it")
         losses.extend([float(loss_of(logits, labels))] * len(images))
-        if loader.data.task == "segmentation":
-            for probability, mask in zip(logits.softmax(1), labels, strict=True):
-                tally.add(probability, mask)
-        else:
-            outputs.append(logits)
-            truths.append(labels)
-    if loader.data.task == "segmentation":
-        metrics, cases = tally.metrics(), tally.cases()
-    else:
-        metrics, cases = _of_images(loader.data, torch.cat(outputs), torch.cat(truths))
-    return Validation({**metrics, "loss": sum(losses) / len(losses)}, cases)
-
-
-def _of_images(data: Target, outputs: Tensor, labels: Tensor) -> tuple[dict[str, float], list[float]]:
-    """Metrics and cases of tasks with one answer an image: outputs (N, outputs) and labels as the loader's."""
-    if data.task == "regression":
-        metrics = regression_metrics(outputs, labels, data.standard.deviation)
-        return metrics, regression_cases(outputs, labels)
-    if data.task == "multilabel":
-        return multilabel_metrics(outputs, labels), []
-    probabilities = outputs.softmax(1)
-    return classification_metrics(probabilities, labels), classification_cases(probabilities, labels)
+        tally.update(logits, labels)
+    judged = tally.compute()
+    return Validation({**judged.metrics, LOSS.name: sum(losses) / len(losses)}, judged.cases)
 
 
 def _whole_image_logits(network: nn.Module, loader: TargetLoader, images: Tensor) -> Tensor:
-    if loader.data.task != "segmentation" or loader.crop == tuple(images.shape[2:]):
+    if not loader.data.task.per_voxel or loader.crop == tuple(images.shape[2:]):
         return logits_of(network, loader, images)
     return sliding_window_inference(
         images, loader.padded(loader.crop), sw_batch_size=1, predictor=network, overlap=WINDOW_OVERLAP

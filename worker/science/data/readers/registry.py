@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from models_zoo.registry import Registry
+from worker.science.data.raw_target import RawTarget
 from worker.science.data.target import Target
+from worker.science.data.validation import validated
 from worker.science.errors import ScienceError
+from worker.science.target_tasks.registry import TargetTask, target_task
 
-Read = Callable[[Path, str, int], Target]
+Read = Callable[[Path, TargetTask], RawTarget]
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A registered read function `(path, task, spatial_dims) -> Target` and the file endings it takes."""
+    """A registered read function `(path, task) -> RawTarget` and the file endings it takes."""
 
     name: str
     endings: tuple[str, ...]
@@ -24,7 +26,7 @@ class Reader:
     read: Read
 
 
-_REGISTRY: dict[str, Reader] = {}
+_REGISTERED: Registry[Reader] = Registry("reader", "worker.science.data.readers")
 
 
 def register(*, endings: tuple[str, ...], summary: str) -> Callable[[Read], Read]:
@@ -32,7 +34,7 @@ def register(*, endings: tuple[str, ...], summary: str) -> Callable[[Read], Read
 
     def add(read: Read) -> Read:
         name = read.__name__.removeprefix("read_")
-        _REGISTRY[name] = Reader(name, endings, summary, read)
+        _REGISTERED.add(name, Reader(name, endings, summary, read))
         return read
 
     return add
@@ -40,16 +42,14 @@ def register(*, endings: tuple[str, ...], summary: str) -> Callable[[Read], Read
 
 def readers() -> dict[str, Reader]:
     """Every registered reader by name (scans `worker.science.data.readers`)."""
-    package = importlib.import_module("worker.science.data.readers")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
-    return dict(_REGISTRY)
+    return _REGISTERED.all()
 
 
 def read(path: Path, *, task: str, spatial_dims: int) -> Target:
     """Read and validate the dataset at `path`; ScienceError names what is wrong and the remedy."""
     for reader in readers().values():
         if path.name.endswith(reader.endings):
-            return reader.read(path, task, spatial_dims)
-    known = ", ".join(ending for reader in readers().values() for ending in reader.endings)
-    raise ScienceError(f"uri: no reader for {path.name!r}; readable endings are {known}")
+            of = target_task(task)
+            return validated(reader.read(path, of), task=of, spatial_dims=spatial_dims)
+    readable = ", ".join(ending for reader in readers().values() for ending in reader.endings)
+    raise ScienceError(f"uri: no reader for {path.name!r}; readable endings are {readable}")

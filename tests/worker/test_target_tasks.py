@@ -1,0 +1,153 @@
+"""A target task is one set of functions: everything else asks it, and nothing else names it."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from models_zoo.architecture import Outputs
+from models_zoo.registry import NameClashError
+from tests.worker.targets import candidate, gather, silent, unet_file
+from worker.science.data.readers.registry import read
+from worker.science.data.target import inspection
+from worker.science.errors import ScienceError
+from worker.science.evidence.parts import Part
+from worker.science.measures.registry import evaluate, measures
+from worker.science.metrics import Metric
+from worker.science.specs import FinetuneProtocol
+from worker.science.target_tasks import columns, registry
+from worker.science.target_tasks.registry import LabelKind, Standard, TargetTask, target_tasks
+from worker.science.target_tasks.regression import check, describe, standardise, tensor
+from worker.science.target_tasks.tally import Judged, RowTally
+from worker.science.training.finetune import finetune
+from worker.science.training.method import methods
+
+SCIENCE = Path(registry.__file__).parents[1]
+ERROR = Metric("count_error", "Mean absolute error of the counts.", higher_is_better=False, lowest=0.0)
+SHARE = Metric("near_counts", "Share of counts told within one half.", lowest=0.0, highest=1.0)
+
+
+def decode(stored: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    table = columns.columns_of(stored, shape[0], task="counting", one_axis=True, form="(N,)")
+    return columns.numbers(table, task="counting")
+
+
+def tally(outputs: int, standard: Standard | None) -> RowTally:
+    assert standard is not None
+
+    def judge(told: Tensor, counts: Tensor) -> Judged:
+        away = (told - counts).abs().double().numpy() * standard.deviation
+        near = away < 0.5
+        metrics = {"count_error": float(away.mean()), "near_counts": float(near.mean())}
+        return Judged(metrics, away[:, 0].tolist())
+
+    return RowTally(judge)
+
+
+COUNTING = TargetTask(
+    name="counting",
+    summary="How many there are in every image.",
+    field="counts",
+    label_kind=LabelKind.NUMBER,
+    outputs=Outputs.IMAGE,
+    head="none",
+    primary=ERROR,
+    threshold_free=SHARE,
+    further_metrics=(),
+    decode=decode,
+    check=check,
+    describe=describe,
+    standardise=standardise,
+    tensor=tensor,
+    loss=lambda: F.smooth_l1_loss,
+    tally=tally,
+)
+
+
+@pytest.fixture
+def counting(monkeypatch: pytest.MonkeyPatch) -> TargetTask:
+    """A fifth target task, forgotten after the test."""
+    monkeypatch.setattr(registry._REGISTERED, "_items", dict(registry._REGISTERED.all()))
+    return registry.register(COUNTING)
+
+
+def _file(folder: Path) -> Path:
+    """Images with as many bright squares as their count says."""
+    random = np.random.default_rng(0)
+    counts = np.arange(40) % 5
+    images = random.normal(60, 8, (40, 16, 16))
+    for index, count in enumerate(counts):
+        for place in range(count):
+            images[index, 3 * place : 3 * place + 2, 4:12] += 120
+    path = folder / "counts.npz"
+    np.savez(path, images=images.clip(0, 255).astype(np.uint8), counts=counts)
+    return path
+
+
+def test_a_fifth_target_task_is_one_set_of_functions(tmp_path: Path, counting: TargetTask) -> None:
+    data = read(_file(tmp_path), task="counting", spatial_dims=2)
+    assert data.task is counting
+    assert inspection(data)["targets"][0]["highest"] == 4.0
+    fitting = {name for name, measure in measures().items() if "counting" in measure.tasks}
+    assert fitting == {name for name, measure in measures().items() if "regression" in measure.tasks}
+    spec = unet_file(tmp_path, architecture="unet_classifier")
+    evidence = gather(candidate(spec, data), silent, needs={Part.FEATURES, Part.EPOCH}).evidence
+    knn, outcome = (evaluate(measures()[name], evidence) for name in ("knn", "one_epoch_outcome"))
+    assert knn.value is not None
+    assert evidence.epoch is not None
+    assert outcome.value == -evidence.epoch.metrics["count_error"]  # an error is better when it is lower
+    made = candidate(spec, data, FinetuneProtocol(epochs=1))
+    result = finetune(
+        made.candidate, data, method=methods()["vanilla"], protocol=FinetuneProtocol(epochs=1), progress=silent
+    )
+    assert set(result.metrics["test"]) == {"count_error", "near_counts", "loss"}
+    assert len(result.cases) == len(data.indices("test"))
+    with pytest.raises(ScienceError, match="unet is for segmentation, the target is counting"):
+        candidate(unet_file(tmp_path), data)
+
+
+def test_an_unknown_target_task_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ScienceError, match="task: 'counting' is not known; use one of classification, segm"):
+        read(_file(tmp_path), task="counting", spatial_dims=2)
+
+
+def test_every_metric_is_explained_and_has_a_direction() -> None:
+    for name, metric in registry.metrics().items():
+        assert len(metric.meaning.split()) >= 5, name
+        assert metric.meaning.endswith("."), name
+        assert metric.higher_is_better == (name not in ("loss", "mean_absolute_error")), name
+        assert metric.signed(2.0) == (2.0 if metric.higher_is_better else -2.0)
+    assert registry.primary_for("auc") == ("multilabel",)
+    assert registry.primary_for("dice") == ("segmentation",)
+    assert registry.primary_for("loss") == ()
+
+
+def test_each_of_several_targets_has_an_error_of_its_own() -> None:
+    assert registry.metric("mean_absolute_error_11").name == "mean_absolute_error_11"
+    assert not registry.metric("mean_absolute_error_11").higher_is_better
+    for name in ("dice_0", "mean_absolute_error_x", "colour"):
+        with pytest.raises(ScienceError, match=f"metric: '{name}' is not known; use one of"):
+            registry.metric(name)
+
+
+def test_two_meanings_of_one_metric_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry._REGISTERED, "_items", dict(registry._REGISTERED.all()))
+    registry.register(replace(COUNTING, primary=replace(ERROR, name="dice")))
+    with pytest.raises(NameClashError, match="two metrics are named 'dice'"):
+        registry.metrics()
+
+
+def test_no_other_file_names_a_target_task() -> None:
+    for file in sorted(SCIENCE.rglob("*.py")):
+        if file.parent.name != "target_tasks":
+            texts = {
+                node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)
+            }
+            assert texts.isdisjoint(target_tasks()), file

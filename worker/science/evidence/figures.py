@@ -1,0 +1,98 @@
+"""Figures of one evaluation, to be read beside its scores: durations, sizes, losses and flags."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from models_zoo.architecture import Network
+from worker.science import flags
+from worker.science.candidate import Candidate
+from worker.science.data.loader import TargetLoader
+from worker.science.evidence.parts import Evidence
+from worker.science.flags import Flag, raised
+
+ENOUGH_STEPS = 20  # an epoch of fewer steps says little
+FEW_STEPS = flags.register(
+    Flag(
+        "few_steps",
+        f"The one epoch had fewer than {ENOUGH_STEPS} training steps, so candidates had little time to differ.",
+    )
+)
+NO_AFFINE_NORM = flags.register(
+    Flag(
+        "no_affine_norm",
+        "AC-Norm found no norm layer with weight and bias from the checkpoint to recalibrate, so the one epoch "
+        "was plain training and AC-Corr has no value.",
+    )
+)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Durations in seconds, sizes, losses and flags of one evaluation; None where a part was not gathered.
+
+    `last_encoder_norm` and `width` are None too where the encoder has no norm layer or the norm no weight.
+    """
+
+    flags: tuple[str, ...]  # names of flags, as in `worker.science.flags`
+    crop: tuple[int, ...]  # [D,] H, W of a training crop
+    last_encoder_norm: str | None  # module path of the layer that AC-Corr reads
+    width: int | None  # channels of that layer
+    features_seconds: float  # of the frozen pass
+    evidence_seconds: float  # of everything that was gathered
+    stage: str | None = None  # the stage that the features come from
+    feature_scale: float | None = None  # root mean square of the centred features
+    null_seconds: float | None = None  # of all epochs on permuted labels
+    null_epochs: int | None = None  # epochs on permuted labels that were trained to their end
+    steps: int | None = None  # training steps of the one epoch
+    epoch_steps: int | None = None  # training steps of a whole epoch, which the protocol's `steps` may cut
+    losses: tuple[float, ...] | None = None  # training loss of each step
+    metrics: Mapping[str, float | None] | None = None  # validation metrics after the epoch; None: not defined
+    epoch_seconds: float | None = None  # of the one epoch's training
+    finetune_epoch_seconds: float | None = None  # of an epoch of a finetune, which trains and validates
+
+
+def figures_of(
+    candidate: Candidate, loader: TargetLoader, evidence: Evidence, *, frozen_seconds: float, seconds: float
+) -> Figures:
+    """Figures of the evidence: the frozen pass took `frozen_seconds`, everything that was gathered `seconds`."""
+    features, epoch, null = evidence.features, evidence.epoch, evidence.null
+    null_seconds = null.seconds if null else 0.0
+    return Figures(
+        flags=_flags(evidence),
+        crop=loader.crop,
+        last_encoder_norm=candidate.network.last_encoder_norm,
+        width=_width(candidate.network),
+        features_seconds=frozen_seconds,
+        evidence_seconds=seconds,
+        stage=features.stage if features else None,
+        feature_scale=features.scale if features else None,
+        null_seconds=null.seconds if null else None,
+        null_epochs=len(null.affines) if null else None,
+        steps=len(epoch.losses) if epoch else None,
+        epoch_steps=len(loader.whole_order(epoch=0)) if epoch else None,
+        losses=epoch.losses if epoch else None,
+        metrics=_finite(epoch.metrics) if epoch else None,
+        epoch_seconds=epoch.seconds if epoch else None,
+        finetune_epoch_seconds=seconds - frozen_seconds - null_seconds if epoch else None,
+    )
+
+
+def _flags(evidence: Evidence) -> tuple[str, ...]:
+    if evidence.epoch is None:
+        return ()
+    few = len(evidence.epoch.losses) < ENOUGH_STEPS
+    return raised({FEW_STEPS: few, NO_AFFINE_NORM: not evidence.affines})
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+
+
+def _width(network: Network) -> int | None:
+    if network.last_encoder_norm is None:
+        return None
+    weight = getattr(network.module.get_submodule(network.last_encoder_norm), "weight", None)
+    return None if weight is None else weight.numel()

@@ -1,0 +1,40 @@
+"""Flags: what a score, a candidate's evaluation or a whole ranked list should be read with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from models_zoo.registry import Registry
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A named caveat; it is declared beside the code that raises it.
+
+    A score with a flag that may not rank stands after all others. A flag with `differs` is one of a whole list:
+    it holds when the candidates' figures of that name are not all the same.
+    """
+
+    name: str
+    meaning: str  # whole sentences, to be shown beside a score or a list
+    may_rank: bool = True
+    differs: str | None = None
+
+
+_REGISTERED: Registry[Flag] = Registry("flag", "worker.science.evidence", "worker.science.measures")
+
+
+def register(flag: Flag) -> Flag:
+    """Add a flag under its name."""
+    return _REGISTERED.add(flag.name, flag)
+
+
+def flags() -> dict[str, Flag]:
+    """Every registered flag by name (scans `worker.science.evidence` and `worker.science.measures`)."""
+    return _REGISTERED.all()
+
+
+def raised(conditions: Mapping[Flag, bool]) -> tuple[str, ...]:
+    """Names of the flags whose condition holds, in the order given."""
+    return tuple(flag.name for flag, holds in conditions.items() if holds)

@@ -1,0 +1,144 @@
+"""Segmentation: one class for every voxel, 0 being the background."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from monai.losses import DiceCELoss
+from monai.metrics import compute_dice
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from models_zoo.architecture import Outputs
+from worker.science.errors import ScienceError
+from worker.science.metrics import AVERAGE_PRECISION, Metric, mean_or_nan
+from worker.science.target_tasks.class_labels import (
+    checked_classes,
+    class_balance,
+    decoded_classes,
+    integers,
+    reindexed,
+)
+from worker.science.target_tasks.registry import LabelKind, Labels, Loss, Standard, TargetTask, register
+from worker.science.target_tasks.tally import Judged
+
+FIELD = "masks"
+MANY_CLASSES = 16  # a mask with more values was probably interpolated
+HALVES = 0x3C01  # half-precision numbers from 0 to 1
+Counts = NDArray[np.int64]
+
+
+def _decode(stored: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    return decoded_classes(stored, field=FIELD, shape=(shape[0], *shape[2:]))
+
+
+def _check(masks: NDArray[Any], split: NDArray[np.str_]) -> Labels:
+    classes, places = reindexed(masks, split, field=FIELD, always=(0,))
+    if not places[split == "train"].any():
+        raise ScienceError("masks: no foreground in any training image; store class numbers from 1")
+    warnings = checked_classes(places, classes, split, field=FIELD)
+    empty = sum(not mask.any() for mask in places)
+    if empty:
+        warnings.append(f"{empty} images have an empty mask")
+    if len(classes) > MANY_CLASSES:
+        warnings.append(f"{len(classes)} different values in the masks: were they interpolated, or saved as JPEG?")
+    return Labels(places, classes, warnings)
+
+
+def _loss() -> Loss:
+    """Dice plus cross-entropy over the foreground classes, of raw outputs (B, C, ...) and masks (B, ...)."""
+    dice = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
+    return lambda outputs, masks: dice(outputs, masks[:, None])
+
+
+class SegmentationTally:
+    """Mean Dice over images and foreground classes, and average precision over their voxels, image by image.
+
+    Dice leaves out a class that an image does not have (MONAI, ignore_empty); average precision one that no
+    image has. NaN: no image has any foreground. Probabilities are counted by their value in half precision
+    (a relative step of 2^-11), so that no voxel has to be kept.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self._dice: list[Tensor] = []  # of every image, its foreground classes
+        self._counts = np.zeros((classes, 2, HALVES), dtype=np.int64)  # class, is it true, value
+
+    def update(self, outputs: Tensor, labels: Tensor) -> None:
+        """Count a batch: raw outputs (B, C, [D,] H, W) and class indices (B, [D,] H, W)."""
+        for probability, mask in zip(outputs.softmax(1), labels, strict=True):
+            self.add(probability, mask)
+
+    def compute(self) -> Judged:
+        """Metrics of everything that was counted, and the Dice of each image."""
+        return Judged(self.metrics(), self.cases())
+
+    def add(self, probability: Tensor, mask: Tensor) -> None:
+        """Count one image: probability (C, [D,] H, W) and its class indices ([D,] H, W)."""
+        self._dice.append(_image_dice(probability, mask))
+        places = probability.flatten(1).half().view(torch.int16).long().numpy()  # the bits of x >= 0 order like x
+        true = mask.flatten().numpy()
+        for index in range(1, len(self._counts)):
+            for side in (0, 1):
+                chosen = places[index][(true == index) == bool(side)]
+                self._counts[index, side] += np.bincount(chosen, minlength=HALVES)
+
+    def metrics(self) -> dict[str, float]:
+        """Metrics of everything that was counted so far."""
+        dice = torch.cat(self._dice)
+        defined = dice[~dice.isnan()]
+        return {
+            "dice": float(defined.mean()) if len(defined) else float("nan"),
+            "average_precision": mean_or_nan(
+                _average_precision(*counts) for counts in self._counts[1:] if counts[1].any()
+            ),
+        }
+
+    def cases(self) -> list[float]:
+        """The mean Dice of every image over the foreground classes it has; NaN for an image with none."""
+        return [float(dice.nanmean()) for dice in self._dice]
+
+
+def _image_dice(probability: Tensor, mask: Tensor) -> Tensor:
+    classes = probability.shape[0]
+    predicted, true = (
+        one_hot(labels.long(), classes).movedim(-1, 0)[None] for labels in (probability.argmax(0), mask)
+    )
+    return compute_dice(predicted, true, include_background=False).flatten()
+
+
+def _average_precision(negatives: Counts, positives: Counts) -> float:
+    """Sum of precision times gained recall over falling thresholds, from counts per value, lowest first."""
+    hits, all_above = np.cumsum(positives[::-1]), np.cumsum((positives + negatives)[::-1])
+    gained = positives[::-1] / hits[-1]
+    return float((gained * hits / np.maximum(all_above, 1)).sum())
+
+
+def _tally(outputs: int, standard: Standard | None) -> SegmentationTally:
+    return SegmentationTally(outputs)
+
+
+DICE = Metric(
+    "dice", "Dice overlap of each foreground class that an image has, mean over all.", lowest=0.0, highest=1.0
+)
+SEGMENTATION = register(
+    TargetTask(
+        name="segmentation",
+        summary="One class for every voxel.",
+        field=FIELD,
+        label_kind=LabelKind.CLASS,
+        outputs=Outputs.VOXEL,
+        head="softmax",
+        primary=DICE,
+        threshold_free=AVERAGE_PRECISION,
+        further_metrics=(),
+        decode=_decode,
+        check=_check,
+        describe=class_balance,
+        tensor=integers,
+        loss=_loss,
+        tally=_tally,
+    )
+)
