@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from worker.science.candidate import Candidate, give_fresh_head
+from worker.science.errors import ScienceError
 from worker.science.metrics import PRIMARY
 from worker.science.specs import FinetuneProtocol, Progress
 from worker.science.training.loop import Losses, Training, compute_threads, seeded, start_training, train_epoch
@@ -120,8 +121,10 @@ def _train(
 
 
 def _resumed(training: Training, resume: TrainingState | None) -> _Course:
-    if resume is None or resume.best is None:
+    if resume is None:
         return _Course(0, (), Best(0, (-math.inf, -math.inf), deepcopy(training.network.state_dict())))
+    if resume.best is None:
+        raise ScienceError("resume: the state has no best epoch, as a finetune's has; start this run anew")
     restore(training, resume)
     return _Course(resume.epoch, resume.rows, resume.best)
 
