@@ -159,6 +159,18 @@ def test_half_the_rate_is_half_the_step() -> None:
     torch.testing.assert_close(taken[1], taken[0] / 2)
 
 
+def test_rates_follow_the_schedule_and_the_phase() -> None:
+    objective = Objective(
+        squared, phases=(Phase("slow", epochs=1, rate=0.5),), schedule=lambda epoch, epochs: 1 - epoch / epochs
+    )
+    training = toy_training(objective, epochs=4, learning_rate=0.25)
+    rates = []
+    for epoch in range(4):
+        trained(training, range(epoch, epoch + 1))
+        rates.append(training.optimizer.param_groups[0]["lr"])
+    assert rates == [0.125, 0.1875, 0.125, 0.0625]
+
+
 def test_phases_follow_each_other_and_everything_trains_after_the_last() -> None:
     phases = (Phase("first", epochs=2), Phase("second", share=0.3, rate=0.5))
     names = [phase_at(phases, epoch, epochs=10).name for epoch in range(10)]

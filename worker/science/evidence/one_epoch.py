@@ -16,7 +16,7 @@ from worker.science.data.target import Target
 from worker.science.errors import ScienceError
 from worker.science.evidence.parts import NullEpochs
 from worker.science.specs import Progress
-from worker.science.training.loop import seeded, start_training, train_epoch
+from worker.science.training.loop import seeded, start_training, steps_of_all, train_epoch
 from worker.science.training.target_objective import labelled_batches, target_objective
 
 State = Mapping[str, Tensor]
@@ -70,7 +70,7 @@ def null_epochs(candidate: Candidate, start: State, progress: Progress) -> NullE
         for number in range(count):
             module.load_state_dict(start)
             own = replace(loader, data=permuted(loader.data, seed=seed, number=number))
-            one_epoch(candidate, own, _steps_of_all(progress, number, count))
+            one_epoch(candidate, own, steps_of_all(progress, "null epoch", epoch=number, epochs=count))
             found.append(affines(module))
     except ScienceError as error:
         reason = f"the epoch on permuted labels {len(found) + 1} of {count} failed: {error}"
@@ -78,7 +78,3 @@ def null_epochs(candidate: Candidate, start: State, progress: Progress) -> NullE
         module.load_state_dict(end)
         module.train(training)
     return NullEpochs(tuple(found), perf_counter() - began, reason)
-
-
-def _steps_of_all(progress: Progress, number: int, count: int) -> Callable[[int, int], None]:
-    return lambda done, total: progress("null epoch", number * total + done, count * total)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -16,14 +15,20 @@ from worker.science.candidate import Candidate, give_fresh_head
 from worker.science.errors import ScienceError
 from worker.science.metrics import PRIMARY
 from worker.science.specs import FinetuneProtocol, Progress
-from worker.science.training.loop import Losses, Training, compute_threads, seeded, start_training, train_epoch
+from worker.science.training.loop import (
+    Losses,
+    Training,
+    compute_threads,
+    seeded,
+    start_training,
+    steps_of_all,
+    train_epoch,
+)
 from worker.science.training.method import Method, Start
 from worker.science.training.options import complete_options
-from worker.science.training.state import Best, TrainingState, capture, restore
+from worker.science.training.state import AfterEpoch, Best, TrainingState, capture, restore
 from worker.science.training.target_objective import labelled_batches, target_objective
 from worker.science.training.validation import validate
-
-AfterEpoch = Callable[[TrainingState], None]
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Finetuned:
 
 
 @dataclass(frozen=True)
-class _Course:
+class _SoFar:
     """How far a finetune is: epochs done, what each gave, and the best of them."""
 
     epoch: int
@@ -72,18 +77,18 @@ def finetune(
     give_fresh_head(candidate)
     with compute_threads(protocol.threads), seeded(protocol.seed, candidate.loader.device):
         training = _prepared(candidate, method, protocol, options or {})
-        course = _train(training, candidate, protocol, progress=progress, resume=resume, after_epoch=after_epoch)
-        training.network.load_state_dict(dict(course.best.network))
+        so_far = _train(training, candidate, protocol, progress=progress, resume=resume, after_epoch=after_epoch)
+        training.network.load_state_dict(dict(so_far.best.network))
         delivered = method.deliver(training.network)
-        best = max(course.best.epoch, 1)
-        metrics = {"validation": course.rows[best - 1]["metrics"]}
+        best = max(so_far.best.epoch, 1)
+        metrics = {"validation": so_far.rows[best - 1]["metrics"]}
         cases: list[float | None] = []
         test = candidate.loader.data.indices("test")
         if len(test):
             tested = validate(delivered, candidate.loader, test, lambda *step: progress("test", *step))
             metrics["test"] = _json(tested.metrics)
             cases = [_finite(case) for case in tested.cases]
-    return Finetuned(delivered, metrics, cases, best, [dict(row) for row in course.rows], perf_counter() - start)
+    return Finetuned(delivered, metrics, cases, best, [dict(row) for row in so_far.rows], perf_counter() - start)
 
 
 def _prepared(
@@ -111,39 +116,36 @@ def _train(
     progress: Progress,
     resume: TrainingState | None,
     after_epoch: AfterEpoch | None,
-) -> _Course:
-    course = _resumed(training, resume)
-    while not course.ended(protocol):
-        course = _after_one_more(training, candidate, course, progress=progress)
+) -> _SoFar:
+    so_far = _resumed(training, resume)
+    while not so_far.ended(protocol):
+        so_far = _one_more_epoch(training, candidate, so_far, progress=progress)
         if after_epoch is not None:
-            after_epoch(capture(training, course.epoch, best=course.best, rows=course.rows))
-    return course
+            after_epoch(capture(training, so_far.epoch, best=so_far.best, rows=so_far.rows))
+    return so_far
 
 
-def _resumed(training: Training, resume: TrainingState | None) -> _Course:
+def _resumed(training: Training, resume: TrainingState | None) -> _SoFar:
     if resume is None:
-        return _Course(0, (), Best(0, (-math.inf, -math.inf), deepcopy(training.network.state_dict())))
+        return _SoFar(0, (), Best(0, (-math.inf, -math.inf), deepcopy(training.network.state_dict())))
     if resume.best is None:
         raise ScienceError("resume: the state has no best epoch, as a finetune's has; start this run anew")
     restore(training, resume)
-    return _Course(resume.epoch, resume.rows, resume.best)
+    return _SoFar(resume.epoch, resume.rows, resume.best)
 
 
-def _after_one_more(training: Training, candidate: Candidate, course: _Course, *, progress: Progress) -> _Course:
-    """The course after one more epoch and its validation."""
-    loader, epoch = candidate.loader, course.epoch
-    losses = train_epoch(training, epoch, after_step=partial(_after_step, progress, epoch, training.epochs))
+def _one_more_epoch(training: Training, candidate: Candidate, so_far: _SoFar, *, progress: Progress) -> _SoFar:
+    """The run after one more epoch and its validation."""
+    loader, epoch = candidate.loader, so_far.epoch
+    after_step = steps_of_all(progress, "finetune", epoch=epoch, epochs=training.epochs)
+    losses = train_epoch(training, epoch, after_step=after_step)
     validation = loader.data.indices("val")
     metrics = validate(training.network, loader, validation, lambda *_: progress("finetune", 0, 0)).metrics
     score = _score(metrics, loader.data.task)
-    best = course.best
+    best = so_far.best
     if score > best.score:
         best = Best(epoch + 1, score, deepcopy(training.network.state_dict()))
-    return _Course(epoch + 1, (*course.rows, _row(training, losses, metrics)), best)
-
-
-def _after_step(progress: Progress, epoch: int, epochs: int, done: int, total: int) -> None:
-    progress("finetune", epoch * total + done, epochs * total)
+    return _SoFar(epoch + 1, (*so_far.rows, _row(training, losses, metrics)), best)
 
 
 def _row(training: Training, losses: Losses, metrics: dict[str, float]) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from worker.science.errors import ScienceError
-from worker.science.specs import Protocol
+from worker.science.specs import Progress, Protocol
 from worker.science.training.objective import Batch, Objective, Step, Stream
 from worker.science.training.phases import only_these_train, phase_at
 
-FULL_RATE = "full_rate"  # a parameter group's learning rate before the phase's factor
+FULL_RATE = "full_rate"  # a parameter group's learning rate before the factors of phase and schedule
 MOMENTUM = 0.9  # of sgd
 
 
@@ -96,8 +96,9 @@ def train_epoch(training: Training, epoch: int, *, after_step: Callable[[int, in
     """
     network, objective = training.network, training.objective
     phase = phase_at(objective.phases, epoch, epochs=training.epochs)
+    factor = phase.rate * objective.schedule(epoch, training.epochs)
     for group in training.optimizer.param_groups:
-        group["lr"] = group[FULL_RATE] * phase.rate
+        group["lr"] = group[FULL_RATE] * factor
     losses: list[float] = []
     penalties: list[float] = []
     total = training.stream.steps(epoch)
@@ -112,6 +113,11 @@ def train_epoch(training: Training, epoch: int, *, after_step: Callable[[int, in
             penalties.append(penalty)
             after_step(len(losses), total)
     return Losses(tuple(losses), tuple(penalties))
+
+
+def steps_of_all(progress: Progress, stage: str, *, epoch: int, epochs: int) -> Callable[[int, int], None]:
+    """An `after_step` that reports the steps of all `epochs`, of which this one is number `epoch` (from 0)."""
+    return lambda done, total: progress(stage, epoch * total + done, epochs * total)
 
 
 def _train_step(

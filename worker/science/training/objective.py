@@ -10,6 +10,12 @@ from torch import Tensor, nn
 from worker.science.training.phases import Names, Phase
 
 Batch = tuple[Tensor, ...]
+Schedule = Callable[[int, int], float]  # (epoch from 0, epochs) -> factor on every learning rate
+
+
+def constant_rate(epoch: int, epochs: int) -> float:
+    """The protocol's learning rate in every epoch."""
+    return 1.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,8 @@ class Objective:
     """How a batch becomes a loss, and what a finetune method or pretext recipe adds to plain training.
 
     loss(network, batch): a scalar with gradient. penalties: scalars added to it, in this order. groups: a weight
-    belongs to the first group that has it as a member, or to none. phases: see `Phase`. watched: paths of modules
+    belongs to the first group that has it as a member, or to none. phases: see `Phase`.
+    schedule: how learning rates change with the epochs, whatever the phase. watched: paths of modules
     whose outputs penalties look at. after_step(network): called without gradient when the weights have changed.
     clip_norm: the largest norm of all gradients together. memory: tensors besides the network's that change
     during training; they are part of a training state and are restored in place.
@@ -59,6 +66,7 @@ class Objective:
     penalties: tuple[Callable[[Step], Tensor], ...] = ()
     groups: tuple[ParameterGroup, ...] = ()
     phases: tuple[Phase, ...] = ()
+    schedule: Schedule = constant_rate
     watched: tuple[str, ...] = ()
     after_step: tuple[Callable[[nn.Module], None], ...] = ()
     clip_norm: float | None = None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -14,14 +13,19 @@ from torch import nn
 from models_zoo.architecture import Network
 from worker.science.data.loader import TargetLoader
 from worker.science.specs import Progress
-from worker.science.training.loop import Training, compute_threads, seeded, start_training, train_epoch
+from worker.science.training.loop import (
+    Training,
+    compute_threads,
+    seeded,
+    start_training,
+    steps_of_all,
+    train_epoch,
+)
 from worker.science.training.objective import Objective
 from worker.science.training.options import complete_options
 from worker.science.training.recipe import Attained, Pretext, Recipe
 from worker.science.training.samples import Samples
-from worker.science.training.state import TrainingState, capture, restore
-
-AfterEpoch = Callable[[TrainingState], None]
+from worker.science.training.state import AfterEpoch, TrainingState, capture, restore
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ def _prepared(pretext: Pretext, samples: Samples, epochs: int) -> Training:
     objective = Objective(
         loss=lambda _, batch: recipe.loss(pretext, batch),
         after_step=() if after_step is None else (lambda _: after_step(pretext),),
+        schedule=recipe.schedule,
     )
     trained = nn.ModuleDict({"network": pretext.network.module, "heads": pretext.heads})
     protocol = pretext.loader.protocol
@@ -85,15 +90,12 @@ def _train(
         restore(training, resume)
         rows = resume.rows
     for epoch in range(len(rows), training.epochs):
-        losses = train_epoch(training, epoch, after_step=partial(_after_step, progress, epoch, training.epochs))
+        after_step = steps_of_all(progress, "pretrain", epoch=epoch, epochs=training.epochs)
+        losses = train_epoch(training, epoch, after_step=after_step)
         rows = (*rows, {"loss": sum(losses.loss) / len(losses.loss)})
         if after_epoch is not None:
             after_epoch(capture(training, epoch + 1, rows=rows))
     return tuple(row["loss"] for row in rows)
-
-
-def _after_step(progress: Progress, epoch: int, epochs: int, done: int, total: int) -> None:
-    progress("pretrain", epoch * total + done, epochs * total)
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from models_zoo.architecture import Network
 from models_zoo.registry import Registry
 from worker.science.data.loader import TargetLoader
 from worker.science.data.target import Target
-from worker.science.training.objective import Batch
+from worker.science.training.objective import Batch, Schedule, constant_rate
 from worker.science.training.options import Option, Options
 
 
@@ -53,7 +53,7 @@ class Recipe:
     one seed, epoch and image. None: images and labels as the loader gives them; otherwise no label is ever read.
     heads(network, options): modules trained beside the network. loss(pretext, batch): a scalar with gradient, of
     stacked samples. progress(pretext, batches): over validation samples, without gradient, in evaluation mode.
-    after_step(pretext): called without gradient when the weights have changed.
+    after_step(pretext): called without gradient when the weights have changed. schedule: as in `Objective`.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Recipe:
     sample: Callable[[Tensor, np.random.Generator, Options], Batch] | None
     heads: Callable[[Network, Options], nn.Module] = no_heads
     after_step: Callable[[Pretext], None] | None = None
+    schedule: Schedule = constant_rate
     options: tuple[Option, ...] = ()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,9 @@ class TrainingState:
     memory: Tensors = field(default_factory=dict)
     best: Best | None = None
     rows: tuple[Mapping[str, Any], ...] = ()
+
+
+AfterEpoch = Callable[[TrainingState], None]  # called with the state after every epoch
 
 
 def capture(
