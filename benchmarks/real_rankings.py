@@ -23,8 +23,9 @@ from scipy.stats import kendalltau
 
 from benchmarks.serving import post, register, register_wnets, service
 from models_zoo import architecture as registry
-from worker.demo.zoo import source_data, train_source, write_weights
+from worker.demo.zoo import source_data, write_weights
 from worker.science.specs import Protocol
+from worker.science.training.recipes.supervised import train_source
 
 Array = NDArray[Any]
 UNET_3D = {"architecture": "unet", "spatial_dims": 3, "parameters": {"in_channels": 1, "width": 8}}

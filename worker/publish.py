@@ -2,49 +2,186 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
 
 from models_zoo.architecture import architectures
-from models_zoo.card import cards
+from models_zoo.card import Card, cards
+from models_zoo.normalisation import SCALES
 from service import jobs
+from service.jobs import contents, published
+from worker.science.candidate import HEADS
 from worker.science.data.readers.registry import readers
+from worker.science.flags import flags
 from worker.science.measures.registry import measures
-from worker.science.specs import FinetuneProtocol, Protocol
-from worker.science.target_tasks.registry import tasks_for
+from worker.science.specs import FieldBounds, FinetuneProtocol, protocol_fields
+from worker.science.target_tasks.registry import metrics, primary_for, target_tasks, tasks_for
 from worker.science.training.method import methods
+from worker.science.training.options import Option
+from worker.science.training.recipe import recipes
+from worker.tasks.contents import default_finetune_protocol, default_protocol
 
 
-def what_it_can() -> dict[str, dict[str, dict[str, Any]]]:
-    """Kind -> name -> body, JSON values only."""
+def what_it_can() -> published.Published:
+    """Kind of capability -> name -> content."""
     return {
-        "measure": {
-            one.name: {
-                "title": one.title,
-                "source": one.source,
-                "tasks": list(one.tasks),
-                "optional": one.optional,
-                "epochs": one.epochs,
-                "epochs_per_permutation": one.epochs_per_permutation,
-                "trust": one.trust,
-            }
-            for one in measures().values()
+        published.MEASURES.name: _measures(),
+        published.METHODS.name: _methods(),
+        published.RECIPES.name: _recipes(),
+        published.ARCHITECTURES.name: _architectures(),
+        published.CARDS.name: {name: _card(card) for name, card in cards().items()},
+        published.CARD_FIELDS.name: {
+            "head": published.PublishedOption(meaning="Kind of the source head.", choices=HEADS),
+            "normalisation.scale": published.PublishedOption(meaning="How images are scaled.", choices=SCALES),
         },
-        "architecture": {
-            one.name: {
-                "summary": one.summary,
-                "tasks": list(tasks_for(one.outputs)),
-                "spatial_dims": list(one.spatial_dims),
-                "parameters": one.parameters,
-            }
-            for one in architectures().values()
-        },
-        "card": {name: asdict(card) for name, card in cards().items()},
-        "method": {one.name: {"summary": one.summary} for one in methods().values()},
-        "reader": {one.name: {"endings": list(one.endings), "summary": one.summary} for one in readers().values()},
-        "protocol": {"ranking": asdict(Protocol()), "finetune": asdict(FinetuneProtocol())},
+        published.READERS.name: _readers(),
+        published.TARGET_TASKS.name: _target_tasks(),
+        published.METRICS.name: _metrics(),
+        published.FLAGS.name: _flags(),
+        published.PROTOCOL_FIELDS.name: _protocol_fields(),
+        published.RANKING_PROTOCOLS.name: {published.DEFAULT: default_protocol()},
+        published.FINETUNE_PROTOCOLS.name: {published.DEFAULT: default_finetune_protocol()},
     }
+
+
+def _measures() -> dict[str, published.PublishedMeasure]:
+    return {
+        measure.name: published.PublishedMeasure(
+            title=measure.title,
+            source=measure.source,
+            tasks=measure.tasks,
+            optional=measure.optional,
+            usual=measure.usual,
+            epochs=measure.epochs,
+            epochs_per_permutation=measure.epochs_per_permutation,
+            trust=measure.trust,
+        )
+        for measure in measures().values()
+    }
+
+
+def _methods() -> dict[str, published.PublishedMethod]:
+    return {
+        method.name: published.PublishedMethod(
+            summary=method.summary, usual=method.usual, options=_options(method.options)
+        )
+        for method in methods().values()
+    }
+
+
+def _recipes() -> dict[str, published.PublishedRecipe]:
+    return {
+        recipe.name: published.PublishedRecipe(summary=recipe.summary, options=_options(recipe.options))
+        for recipe in recipes().values()
+    }
+
+
+def _options(options: Iterable[Option]) -> dict[str, published.PublishedOption]:
+    return {
+        option.name: published.PublishedOption(
+            meaning=option.meaning,
+            default=option.default,
+            lowest=option.lowest,
+            highest=option.highest,
+            choices=option.choices or None,
+        )
+        for option in options
+    }
+
+
+def _architectures() -> dict[str, published.PublishedArchitecture]:
+    return {
+        architecture.name: published.PublishedArchitecture(
+            summary=architecture.summary,
+            tasks=tasks_for(architecture.outputs),
+            spatial_dims=architecture.spatial_dims,
+            parameters=architecture.parameters,
+        )
+        for architecture in architectures().values()
+    }
+
+
+def _card(card: Card) -> published.PublishedCard:
+    return published.PublishedCard(
+        title=card.title,
+        source_task=card.source_task,
+        source_data=card.source_data,
+        modality=card.modality,
+        licence=card.licence,
+        normalisation=contents.Normalisation(
+            scale=card.normalisation.scale, mean=card.normalisation.mean, std=card.normalisation.std
+        ),
+        head=card.head,
+        file=card.file,
+        sha256=card.sha256,
+        origin=contents.Origin(
+            repository=card.origin.repository,
+            commit=card.origin.commit,
+            path=card.origin.path,
+            sha256=card.origin.sha256,
+        ),
+        note=card.note,
+        architecture=card.architecture,
+        parameters=card.parameters,
+        spatial_dims=card.spatial_dims,
+    )
+
+
+def _readers() -> dict[str, published.PublishedReader]:
+    return {
+        reader.name: published.PublishedReader(summary=reader.summary, endings=reader.endings)
+        for reader in readers().values()
+    }
+
+
+def _target_tasks() -> dict[str, published.PublishedTargetTask]:
+    return {
+        task.name: published.PublishedTargetTask(
+            summary=task.summary,
+            labels=task.field,
+            primary_metric=task.primary.name,
+            threshold_free_metric=task.threshold_free.name,
+        )
+        for task in target_tasks().values()
+    }
+
+
+def _metrics() -> dict[str, published.PublishedMetric]:
+    return {
+        metric.name: published.PublishedMetric(
+            meaning=metric.meaning,
+            higher_is_better=metric.higher_is_better,
+            unit=metric.unit,
+            lowest=metric.lowest,
+            highest=metric.highest,
+            primary_for=primary_for(metric.name),
+        )
+        for metric in metrics().values()
+    }
+
+
+def _flags() -> dict[str, published.PublishedFlag]:
+    return {
+        flag.name: published.PublishedFlag(meaning=flag.meaning, may_rank=flag.may_rank, differs=flag.differs)
+        for flag in flags().values()
+    }
+
+
+def _protocol_fields() -> dict[str, published.PublishedOption]:
+    meanings = jobs.descriptions(contents.FinetuneProtocol)
+    return {name: _bounds(bounds, meanings[name]) for name, bounds in protocol_fields(FinetuneProtocol).items()}
+
+
+def _bounds(bounds: FieldBounds, meaning: str) -> published.PublishedOption:
+    return published.PublishedOption(
+        meaning=meaning,
+        default=bounds.default,
+        above=bounds.above,
+        lowest=bounds.lowest,
+        highest=bounds.highest,
+        choices=bounds.choices,
+        nullable=bounds.nullable,
+    )
 
 
 @lru_cache

@@ -277,6 +277,8 @@ class EpochResult:
     """Mean training loss over the epoch."""
     metrics: Mapping[str, float | None]
     """Validation metrics after the epoch, by name."""
+    penalty: float | None = None
+    """Mean of the method's penalties over the epoch; null where it has none."""
 
 
 @content()

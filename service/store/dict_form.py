@@ -54,6 +54,11 @@ def _field_docstrings(kind: type[Any]) -> dict[str, str]:
     }
 
 
+def descriptions(kind: type[Any]) -> dict[str, str]:
+    """Field -> its description, for every field of a content."""
+    return {one.name: one.metadata["description"] for one in fields(kind)}
+
+
 @lru_cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)

@@ -21,7 +21,8 @@ from worker.science.errors import ScienceError
 from worker.science.evidence.parts import Part
 from worker.science.measures.registry import evaluate, measures, needs_of
 from worker.science.specs import Protocol
-from worker.science.training.loop import make_optimizer, train_epoch
+from worker.science.training.loop import start_training, train_epoch
+from worker.science.training.target_objective import labelled_batches, target_objective
 
 AC_CORR = ("ac_corr", "ac_corr_per_channel", "ac_corr_excess")
 OF_VALIDATION = {"one_epoch_outcome", "one_epoch_threshold_free", "one_epoch_loss"}
@@ -116,14 +117,12 @@ def test_the_epoch_of_other_norms_is_one_of_ac_norm(tmp_path: Path) -> None:
     assert ours is not None
     made = candidate(spec, target())
     give_fresh_head(made.candidate, outputs=2, seed=0)
-    plain = train_epoch(
-        made.network.module,
-        make_optimizer(made.network.module, made.loader.protocol),
-        made.loader,
-        epoch=0,
-        after_step=lambda *_: None,
+    loader, module = made.loader, made.network.module
+    plain = start_training(
+        module, target_objective(loader), stream=labelled_batches(loader), protocol=loader.protocol, epochs=1
     )
-    assert ours[0] != pytest.approx(plain[0], rel=1e-4)
+    losses = train_epoch(plain, 0, after_step=lambda *_: None)
+    assert ours[0] != pytest.approx(losses.loss[0], rel=1e-4)
 
 
 def test_without_an_affine_norm_the_epoch_is_plain_and_ac_corr_says_why(tmp_path: Path) -> None:

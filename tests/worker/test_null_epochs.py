@@ -115,9 +115,9 @@ def test_candidates_see_the_same_permutations(tmp_path: Path, monkeypatch: pytes
     fed: list[list[bytes]] = []
     train_epoch = one_epoch.train_epoch
 
-    def watched(network, optimizer, loader, **more):  # type: ignore[no-untyped-def]
-        fed[-1] += [labels.numpy().tobytes() for _, labels in loader.training_batches(epoch=more["epoch"])]
-        return train_epoch(network, optimizer, loader, **more)
+    def watched(training, epoch, **more):  # type: ignore[no-untyped-def]
+        fed[-1] += [labels.numpy().tobytes() for _, labels in training.stream.batches(epoch)]
+        return train_epoch(training, epoch, **more)
 
     monkeypatch.setattr(one_epoch, "train_epoch", watched)
     for seed in (0, 1):

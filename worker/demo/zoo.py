@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from models_zoo import architecture as registry
-from models_zoo.card import Normalisation
 from worker.demo.images import FAR, NEAR, TARGET, Domain, photographs
-from worker.science.data.loader import TargetLoader
 from worker.science.data.target import Target
 from worker.science.specs import Protocol
 from worker.science.target_tasks.registry import target_task
-from worker.science.training.loop import make_optimizer, train_epoch
+from worker.science.training.recipes.supervised import train_source
 
 ARCHITECTURE = "unet"
 PARAMETERS = {"spatial_dims": 2, "in_channels": 3, "classes": 2, "width": 8}
@@ -90,25 +88,6 @@ def build_checkpoint(source: Source, path: Path, steps: MutableMapping[str, tupl
         train_source(network, _source_data(source), protocol, epochs=source.epochs, progress=progress)
     write_weights(network, path)
     steps[source.name] = (1, 1)
-
-
-def train_source(
-    network: registry.Network,
-    data: Target,
-    protocol: Protocol,
-    *,
-    epochs: int,
-    progress: Callable[[int, int], None],
-) -> None:
-    """Train a network from scratch on every training image of `data`, in place."""
-    loader = TargetLoader(data, Normalisation(), network.divisor, protocol, torch.device("cpu"))
-    optimizer = make_optimizer(network.module, protocol)
-    for epoch in range(epochs):
-
-        def after_step(done: int, total: int, epoch: int = epoch) -> None:
-            progress(epoch * total + done, epochs * total)
-
-        train_epoch(network.module, optimizer, loader, epoch=epoch, after_step=after_step)
 
 
 def write_weights(network: registry.Network, path: Path) -> None:

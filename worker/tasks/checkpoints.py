@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
 from typing import Any
 
 from models_zoo.loading.load import sha256
@@ -13,6 +12,7 @@ from worker.devices import worker_name
 from worker.science.candidate import load_source
 from worker.science.errors import ScienceError
 from worker.science.specs import Progress
+from worker.tasks.contents import preflight_of
 from worker.tasks.lease import carry_out
 from worker.tasks.specs import candidate_spec
 
@@ -30,10 +30,10 @@ def preflight_checkpoint(checkpoint_id: str) -> None:
         if not os.path.isfile(spec.path):  # false, where Path.is_file may raise
             raise ScienceError(f"uri: there is no file {work.uri!r}; check the path, as the worker sees it")
         digest = sha256(spec.path)
-        expected = work.card.get("sha256")
+        expected = work.card.sha256
         if expected and expected != digest:
             raise ScienceError(f"uri: the file's sha256 is {digest}, its card says {expected}; get the right file")
         _, report = load_source(spec)
-        return {"sha256": digest, "preflight": asdict(report)}
+        return {"sha256": digest, "preflight": preflight_of(report)}
 
     carry_out(work.claim, compute)

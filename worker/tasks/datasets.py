@@ -7,8 +7,8 @@ from typing import Any
 from service.jobs import transaction
 from service.jobs.work import claim_inspection
 from worker.devices import worker_name
-from worker.science.data.target import inspection
 from worker.science.specs import Progress
+from worker.tasks.contents import inspection_of
 from worker.tasks.lease import carry_out
 from worker.tasks.specs import read_target
 
@@ -22,7 +22,7 @@ def inspect_dataset(dataset_id: str) -> None:
 
     def compute(progress: Progress) -> dict[str, Any]:
         progress("reading", 0, 1)
-        data = read_target(work.uri, task=work.task, spatial_dims=work.spatial_dims)
-        return {"fingerprint": data.fingerprint, "inspection": inspection(data)}
+        target = read_target(work.uri, task=work.task, spatial_dims=work.spatial_dims)
+        return {"fingerprint": target.fingerprint, "inspection": inspection_of(target)}
 
     carry_out(work.claim, compute)

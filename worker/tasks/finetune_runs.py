@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 from torch import nn
 
-from service.jobs import transaction
+from service.jobs import contents, plain, transaction
 from service.jobs.work import FinetuneWork, claim_finetune_run
 from service.settings import settings
 from worker.devices import worker_name
 from worker.science.candidate import prepare
-from worker.science.data.target import Target
 from worker.science.errors import ScienceError
-from worker.science.specs import FinetuneProtocol, Progress
-from worker.science.target_tasks.registry import target_task
-from worker.science.training.finetune import Finetuned, finetune
+from worker.science.specs import Progress
+from worker.science.training.finetune import finetune
 from worker.science.training.method import methods
+from worker.tasks.contents import finetune_protocol_of, network_card_of, result_of
 from worker.tasks.device import device
 from worker.tasks.lease import carry_out
-from worker.tasks.specs import protocol_of, read_registered, verified_spec
+from worker.tasks.specs import read_registered, verified_spec
 
 CARD = "zoorank_card"  # the key of the card, as JSON, in the safetensors metadata
 
@@ -41,58 +39,24 @@ def _run(work: FinetuneWork, progress: Progress) -> dict[str, Any]:
     method = methods().get(work.method)
     if method is None:
         raise ScienceError(f"method: {work.method!r} is not known; use one of {', '.join(methods())}")
-    spec, data = verified_spec(work.checkpoint), read_registered(work.dataset)
-    protocol = protocol_of(FinetuneProtocol, work.protocol)
-    candidate = prepare(spec, data, seed=protocol.seed, device=device())
-    result = finetune(candidate, data, method=method, protocol=protocol, progress=progress)
-    parameters = {**work.checkpoint.parameters, "classes": len(data.classes)}
-    card = {
-        "architecture": work.checkpoint.architecture,
-        "parameters": parameters,
-        "normalisation": work.checkpoint.card.get("normalisation"),
-        "value_range": list(data.value_range),
-        "task": data.task.name,
-        "labels": list(data.classes),
-        **_outputs(data),
-        "source": work.checkpoint.name,
-        "source_sha256": work.checkpoint.sha256,
-        "target_fingerprint": data.fingerprint,
-        "method": work.method,
-        "protocol": asdict(protocol),
-        "metrics": result.metrics,
-    }
+    spec, target = verified_spec(work.checkpoint), read_registered(work.dataset)
+    protocol = finetune_protocol_of(work.protocol)
+    candidate = prepare(spec, target, seed=protocol.seed, device=device())
+    finetuned = finetune(
+        candidate, target, method=method, protocol=protocol, progress=progress, options=work.options
+    )
+    card = network_card_of(work, target, finetuned)
     progress("writing", 0, 1)
-    file = _write(result.network, card, name=f"{work.claim.id}-{work.claim.token}.safetensors")
-    return {"result": _result(result, card, file)}
+    file = _write(finetuned.network, card, name=f"{work.claim.id}-{work.claim.token}.safetensors")
+    primary = target.task.primary.name
+    return {"result": result_of(finetuned, card, primary=primary, network_file=file.name)}
 
 
-def _outputs(data: Target) -> dict[str, Any]:
-    """What the network's outputs are; standardised ones times `output_scale` plus `output_mean` are the values."""
-    standard = data.standard
-    if standard is None:
-        return {"head": data.task.head}
-    values = {"output_mean": standard.mean.tolist(), "output_scale": standard.deviation.tolist()}
-    return {"head": data.task.head, **values}
-
-
-def _write(network: nn.Module, card: dict[str, Any], *, name: str) -> Path:
+def _write(network: nn.Module, card: contents.NetworkCard, *, name: str) -> Path:
     """The weights with the card in the file's metadata; written beside, then renamed: what is there is whole."""
     folder = settings().networks_dir
     folder.mkdir(parents=True, exist_ok=True)
     partial, final = folder / f"{name}.part", folder / name
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    save_file(state, partial, metadata={CARD: json.dumps(card)})
+    save_file(state, partial, metadata={CARD: json.dumps(plain(card))})
     return partial.rename(final)
-
-
-def _result(result: Finetuned, card: dict[str, Any], file: Path) -> dict[str, Any]:
-    return {
-        "metrics": result.metrics,
-        "primary": target_task(card["task"]).primary.name,
-        "cases": result.cases,
-        "best_epoch": result.best_epoch,
-        "epochs": result.epochs,
-        "seconds": result.seconds,
-        "network_file": file.name,
-        "card": card,
-    }

@@ -17,7 +17,7 @@ from service.settings import settings
 from worker import stopping
 from worker.science.errors import ScienceError
 from worker.science.specs import Progress
-from worker.tasks.storable import reason_of, storable
+from worker.tasks.reasons import reason_of
 
 BEATS_A_LEASE = 4
 LONGEST_BEAT = 1.0  # seconds: progress is watched
@@ -95,7 +95,7 @@ def carry_out(held: Claim, compute: Callable[[Progress], dict[str, Any]]) -> Non
 
 def _outcome(held: Claim, compute: Callable[[], dict[str, Any]]) -> tuple[str | None, dict[str, Any]]:
     try:
-        return None, storable(compute())
+        return None, compute()
     except (LeaseLostError, StoppedError):
         raise
     except (ScienceError, ZooError) as error:

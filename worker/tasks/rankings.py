@@ -15,18 +15,15 @@ from service.jobs.scores import copy_scores, record_score
 from service.jobs.work import EvaluationWork, claim_evaluation
 from worker.devices import worker_name
 from worker.science.candidate import prepare
-from worker.science.evidence.figures import Figures
 from worker.science.evidence.gather import gather
 from worker.science.measures.registry import FAILED, Score, evaluate, measures, needs_of
 from worker.science.specs import CandidateSpec, Progress, Protocol
 from worker.science.training.loop import compute_threads
+from worker.tasks.contents import facts_of, protocol_of, record_of
 from worker.tasks.device import device
 from worker.tasks.lease import carry_out
-from worker.tasks.specs import protocol_of, read_registered, verified_spec
-from worker.tasks.storable import storable
+from worker.tasks.specs import read_registered, verified_spec
 from worker.version import science_version
-
-MAY_BE_NULL = ("last_encoder_norm", "width")  # stored as null where the encoder has no norm layer
 
 
 def score_candidate(evaluation_id: str) -> None:
@@ -41,7 +38,7 @@ def _score(work: EvaluationWork, progress: Progress) -> dict[str, Any]:
     progress("loading", 0, 1)
     spec = verified_spec(work.checkpoint)
     data = read_registered(work.dataset)
-    protocol = protocol_of(Protocol, work.protocol)
+    protocol = protocol_of(work.protocol)
     key = content_key(work, spec, protocol)
     with transaction() as session:
         donor = copy_scores(session, work, key)
@@ -57,12 +54,8 @@ def _score(work: EvaluationWork, progress: Progress) -> dict[str, Any]:
         with compute_threads(protocol.threads):
             score = evaluate(known[name], gathered.evidence)
         _record(work, name, score)
-    return {"content_key": key, "facts": {**facts_of(gathered.figures), "seconds": perf_counter() - start}}
-
-
-def facts_of(figures: Figures) -> dict[str, Any]:
-    """The figures as the facts of an evaluation: without those that were not gathered."""
-    return {name: value for name, value in asdict(figures).items() if value is not None or name in MAY_BE_NULL}
+    facts = facts_of(gathered.figures, seconds=perf_counter() - start)
+    return {"content_key": key, "facts": facts}
 
 
 def content_key(work: EvaluationWork, spec: CandidateSpec, protocol: Protocol) -> str:
@@ -88,7 +81,7 @@ def _record(work: EvaluationWork, name: str, score: Score) -> None:
         value=value,
         seconds=score.seconds,
         flags=flags,
-        record=storable(dict(score.record)),
+        record=record_of(score),
         reason=reason,
     )
     with transaction() as session:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from models_zoo.loading.load import sha256
+from service.jobs import contents
 from service.jobs.work import CandidateCheckpoint, TargetDataset
 from service.settings import local_path
 from worker.science.data.readers.registry import read
 from worker.science.data.target import Target
 from worker.science.errors import ScienceError
-from worker.science.specs import CandidateSpec, Protocol
-
-AnyProtocol = TypeVar("AnyProtocol", bound=Protocol)
+from worker.science.specs import CandidateSpec
 
 
 def checked_path(uri: str) -> Path:
@@ -51,7 +49,7 @@ def read_registered(dataset: TargetDataset) -> Target:
 
 
 def candidate_spec(
-    uri: str, architecture: str, parameters: Mapping[str, Any], card: Mapping[str, Any]
+    uri: str, architecture: str, parameters: Mapping[str, Any], card: contents.Card
 ) -> CandidateSpec:
     """What science needs to build and load a checkpoint; ScienceError names a missing parameter."""
     own = dict(parameters)
@@ -59,13 +57,13 @@ def candidate_spec(
         common = {name: int(own.pop(name)) for name in ("spatial_dims", "in_channels", "classes")}
     except (KeyError, TypeError, ValueError) as error:
         raise ScienceError(f"parameters: {error} must be a whole number; register the checkpoint again") from error
-    normalisation = card.get("normalisation") or {}
+    normalisation = card.normalisation
     return CandidateSpec(
         path=checked_path(uri),
         architecture=architecture,
         parameters=own,
-        normalisation=normalisation,
-        head=card.get("head") or CandidateSpec.head,
+        normalisation={"scale": normalisation.scale, "mean": normalisation.mean, "std": normalisation.std},
+        head=card.head,
         **common,
     )
 
@@ -79,12 +77,3 @@ def verified_spec(checkpoint: CandidateCheckpoint) -> CandidateSpec:
             "register it again under a new name"
         )
     return spec
-
-
-def protocol_of(kind: type[AnyProtocol], stored: Mapping[str, Any]) -> AnyProtocol:
-    """The stored protocol as a dataclass (a JSON list becomes a tuple)."""
-    known = {field.name for field in fields(kind)}
-    values: dict[str, Any] = {
-        name: tuple(v) if isinstance(v, list) else v for name, v in stored.items() if name in known
-    }
-    return kind(**values)

@@ -1,4 +1,4 @@
-"""A target dataset in memory: its arrays, its splits, and the inspection that describes them."""
+"""A target dataset in memory: its arrays and its splits."""
 
 from __future__ import annotations
 
@@ -107,19 +107,3 @@ def check_splits(split: NDArray[np.str_], groups: NDArray[np.int64]) -> list[str
     if shared:
         warnings.append(f"{shared} groups have images in more than one split: metrics may be too good")
     return warnings
-
-
-def inspection(data: Target) -> dict[str, Any]:
-    """A description of the dataset: sizes, value range, labels, splits, groups, spacing and warnings."""
-    return {
-        "images": len(data.images),
-        "shape": list(data.images.shape[2:]),
-        "channels": data.channels,
-        "dtype": str(data.images.dtype),
-        "value_range": list(data.value_range),
-        **data.task.describe(data.labels, data.classes),
-        "splits": {name: int((data.split == name).sum()) for name in SPLITS},
-        "groups": len(np.unique(data.groups)),
-        "spacing": list(data.spacing) if data.spacing else None,
-        "warnings": list(data.warnings),
-    }

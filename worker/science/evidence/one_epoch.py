@@ -7,7 +7,6 @@ from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from worker.science.acnorm.convert import affines
@@ -17,7 +16,8 @@ from worker.science.data.target import Target
 from worker.science.errors import ScienceError
 from worker.science.evidence.parts import NullEpochs
 from worker.science.specs import Progress
-from worker.science.training.loop import make_optimizer, train_epoch
+from worker.science.training.loop import seeded, start_training, steps_of_all, train_epoch
+from worker.science.training.target_objective import labelled_batches, target_objective
 
 State = Mapping[str, Tensor]
 _STREAM = 0x6E756C6C  # keeps the permutations apart from the orders, crops and voxels of the same seed
@@ -28,11 +28,15 @@ def one_epoch(candidate: Candidate, loader: TargetLoader, after_step: Callable[[
 
     The random numbers that layers draw (dropout) depend on the protocol's seed alone.
     """
-    module, device = candidate.network.module, loader.device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(loader.protocol.seed)
-        optimizer = make_optimizer(module, loader.protocol)
-        return train_epoch(module, optimizer, loader, epoch=0, after_step=after_step)
+    with seeded(loader.protocol.seed, loader.device):
+        training = start_training(
+            candidate.network.module,
+            target_objective(loader),
+            stream=labelled_batches(loader),
+            protocol=loader.protocol,
+            epochs=1,
+        )
+        return list(train_epoch(training, 0, after_step=after_step).loss)
 
 
 def kept_state(candidate: Candidate) -> State:
@@ -66,7 +70,7 @@ def null_epochs(candidate: Candidate, loader: TargetLoader, *, start: State, pro
         for number in range(count):
             module.load_state_dict(start)
             shuffled = replace(loader, data=permuted(loader.data, seed=seed, number=number))
-            one_epoch(candidate, shuffled, _steps_of_all(progress, number, count))
+            one_epoch(candidate, shuffled, steps_of_all(progress, "null epoch", epoch=number, epochs=count))
             repeated.append(affines(module))
     except ScienceError as error:
         reason = f"the epoch on permuted labels {len(repeated) + 1} of {count} failed: {error}"
@@ -74,7 +78,3 @@ def null_epochs(candidate: Candidate, loader: TargetLoader, *, start: State, pro
         module.load_state_dict(end)
         module.train(training)
     return NullEpochs(tuple(repeated), perf_counter() - began, reason)
-
-
-def _steps_of_all(progress: Progress, number: int, count: int) -> Callable[[int, int], None]:
-    return lambda done, total: progress("null epoch", number * total + done, count * total)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worker.science.errors import ScienceError
-from worker.science.target_tasks.registry import Standard
+from worker.science.target_tasks.registry import ClassShare, LabelSummary, Standard
 
 MOST_CLASSES = 1000  # more distinct values are measurements or identifiers, not classes
 COUNTED = 1 << 20  # labels at a time
@@ -87,7 +87,7 @@ def checked_classes(
     return warnings
 
 
-def class_balance(labels: NDArray[Any], classes: tuple[int, ...]) -> dict[str, Any]:
+def class_balance(labels: NDArray[Any], classes: tuple[int, ...]) -> LabelSummary:
     """How often each class occurs among the images or voxels."""
     counts = np.zeros(len(classes), dtype=np.int64)
     for of_image in labels:
@@ -95,14 +95,13 @@ def class_balance(labels: NDArray[Any], classes: tuple[int, ...]) -> dict[str, A
     return shares(classes, counts, total=labels.size)
 
 
-def shares(classes: tuple[int, ...], counts: NDArray[np.int64], *, total: int) -> dict[str, Any]:
+def shares(classes: tuple[int, ...], counts: NDArray[np.int64], *, total: int) -> LabelSummary:
     """Count and share of each class or label."""
-    return {
-        "classes": [
-            {"label": label, "count": int(count), "share": int(count) / total}
-            for label, count in zip(classes, counts, strict=True)
-        ]
-    }
+    return LabelSummary(
+        classes=tuple(
+            ClassShare(label, int(count), int(count) / total) for label, count in zip(classes, counts, strict=True)
+        )
+    )
 
 
 def integers(labels: NDArray[Any], standard: Standard | None) -> Tensor:

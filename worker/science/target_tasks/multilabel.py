@@ -16,7 +16,15 @@ from worker.science.errors import ScienceError
 from worker.science.metrics import AUC, AVERAGE_PRECISION, Metric, mean_or_nan
 from worker.science.target_tasks import columns
 from worker.science.target_tasks.class_labels import integers, shares
-from worker.science.target_tasks.registry import LabelKind, Labels, Loss, Standard, TargetTask, register
+from worker.science.target_tasks.registry import (
+    LabelKind,
+    Labels,
+    LabelSummary,
+    Loss,
+    Standard,
+    TargetTask,
+    register,
+)
 from worker.science.target_tasks.tally import Judged, RowTally
 
 NAME = "multilabel"
@@ -49,7 +57,7 @@ def _check(labels: NDArray[np.uint8], split: NDArray[np.str_]) -> Labels:
     return Labels(labels, tuple(range(labels.shape[1])), warnings)
 
 
-def _describe(labels: NDArray[np.uint8], numbers: tuple[int, ...]) -> dict[str, Any]:
+def _describe(labels: NDArray[np.uint8], numbers: tuple[int, ...]) -> LabelSummary:
     return shares(numbers, labels.sum(axis=0, dtype=np.int64), total=len(labels))
 
 

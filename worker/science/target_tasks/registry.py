@@ -51,6 +51,34 @@ class Labels:
 
 
 @dataclass(frozen=True)
+class ClassShare:
+    """How many images or voxels have one class or label, and their share of all."""
+
+    label: int
+    count: int
+    share: float
+
+
+@dataclass(frozen=True)
+class ColumnSummary:
+    """The values of one column of labels over all images, in the file's units."""
+
+    column: int
+    lowest: float
+    mean: float
+    deviation: float
+    highest: float
+
+
+@dataclass(frozen=True)
+class LabelSummary:
+    """What the labels of a dataset are: shares of classes, or values of columns."""
+
+    classes: tuple[ClassShare, ...] | None = None
+    targets: tuple[ColumnSummary, ...] | None = None
+
+
+@dataclass(frozen=True)
 class TargetTask:
     """A registered target task: data and functions, the same for every reader, measure and training.
 
@@ -74,7 +102,7 @@ class TargetTask:
     further_metrics: tuple[Metric, ...]
     decode: Callable[[NDArray[Any], tuple[int, ...]], NDArray[Any]]
     check: Callable[[NDArray[Any], NDArray[np.str_]], Labels]
-    describe: Callable[[NDArray[Any], tuple[int, ...]], dict[str, Any]]
+    describe: Callable[[NDArray[Any], tuple[int, ...]], LabelSummary]
     tensor: Callable[[NDArray[Any], Standard | None], Tensor]
     loss: Callable[[], Loss]
     tally: Callable[[int, Standard | None], Tally]

@@ -16,7 +16,16 @@ from torch.nn import functional as F
 from models_zoo.architecture import Outputs
 from worker.science.metrics import Metric, mean_or_nan
 from worker.science.target_tasks import columns
-from worker.science.target_tasks.registry import LabelKind, Labels, Loss, Standard, TargetTask, register
+from worker.science.target_tasks.registry import (
+    ColumnSummary,
+    LabelKind,
+    Labels,
+    LabelSummary,
+    Loss,
+    Standard,
+    TargetTask,
+    register,
+)
 from worker.science.target_tasks.tally import Judged, RowTally
 
 NAME = "regression"
@@ -49,14 +58,19 @@ def check(values: NDArray[np.float64], split: NDArray[np.str_]) -> Labels:
     return Labels(values, tuple(range(values.shape[1])), columns.still_warnings(values[split == "val"]))
 
 
-def describe(values: NDArray[np.float64], numbers: tuple[int, ...]) -> dict[str, Any]:
+def describe(values: NDArray[np.float64], numbers: tuple[int, ...]) -> LabelSummary:
     """Range, mean and deviation of each target."""
-    return {"targets": [_spread(column, values[:, column]) for column in numbers]}
+    return LabelSummary(targets=tuple(_summary(column, values[:, column]) for column in numbers))
 
 
-def _spread(column: int, values: NDArray[np.float64]) -> dict[str, float]:
-    spread = {"mean": float(values.mean()), "deviation": float(values.std())}
-    return {"column": column, "lowest": float(values.min()), **spread, "highest": float(values.max())}
+def _summary(column: int, values: NDArray[np.float64]) -> ColumnSummary:
+    return ColumnSummary(
+        column=column,
+        lowest=float(values.min()),
+        mean=float(values.mean()),
+        deviation=float(values.std()),
+        highest=float(values.max()),
+    )
 
 
 def standardise(train: NDArray[np.float64]) -> Standard:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from time import perf_counter
@@ -13,11 +14,23 @@ from torch import nn
 from worker.science.candidate import Candidate, give_fresh_head
 from worker.science.data.loader import TargetLoader, loader_of
 from worker.science.data.target import Target
+from worker.science.errors import ScienceError
 from worker.science.metrics import LOSS
 from worker.science.specs import FinetuneProtocol, Progress
 from worker.science.target_tasks.registry import TargetTask
-from worker.science.training.loop import compute_threads, make_optimizer, train_epoch
-from worker.science.training.method import Method
+from worker.science.training.loop import (
+    Losses,
+    Training,
+    compute_threads,
+    seeded,
+    start_training,
+    steps_of_all,
+    train_epoch,
+)
+from worker.science.training.method import Method, Start
+from worker.science.training.options import complete_options
+from worker.science.training.state import AfterEpoch, Best, TrainingState, capture, restore
+from worker.science.training.target_objective import labelled_batches, target_objective
 from worker.science.training.validation import validate
 
 
@@ -33,49 +46,124 @@ class Finetuned:
     seconds: float
 
 
+@dataclass(frozen=True)
+class _SoFar:
+    """How far a finetune is: epochs done, what each gave, and the best of them."""
+
+    epoch: int
+    rows: tuple[Mapping[str, Any], ...]
+    best: Best
+
+    def ended(self, protocol: FinetuneProtocol) -> bool:
+        """Whether all epochs are done, or too many since the best one."""
+        since = self.epoch - self.best.epoch
+        return self.epoch >= protocol.epochs or (since > 0 and since >= protocol.patience)
+
+
 def finetune(
-    candidate: Candidate, target: Target, *, method: Method, protocol: FinetuneProtocol, progress: Progress
+    candidate: Candidate,
+    target: Target,
+    *,
+    method: Method,
+    protocol: FinetuneProtocol,
+    progress: Progress,
+    options: Mapping[str, object] | None = None,
+    resume: TrainingState | None = None,
+    after_epoch: AfterEpoch | None = None,
 ) -> Finetuned:
-    """Train on train, stop on val, keep the best epoch, and only then look at test."""
+    """Train on train, stop on val, keep the best epoch, and only then look at test.
+
+    `options` are the method's, defaults where they name none. `after_epoch` is given the whole state after every
+    epoch; with such a state as `resume` and the candidate loaded anew, the result is that of a run which never
+    stopped (`seconds` counts from the resumption).
+    """
     start = perf_counter()
     loader = loader_of(target, candidate, protocol)
     give_fresh_head(candidate, outputs=len(target.classes), seed=protocol.seed)
-    with compute_threads(protocol.threads):
-        method.prepare(candidate.network.module, candidate.report.reinitialised_modules(), protocol)
-        best, epochs = _train(candidate.network.module, loader, protocol, progress)
-        delivered = method.deliver(candidate.network.module)
-        metrics = {"validation": epochs[best - 1]["metrics"]}
+    with compute_threads(protocol.threads), seeded(protocol.seed, loader.device):
+        training = _prepared(candidate, loader, method=method, protocol=protocol, options=options or {})
+        so_far = _train(training, loader, protocol, progress=progress, resume=resume, after_epoch=after_epoch)
+        training.network.load_state_dict(dict(so_far.best.network))
+        delivered = method.deliver(training.network)
+        best = max(so_far.best.epoch, 1)
+        metrics = {"validation": so_far.rows[best - 1]["metrics"]}
         cases: list[float | None] = []
         test = target.indices("test")
         if len(test):
-            found = validate(delivered, loader, test, lambda *step: progress("test", *step))
-            metrics["test"] = _json(found.metrics)
-            cases = [_finite(case) for case in found.cases]
-    return Finetuned(delivered, metrics, cases, best, epochs, perf_counter() - start)
+            tested = validate(delivered, loader, test, lambda *step: progress("test", *step))
+            metrics["test"] = _json(tested.metrics)
+            cases = [_finite(case) for case in tested.cases]
+    return Finetuned(delivered, metrics, cases, best, [dict(row) for row in so_far.rows], perf_counter() - start)
+
+
+def _prepared(
+    candidate: Candidate,
+    loader: TargetLoader,
+    *,
+    method: Method,
+    protocol: FinetuneProtocol,
+    options: Mapping[str, object],
+) -> Training:
+    """The method's objective on the candidate's network, before the first step."""
+    network, stream = candidate.network, labelled_batches(loader)
+    start = Start(
+        network=network,
+        fresh=tuple(dict.fromkeys((*candidate.report.reinitialised_modules(), network.head))),
+        protocol=protocol,
+        options=complete_options(method.options, options, owner=method.name),
+        objective=target_objective(loader),
+        stream=stream,
+    )
+    objective = method.prepare(start)
+    return start_training(network.module, objective, stream=stream, protocol=protocol, epochs=protocol.epochs)
 
 
 def _train(
-    module: nn.Module, loader: TargetLoader, protocol: FinetuneProtocol, progress: Progress
-) -> tuple[int, list[dict[str, Any]]]:
-    optimizer = make_optimizer(module, protocol)
+    training: Training,
+    loader: TargetLoader,
+    protocol: FinetuneProtocol,
+    *,
+    progress: Progress,
+    resume: TrainingState | None,
+    after_epoch: AfterEpoch | None,
+) -> _SoFar:
+    so_far = _resumed(training, resume)
+    while not so_far.ended(protocol):
+        so_far = _one_more_epoch(training, loader, so_far, progress=progress)
+        if after_epoch is not None:
+            after_epoch(capture(training, so_far.epoch, best=so_far.best, rows=so_far.rows))
+    return so_far
+
+
+def _resumed(training: Training, resume: TrainingState | None) -> _SoFar:
+    if resume is None:
+        return _SoFar(0, (), Best(0, (-math.inf, -math.inf), deepcopy(training.network.state_dict())))
+    if resume.best is None:
+        raise ScienceError("resume: the state has no best epoch, as a finetune's has; start this run anew")
+    restore(training, resume)
+    return _SoFar(resume.epoch, resume.rows, resume.best)
+
+
+def _one_more_epoch(training: Training, loader: TargetLoader, so_far: _SoFar, *, progress: Progress) -> _SoFar:
+    """The run after one more epoch and its validation."""
+    epoch = so_far.epoch
+    after_step = steps_of_all(progress, "finetune", epoch=epoch, epochs=training.epochs)
+    losses = train_epoch(training, epoch, after_step=after_step)
     validation = loader.data.indices("val")
-    epochs: list[dict[str, Any]] = []
-    best, best_score, best_state = 0, (-math.inf, -math.inf), deepcopy(module.state_dict())
-    for epoch in range(protocol.epochs):
+    metrics = validate(training.network, loader, validation, lambda *_: progress("finetune", 0, 0)).metrics
+    score = _score(metrics, loader.data.task)
+    best = so_far.best
+    if score > best.score:
+        best = Best(epoch + 1, score, deepcopy(training.network.state_dict()))
+    return _SoFar(epoch + 1, (*so_far.rows, _row(training, losses, metrics)), best)
 
-        def after_step(done: int, total: int, epoch: int = epoch) -> None:
-            progress("finetune", epoch * total + done, protocol.epochs * total)
 
-        losses = train_epoch(module, optimizer, loader, epoch=epoch, after_step=after_step)
-        metrics = validate(module, loader, validation, lambda *_: progress("finetune", 0, 0)).metrics
-        epochs.append({"loss": sum(losses) / len(losses), "metrics": _json(metrics)})
-        score = _score(metrics, loader.data.task)
-        if score > best_score:
-            best, best_score, best_state = epoch + 1, score, deepcopy(module.state_dict())
-        elif epoch + 1 - best >= protocol.patience:
-            break
-    module.load_state_dict(best_state)
-    return max(best, 1), epochs
+def _row(training: Training, losses: Losses, metrics: dict[str, float]) -> dict[str, Any]:
+    """What is recorded of an epoch: means over its steps, and the validation metrics."""
+    row: dict[str, Any] = {"loss": sum(losses.loss) / len(losses.loss), "metrics": _json(metrics)}
+    if training.objective.penalties:
+        row["penalty"] = sum(losses.penalty) / len(losses.penalty)
+    return row
 
 
 def _score(metrics: dict[str, float], task: TargetTask) -> tuple[float, float]:

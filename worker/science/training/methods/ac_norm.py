@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
-from torch import nn
-
 from worker.science.acnorm.convert import convert, fold
-from worker.science.specs import Protocol
-from worker.science.training.method import Method, register
+from worker.science.training.method import Method, Start, register
+from worker.science.training.objective import Objective
 
 
-def prepare(network: nn.Module, fresh: Collection[str], protocol: Protocol) -> None:
+def prepare(start: Start) -> Objective:
     """Convert every norm that has source affines; NotApplicableError where there is none."""
-    convert(network, temperature=protocol.temperature, skip=tuple(fresh))
+    convert(start.network.module, temperature=start.protocol.temperature, skip=tuple(start.fresh))
+    return start.objective
 
 
-AC_NORM = register(Method("ac_norm", "AC-Norm (Eq. 6-9), folded into plain norms", prepare, fold))
+AC_NORM = register(Method("ac_norm", "AC-Norm (Eq. 6-9), folded into plain norms", prepare, fold, usual=True))

@@ -1,0 +1,1 @@
+"""Pretext recipes, one file each: data plus functions for the one training loop."""

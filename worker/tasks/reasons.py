@@ -1,0 +1,13 @@
+"""An error as the reason why a job failed."""
+
+from __future__ import annotations
+
+from service.jobs import storable_text
+
+LONGEST_REASON = 2000  # characters
+
+
+def reason_of(error: Exception) -> str:
+    """The error's message on one line, cut where nobody would read on."""
+    words = " ".join(storable_text(str(error)).split())
+    return words if len(words) <= LONGEST_REASON else f"{words[:LONGEST_REASON]} ..."
