@@ -1,4 +1,4 @@
-"""Celery app and task names. A message carries a task name and a row id; the database is the queue of record."""
+"""The Celery app. A message carries a task name and a row id; the database is the queue of record."""
 
 from __future__ import annotations
 
@@ -9,12 +9,7 @@ from kombu.exceptions import OperationalError
 
 from service.settings import Settings, settings
 
-INSPECT_DATASET = "zoorank.inspect_dataset"
-PREFLIGHT_CHECKPOINT = "zoorank.preflight_checkpoint"
-SCORE_CANDIDATE = "zoorank.score_candidate"
-RUN_FINETUNE = "zoorank.run_finetune"
-SWEEP = "zoorank.sweep"
-
+SWEEP = "worker.tasks.sweep.sweep"
 QUEUE = "zoorank"
 MESSAGE_LIFETIME = 10  # in units of resend_seconds
 _log = logging.getLogger(__name__)

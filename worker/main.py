@@ -11,23 +11,23 @@ from celery import Celery
 from celery.signals import worker_process_init, worker_shutting_down
 
 from service import queue
+from service.jobs.kinds import KINDS
 from service.settings import settings
 from worker import stopping
 from worker.devices import device_names, take
 
-# Imported in the child, on the first call: the parent forks, and what it imported could not be used after.
-TASKS = {
-    queue.INSPECT_DATASET: "worker.tasks.datasets:inspect_dataset",
-    queue.PREFLIGHT_CHECKPOINT: "worker.tasks.checkpoints:preflight_checkpoint",
-    queue.SCORE_CANDIDATE: "worker.tasks.rankings:score_candidate",
-    queue.RUN_FINETUNE: "worker.tasks.finetune_runs:run_finetune",
-    queue.SWEEP: "worker.tasks.sweep:sweep",
-}
+
+def task_names() -> list[str]:
+    """The dotted name of every task's function: one for each kind of job, and the sweep."""
+    return [*(kind.table.job for kind in KINDS), queue.SWEEP]
 
 
-def deferred(target: str) -> Callable[..., None]:
-    """A function that imports `module:function` when it is called."""
-    module, function = target.split(":")
+def deferred(name: str) -> Callable[..., None]:
+    """A function that imports the one of this dotted name when it is called.
+
+    The child imports on its first call: the parent forks, and what it had imported could not be used in a child.
+    """
+    module, _, function = name.rpartition(".")
 
     def call(*args: str) -> None:
         getattr(import_module(module), function)(*args)
@@ -36,9 +36,9 @@ def deferred(target: str) -> Callable[..., None]:
 
 
 def register_tasks(app: Celery) -> Celery:
-    """Every task by its name."""
-    for name, target in TASKS.items():
-        app.task(name=name)(deferred(target))
+    """Give the app every task under its name."""
+    for name in task_names():
+        app.task(name=name)(deferred(name))
     return app
 
 
@@ -46,8 +46,8 @@ def start_child(**_: object) -> None:
     """In a fresh child: take its device, import the science, publish what it can do."""
     logging.basicConfig(level=settings().log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     take(getattr(current_process(), "index", 0))
-    for target in TASKS.values():
-        import_module(target.split(":")[0])
+    for name in task_names():
+        import_module(name.rpartition(".")[0])
     try:
         import_module("worker.publish").publish()
     except Exception:  # a child that raises here is never used; the sweep publishes later

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import and_, or_, select, update
 
 from service.jobs import events
-from service.jobs.kinds import KINDS, kind_of
+from service.jobs.kinds import KINDS
 from service.jobs.messages import enqueue
 from service.settings import settings
 from service.store.session import Session, database_now
@@ -79,7 +79,7 @@ def release(session: Session, claim: Claim) -> None:
     """Give the row back unfinished and enqueue it again; LeaseLostError when the claim no longer holds."""
     _write(session, claim, state=WorkState.QUEUED, lease_until=None, stage=None, releases=claim.table.releases + 1)
     events.write(session, claim.table, claim.id, state=WorkState.QUEUED, attempt=claim.token)
-    enqueue(session, kind_of(claim.table).task, claim.id)
+    enqueue(session, claim.table, claim.id)
 
 
 def hold(session: Session, claim: Claim) -> None:
@@ -118,7 +118,7 @@ def release_expired(session: Session) -> Iterator[Worked]:
                 yield row
             else:
                 row.state, row.sent_at = WorkState.QUEUED, time.time()
-                enqueue(session, kind.task, row.id)
+                enqueue(session, table, row.id)
 
 
 def resend_waiting(session: Session) -> None:
@@ -134,4 +134,4 @@ def resend_waiting(session: Session) -> None:
         first = waiting.order_by(table.sent_at).limit(RESENT_PER_SWEEP)
         for row in session.scalars(first.with_for_update(skip_locked=True)):
             row.sent_at = time.time()
-            enqueue(session, kind.task, row.id)
+            enqueue(session, table, row.id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sqlalchemy import Select, exists, select
 
-from service import queue
 from service.jobs.messages import enqueue
 from service.ledger import own_outcomes, ranked_list
 from service.store.session import Session
@@ -15,21 +14,21 @@ def after_inspection(session: Session, dataset_id: str) -> None:
     """Send the evaluations and finetune runs again that wait for this dataset."""
     evaluations = select(Evaluation.id).join(Ranking).where(Ranking.dataset_id == dataset_id)
     runs = select(FinetuneRun.id).where(FinetuneRun.dataset_id == dataset_id)
-    _send_queued(session, evaluations.where(Evaluation.state == WorkState.QUEUED), queue.SCORE_CANDIDATE)
-    _send_queued(session, runs.where(FinetuneRun.state == WorkState.QUEUED), queue.RUN_FINETUNE)
+    _send_waiting(session, evaluations, runs)
 
 
 def after_preflight(session: Session, checkpoint_id: str) -> None:
     """Send the evaluations and finetune runs again that wait for this checkpoint."""
     evaluations = select(Evaluation.id).where(Evaluation.checkpoint_id == checkpoint_id)
     runs = select(FinetuneRun.id).where(FinetuneRun.checkpoint_id == checkpoint_id)
-    _send_queued(session, evaluations.where(Evaluation.state == WorkState.QUEUED), queue.SCORE_CANDIDATE)
-    _send_queued(session, runs.where(FinetuneRun.state == WorkState.QUEUED), queue.RUN_FINETUNE)
+    _send_waiting(session, evaluations, runs)
 
 
-def _send_queued(session: Session, ids: Select[str], task: str) -> None:
-    for row_id in session.scalars(ids):
-        enqueue(session, task, row_id)
+def _send_waiting(session: Session, evaluations: Select[str], runs: Select[str]) -> None:
+    for row_id in session.scalars(evaluations.where(Evaluation.state == WorkState.QUEUED)):
+        enqueue(session, Evaluation, row_id)
+    for row_id in session.scalars(runs.where(FinetuneRun.state == WorkState.QUEUED)):
+        enqueue(session, FinetuneRun, row_id)
 
 
 def after_evaluation(session: Session, evaluation_id: str) -> None:
@@ -65,4 +64,4 @@ def settle(session: Session, ranking_id: str) -> None:
         )
         session.add(run)
         session.flush()
-        enqueue(session, queue.RUN_FINETUNE, run.id)
+        enqueue(session, FinetuneRun, run.id)

@@ -1,11 +1,10 @@
-"""The kinds of job: which table holds the rows, which task works on one, and what follows its end."""
+"""The kinds of job: which table holds the rows, and what follows the end of one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from service import queue
 from service.jobs import following
 from service.store.session import Session
 from service.store.tables import Checkpoint, Dataset, Evaluation, FinetuneRun, Worked
@@ -13,18 +12,17 @@ from service.store.tables import Checkpoint, Dataset, Evaluation, FinetuneRun, W
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of job. `follow` is called in the transaction that ends a row, with the row's id."""
+    """One kind of job. `follow` is called with the row's id in the transaction that ends the row."""
 
     table: type[Worked]
-    task: str
     follow: Callable[[Session, str], None]
 
 
 KINDS = (
-    Kind(Dataset, queue.INSPECT_DATASET, following.after_inspection),
-    Kind(Checkpoint, queue.PREFLIGHT_CHECKPOINT, following.after_preflight),
-    Kind(Evaluation, queue.SCORE_CANDIDATE, following.after_evaluation),
-    Kind(FinetuneRun, queue.RUN_FINETUNE, following.after_finetune_run),
+    Kind(Dataset, following.after_inspection),
+    Kind(Checkpoint, following.after_preflight),
+    Kind(Evaluation, following.after_evaluation),
+    Kind(FinetuneRun, following.after_finetune_run),
 )
 _BY_TABLE = {kind.table: kind for kind in KINDS}
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from service import queue
 from service.store.session import Session, after_commit
+from service.store.tables import Worked
 
 _OUTBOX = "outbox"
 
 
-def enqueue(session: Session, task: str, row_id: str) -> None:
-    """Send `task` for `row_id` once this session's transaction has committed."""
+def enqueue(session: Session, table: type[Worked], row_id: str) -> None:
+    """Send the job of this table for one row once this session's transaction has committed."""
     outbox: list[tuple[str, str]] = session.info.setdefault(_OUTBOX, [])
-    outbox.append((task, row_id))
+    outbox.append((table.job, row_id))
     after_commit(session, _OUTBOX, lambda: _send(outbox))
 
 

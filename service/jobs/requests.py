@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from sqlalchemy import select, update
 
 from service.jobs import events
-from service.jobs.kinds import kind_of
 from service.jobs.messages import enqueue
 from service.store.session import Session
 from service.store.tables import OPEN_STATES, Checkpoint, Evaluation, FinetuneRun, Ranking, Worked, WorkState
@@ -19,7 +18,7 @@ def add(session: Session, *rows: Worked) -> None:
     session.add_all(rows)
     session.flush()
     for row in rows:
-        enqueue(session, kind_of(type(row)).task, row.id)
+        enqueue(session, type(row), row.id)
 
 
 def add_ranking(session: Session, ranking: Ranking, candidates: Sequence[Checkpoint]) -> None:

@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import JSON, BigInteger, Dialect, ForeignKey, MetaData, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -87,10 +87,12 @@ class Worked(Base):
 
     state: queued, running, done, failed or canceled. `attempts` is also the fencing token: it grows with
     every claim, and a write that carries an older one changes nothing. `releases` counts the attempts that a
-    worker gave back because it was told to stop: those are not held against the work.
+    worker gave back because it was stopped: those do not count against the row. `job` is the dotted name of the
+    worker's function for such a row, which is also the name of its Celery task.
     """
 
     __abstract__ = True
+    job: ClassVar[str]
     id: Mapped[str]
 
     state: Mapped[str] = mapped_column(default=WorkState.QUEUED, index=True)
@@ -111,6 +113,7 @@ class Worked(Base):
 class Dataset(Worked):
     """A target dataset; worked on by inspection."""
 
+    job = "worker.tasks.datasets.inspect_dataset"
     __tablename__ = "datasets"
     id: Mapped[str] = mapped_column(primary_key=True, default=new_id("ds"))
     name: Mapped[str] = mapped_column(unique=True)
@@ -126,6 +129,7 @@ class Dataset(Worked):
 class Checkpoint(Worked):
     """A checkpoint of the zoo; worked on by preflight."""
 
+    job = "worker.tasks.checkpoints.preflight_checkpoint"
     __tablename__ = "checkpoints"
     id: Mapped[str] = mapped_column(primary_key=True, default=new_id("ck"))
     name: Mapped[str] = mapped_column(unique=True)
@@ -156,6 +160,7 @@ class Ranking(Base):
 class Evaluation(Worked):
     """One candidate of one ranking."""
 
+    job = "worker.tasks.rankings.score_candidate"
     __tablename__ = "evaluations"
     __table_args__ = (UniqueConstraint("ranking_id", "checkpoint_id"),)
     id: Mapped[str] = mapped_column(primary_key=True, default=new_id("ev"))
@@ -182,6 +187,7 @@ class Score(Base):
 class FinetuneRun(Worked):
     """One training of one checkpoint on one dataset."""
 
+    job = "worker.tasks.finetune_runs.run_finetune"
     __tablename__ = "finetune_runs"
     id: Mapped[str] = mapped_column(primary_key=True, default=new_id("ft"))
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)

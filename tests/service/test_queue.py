@@ -11,6 +11,7 @@ from kombu.simple import SimpleQueue
 from service import queue
 from service.settings import Settings
 from service.store.session import transaction
+from service.store.tables import Dataset
 from tests.service.conftest import add_dataset
 
 
@@ -35,7 +36,7 @@ def test_a_message_is_a_name_and_an_id(
             assert _silent(bell)
         message = bell.get(timeout=5)
         message.ack()
-        assert message.headers["task"] == queue.INSPECT_DATASET
+        assert message.headers["task"] == Dataset.job
         assert message.payload[0] == [row.id]
         assert _silent(bell)
 

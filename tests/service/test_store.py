@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from sqlalchemy import Select, select, update
 
-from service import queue
 from service.jobs import claims, ending, following, requests
 from service.jobs.claims import Claim, LeaseLostError, claim, finish, renew
 from service.jobs.messages import outbox_of
@@ -158,7 +157,7 @@ def test_the_sweep_gives_back_what_a_dead_worker_held() -> None:
     assert _claim(row_id) is not None
     assert _sweep() == []
     _expire()
-    assert _sweep() == [(queue.INSPECT_DATASET, row_id)]
+    assert _sweep() == [(Dataset.job, row_id)]
     assert _row(row_id).state == "queued"
 
 
@@ -188,7 +187,7 @@ def test_what_waits_too_long_is_rung_again() -> None:
     assert _sweep() == []
     with transaction() as session:
         session.execute(update(Dataset).values(sent_at=1.0))
-    assert _sweep() == [(queue.INSPECT_DATASET, row_id)]
+    assert _sweep() == [(Dataset.job, row_id)]
     assert _sweep() == []
 
 
@@ -201,7 +200,7 @@ def test_an_evaluation_waits_for_what_it_needs_and_is_rung_for() -> None:
         work = claim_inspection(session, ranking.dataset_id, worker="w")
         assert work is not None
         ending.complete(session, work.claim, state="done", fingerprint="f")
-        assert (queue.SCORE_CANDIDATE, row.id) in outbox_of(session)
+        assert (Evaluation.job, row.id) in outbox_of(session)
     with transaction() as session:
         assert claim_evaluation(session, row.id, worker="w") is not None
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from worker.science.data.readers.registry import read
-from worker.science.data.target import inspection, split_by_hash
+from worker.science.data.target import split_by_hash
 from worker.science.errors import ScienceError
+from worker.tasks.contents import inspection_of
 
 
 def _arrays(**changes: Any) -> dict[str, Any]:
@@ -90,10 +91,10 @@ def test_a_group_in_two_splits_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_the_inspection_counts_classes_and_splits(tmp_path: Path) -> None:
-    report = inspection(read(_file(tmp_path), task="classification", spatial_dims=2))
-    assert [one["count"] for one in report["classes"]] == [7, 7, 6]
-    assert report["shape"] == [8, 8]
-    assert report["splits"] == {"train": 12, "val": 4, "test": 4}
+    report = inspection_of(read(_file(tmp_path), task="classification", spatial_dims=2))
+    assert [one.count for one in report.classes or ()] == [7, 7, 6]
+    assert report.shape == (8, 8)
+    assert report.splits == {"train": 12, "val": 4, "test": 4}
 
 
 def test_the_fingerprint_follows_the_content_not_the_file(tmp_path: Path) -> None:
@@ -224,10 +225,10 @@ def test_regression_targets_are_standardised_by_the_training_images(
     assert np.allclose(standardised.mean(0), 0)
     assert np.allclose(standardised.std(0), 1)
     assert np.allclose(data.standard.mean, columns[:12].mean(0))
-    targets = inspection(data)["targets"]
-    assert [one["column"] for one in targets] == list(data.classes)
-    assert [one["highest"] for one in targets] == pytest.approx(columns.max(0).tolist())
-    assert "classes" not in inspection(data)
+    targets = inspection_of(data).targets or ()
+    assert [one.column for one in targets] == list(data.classes)
+    assert [one.highest for one in targets] == pytest.approx(columns.max(0).tolist())
+    assert inspection_of(data).classes is None
 
 
 def test_whole_numbers_are_numbers(tmp_path: Path) -> None:
@@ -243,8 +244,8 @@ def test_several_labels_an_image(tmp_path: Path, dtype: type) -> None:
     data = read(_file(tmp_path, labels=labels.astype(dtype)), task="multilabel", spatial_dims=2)
     assert data.classes == (0, 1)
     assert np.array_equal(data.labels, labels)
-    counted = inspection(data)["classes"]
-    assert [(one["count"], one["share"]) for one in counted] == [(10, 0.5), (6, 0.3)]
+    counted = inspection_of(data).classes or ()
+    assert [(one.count, one.share) for one in counted] == [(10, 0.5), (6, 0.3)]
     assert data.warnings == ("fewer than 5 validation images: outcomes will be noisy",)
 
 

@@ -16,7 +16,6 @@ from models_zoo.architecture import Outputs
 from models_zoo.registry import NameClashError
 from tests.worker.targets import candidate, gather, silent, unet_file
 from worker.science.data.readers.registry import read
-from worker.science.data.target import inspection
 from worker.science.errors import ScienceError
 from worker.science.evidence.parts import Part
 from worker.science.measures.registry import evaluate, measures
@@ -28,6 +27,7 @@ from worker.science.target_tasks.regression import check, describe, standardise,
 from worker.science.target_tasks.tally import Judged, RowTally
 from worker.science.training.finetune import finetune
 from worker.science.training.method import methods
+from worker.tasks.contents import inspection_of
 
 SCIENCE = Path(registry.__file__).parents[1]
 ERROR = Metric("count_error", "Mean absolute error of the counts.", higher_is_better=False, lowest=0.0)
@@ -94,7 +94,8 @@ def _file(folder: Path) -> Path:
 def test_a_fifth_target_task_is_one_set_of_functions(tmp_path: Path, counting: TargetTask) -> None:
     data = read(_file(tmp_path), task="counting", spatial_dims=2)
     assert data.task is counting
-    assert inspection(data)["targets"][0]["highest"] == 4.0
+    [summary] = inspection_of(data).targets or ()
+    assert summary.highest == 4.0
     fitting = {name for name, measure in measures().items() if "counting" in measure.tasks}
     assert fitting == {name for name, measure in measures().items() if "regression" in measure.tasks}
     spec = unet_file(tmp_path, architecture="unet_classifier")
