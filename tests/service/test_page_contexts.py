@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,6 +14,9 @@ from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict
 
 from service.api import app
+from service.api.finetune_runs.pages import FinetuneRunPage
+from service.api.finetune_runs.schemas import FinetuneOut
+from service.api.names import NamedOut
 from service.api.web.entries import entries, entry
 from service.api.web.render import TEMPLATES, ErrorPage, templates
 
@@ -99,6 +103,18 @@ class Data:
     crop: int | None = None
 
 
+RUN: dict[str, Any] = {
+    "id": "ft_1",
+    "dataset": NamedOut(id="ds_1", name="discs"),
+    "checkpoint": NamedOut(id="ck_1", name="vessels"),
+    "ranking": None,
+    "method": "ac_norm",
+    "protocol": {},
+    "state": "done",
+    "reason": None,
+    "network": "/v1/finetune-runs/ft_1/network",
+    "created_at": datetime(2026, 1, 31, tzinfo=UTC),
+}
 CONTENTS = [{"images": 42, "crop": None}, Model(), Data()]
 
 
@@ -112,6 +128,24 @@ def test_a_mapping_a_model_and_a_dataclass_are_listed_alike(content: object) -> 
         assert macro(same) == macro(expected)
         assert isinstance(macro(same), Markup)
     assert '<dt>crop</dt><dd><span class="quiet">–</span></dd>' in show.details(content)
+
+
+@dataclass(frozen=True)
+class Result:
+    metrics: dict[str, dict[str, float]]
+    best_epoch: int
+    data: Data
+
+
+def test_a_page_shows_typed_contents_as_it_shows_mappings() -> None:
+    values = {"metrics": {"test": {"dice": 0.8125}}, "best_epoch": 7}
+    contents = [{**values, "data": CONTENTS[0]}, Result(**values, data=Data())]
+    run = FinetuneOut.model_construct(**RUN)
+    page = templates.env.get_template(FinetuneRunPage.template)
+    shown = [page.render(run=run.model_copy(update={"result": content}), running=False) for content in contents]
+    assert shown[0] == shown[1]
+    assert "0.8125" in shown[0]
+    assert "<h3>best_epoch</h3>7" in shown[0]
 
 
 def test_further_entries_of_a_model_are_listed_and_nothing_has_none() -> None:
