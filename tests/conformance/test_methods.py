@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from models_zoo import architecture as registry
-from tests.worker.targets import candidate, silent, target, unet_file
+from tests.worker.targets import candidate, finetuned, target, unet_file
 from worker.science.errors import ScienceError
 from worker.science.specs import FinetuneProtocol
 from worker.science.training import finetune as room
-from worker.science.training.finetune import Finetuned, finetune
+from worker.science.training.finetune import Finetuned
 from worker.science.training.method import Method, methods, usual_method
 from worker.science.training.options import Option, complete_options
 from worker.science.training.state import TrainingState, load_state, save_state
@@ -30,7 +30,7 @@ every_method = pytest.mark.parametrize("method", methods().values(), ids=list(me
 
 def run(folder: Path, method: Method, protocol: FinetuneProtocol, **more: Any) -> Finetuned:
     made = candidate(unet_file(folder), DATA, protocol)
-    return finetune(made, method, protocol, progress=silent, **more)
+    return finetuned(made, method, **more)
 
 
 def state_of(result: Finetuned) -> dict[str, Tensor]:
@@ -48,7 +48,7 @@ def test_one_epoch_delivers_a_plain_network_that_answers_as_the_trained_one(
 ) -> None:
     architecture = "unet" if task == "segmentation" else "unet_classifier"
     made = candidate(unet_file(tmp_path, architecture=architecture), target(task=task, classes=3), ONE)
-    result = finetune(made, method, ONE, progress=silent)
+    result = finetuned(made, method)
     plain = registry.build(architecture, spatial_dims=2, in_channels=1, classes=3, width=2).module
     plain.load_state_dict(result.network.state_dict())  # strict: exactly the architecture's keys
     assert all(type(a) is type(b) for a, b in zip(plain.modules(), result.network.modules(), strict=True))
@@ -71,7 +71,7 @@ def test_the_same_seed_gives_the_same_network_whatever_was_drawn_before(method: 
         made = candidate(unet_file(tmp_path), DATA, ONE)
         torch.manual_seed(elsewhere)
         before = torch.get_rng_state()
-        delivered.append(state_of(finetune(made, method, ONE, progress=silent)))
+        delivered.append(state_of(finetuned(made, method)))
         assert torch.equal(torch.get_rng_state(), before)
     assert equal(*delivered)
 

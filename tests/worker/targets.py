@@ -22,8 +22,10 @@ from worker.science.data.target import Target, complete_split
 from worker.science.evidence import gather as science
 from worker.science.evidence.gather import Gathered
 from worker.science.evidence.parts import USUAL_PARTS, Features, Part
-from worker.science.specs import CandidateSpec, Progress, Protocol
+from worker.science.specs import CandidateSpec, FinetuneProtocol, Progress, Protocol
 from worker.science.target_tasks.registry import target_task
+from worker.science.training.finetune import Finetuned, finetune
+from worker.science.training.method import Method
 
 
 def target(
@@ -129,6 +131,12 @@ def candidate(spec: CandidateSpec, data: Target, protocol: Protocol | None = Non
     """The candidate prepared for the target, on the CPU."""
     protocol = replace(protocol or Protocol(), **changes)
     return Made(prepare(spec, data, seed=protocol.seed, device=torch.device("cpu")), data, protocol)
+
+
+def finetuned(made: Made, method: Method, **more: Any) -> Finetuned:
+    """The result of a finetune of a candidate that was made here; its protocol is the candidate's."""
+    assert isinstance(made.protocol, FinetuneProtocol)
+    return finetune(made.candidate, made.data, method=method, protocol=made.protocol, progress=silent, **more)
 
 
 def gather(made: Made, progress: Progress, *, needs: Set[Part] = USUAL_PARTS) -> Gathered:

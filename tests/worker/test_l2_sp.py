@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from models_zoo.architecture import Network
-from tests.worker.targets import candidate, loader, silent, target, unet_file
+from tests.worker.targets import candidate, finetuned, loader, target, unet_file
 from worker.science.specs import FinetuneProtocol, Protocol
-from worker.science.training.finetune import Finetuned, finetune
+from worker.science.training.finetune import Finetuned
 from worker.science.training.method import Start, methods
 from worker.science.training.methods.l2_sp import L2_SP, half_squared_distance
 from worker.science.training.objective import Objective, Step
@@ -87,7 +87,7 @@ def test_a_pull_of_strength_0_is_left_out() -> None:
 
 def run(folder: Path, method: str, options: Mapping[str, float] | None = None) -> Finetuned:
     made = candidate(unet_file(folder), target(), PROTOCOL)
-    return finetune(made, methods()[method], PROTOCOL, progress=silent, options=options)
+    return finetuned(made, methods()[method], options=options)
 
 
 def test_without_pulls_it_is_vanilla_to_the_last_bit(tmp_path: Path) -> None:

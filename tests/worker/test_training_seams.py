@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.worker.targets import candidate, loader, silent, target, unet_file
+from tests.worker.targets import candidate, finetuned, loader, target, unet_file
 from worker.science.candidate import give_fresh_head
 from worker.science.errors import ScienceError
 from worker.science.specs import FinetuneProtocol, Protocol
-from worker.science.training.finetune import Finetuned, finetune
+from worker.science.training.finetune import Finetuned
 from worker.science.training.loop import Training, start_training, train_epoch
 from worker.science.training.method import Method, Start
 from worker.science.training.objective import Batch, Objective, ParameterGroup, Step, Stream
@@ -29,7 +29,11 @@ ENCODER = "down_tr512.ops"
 
 def run(folder: Path, prepare: Callable[[Start], Objective], **more: object) -> Finetuned:
     made = candidate(unet_file(folder), target(), PROTOCOL)
-    return finetune(made, Method("toy", "A toy.", prepare), PROTOCOL, progress=silent, **more)
+    return finetuned(
+        made,
+        Method("toy", "A toy.", prepare),
+        **more,
+    )
 
 
 def same(first: Finetuned, second: Finetuned) -> bool:
@@ -279,7 +283,7 @@ def test_the_penalty_is_part_of_what_must_be_finite() -> None:
 
 def test_the_loss_of_a_target_is_one_objective_among_others(tmp_path: Path) -> None:
     made = candidate(unet_file(tmp_path), target())
-    give_fresh_head(made)
+    give_fresh_head(made.candidate, outputs=2, seed=0)
     training = start_training(
         made.network.module,
         target_objective(made.loader),

@@ -8,9 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tests.worker.targets import candidate, silent, target, unet_file
+from tests.worker.targets import candidate, finetuned, target, unet_file
 from worker.science.specs import FinetuneProtocol
-from worker.science.training.finetune import finetune
 from worker.science.training.method import methods
 from worker.science.training.state import TrainingState
 
@@ -23,7 +22,12 @@ def states(folder: Path, method: str, *, epochs: int, share: float | None = None
     made = candidate(unet_file(folder), target(), protocol)
     kept: list[TrainingState] = []
     options = {} if share is None else {"share": share}
-    finetune(made, methods()[method], protocol, progress=silent, options=options, after_epoch=kept.append)
+    finetuned(
+        made,
+        methods()[method],
+        options=options,
+        after_epoch=kept.append,
+    )
     return kept
 
 

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
 from fastapi import APIRouter, Request, Response
 
 from service.api.agreement import service
 from service.api.agreement.endpoints import Part
+from service.api.agreement.schemas import SliceOut, TargetOut
 from service.api.web.render import page
 from service.ledger.records import Slice
 from service.store.session import reading
 
 router = APIRouter(include_in_schema=False)
+
+
+@dataclass(frozen=True)
+class AgreementPage:
+    """Every measure's track record over a slice of the ledger, and what a slice can be chosen by."""
+
+    template: ClassVar[str] = "agreement/agreement.html"
+    agreement: SliceOut
+    chosen: Slice
+    choices: dict[str, list[str]]
+    has_outcomes: bool
 
 
 @router.get("/agreement")
@@ -22,14 +38,24 @@ def show_agreement(
     architecture: Part = None,
     zoo: Part = None,
 ) -> Response:
-    """Every measure's track record, by slice."""
-    chosen = Slice(*(value or None for value in (target, task, modality, architecture, zoo)))
+    """Every measure's track record, by slice; a field that the form leaves empty does not narrow the slice."""
+    chosen = Slice(
+        target=target or None,
+        task=task or None,
+        modality=modality or None,
+        architecture=architecture or None,
+        zoo=zoo or None,
+    )
     with reading() as session:
-        every = service.targets(session)
-        found = service.over(session, chosen, thorough=False, by_target=False)
-    choices = {
-        "task": sorted({row.task for row in every if row.task}),
-        "modality": sorted({row.modality for row in every if row.modality}),
-        "target": [row.name for row in every],
+        targets = service.targets(session)
+        agreement = service.over(session, chosen, thorough=False, by_target=False)
+    return page(request, AgreementPage(agreement, chosen, choices=_choices(targets), has_outcomes=bool(targets)))
+
+
+def _choices(targets: Sequence[TargetOut]) -> dict[str, list[str]]:
+    """Field of the form -> its values."""
+    return {
+        "task": sorted({target.task for target in targets if target.task}),
+        "modality": sorted({target.modality for target in targets if target.modality}),
+        "target": [target.name for target in targets],
     }
-    return page(request, "agreement.html", found=found, chosen=chosen, choices=choices, any_target=every)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 from fastapi import APIRouter, Request, Response
 
 from service.api.finetune_runs import service
+from service.api.finetune_runs.schemas import FinetuneOut
 from service.api.names import PathReference
 from service.api.web.render import page
 from service.store.session import reading
@@ -13,9 +17,18 @@ from service.store.tables import OPEN_STATES
 router = APIRouter(include_in_schema=False)
 
 
+@dataclass(frozen=True)
+class FinetuneRunPage:
+    """A finetune run: its progress, then its metrics and its network."""
+
+    template: ClassVar[str] = "finetune_runs/finetune_run.html"
+    run: FinetuneOut
+    running: bool
+
+
 @router.get("/finetune-runs/{run_id}")
 def show_finetune_run(request: Request, run_id: PathReference) -> Response:
-    """Progress, then metrics and the network."""
+    """One finetune run."""
     with reading() as session:
         run = service.find(session, run_id)
-    return page(request, "finetune_run.html", run=run, running=run.state in OPEN_STATES)
+    return page(request, FinetuneRunPage(run, running=run.state in OPEN_STATES))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
 from fastapi import APIRouter, Request, Response
 
 from service.api.names import PathReference
-from service.api.rankings import picture, service
-from service.api.rankings.schemas import RankingOut
+from service.api.rankings import service
+from service.api.rankings.schemas import RankedOut, RankingOut
+from service.api.web.charts.bars import Bar, bars
+from service.api.web.charts.curves import Curve, curves
 from service.api.web.render import page
 from service.ledger.fusion import DERIVED
 from service.store.session import reading
@@ -15,31 +21,59 @@ from service.store.tables import ENDED_STATES, OPEN_STATES, WorkState
 router = APIRouter(include_in_schema=False)
 
 
+@dataclass(frozen=True)
+class RankingPage:
+    """A ranking; its candidates by where they stand in it, and their drawings by candidate id."""
+
+    template: ClassVar[str] = "rankings/ranking.html"
+    ranking: RankingOut
+    running: bool
+    measures: list[str]
+    placed: list[RankedOut]
+    unplaced: list[RankedOut]
+    unfinished: list[RankedOut]
+    failed: list[RankedOut]
+    with_outcomes: bool
+    bars: dict[str, Bar]
+    curves: dict[str, Curve]
+
+
 @router.get("/rankings/{ranking_id}")
 def show_ranking(request: Request, ranking_id: PathReference) -> Response:
-    """Live progress, the ranked list, every score."""
+    """One ranking: live progress, the ranked list, every score."""
     with reading() as session:
         ranking = service.ranked(session, ranking_id)
         if ranking.state in ENDED_STATES:  # while it runs, the page is fetched again and again
             ranking = service.ranked(session, ranking_id, records=True)
-    return page(
-        request,
-        "ranking.html",
+    rows = ranking.ranked
+    context = RankingPage(
         ranking=ranking,
         running=ranking.state not in ENDED_STATES,
         measures=_columns(ranking),
-        placed=[row for row in ranking.ranked if row.position is not None],
-        unplaced=[row for row in ranking.ranked if row.position is None and row.state == WorkState.DONE],
-        unfinished=[row for row in ranking.ranked if row.state in OPEN_STATES],
-        failed=[row for row in ranking.ranked if row.state in (WorkState.FAILED, WorkState.CANCELED)],
-        bars=picture.bars_of(ranking),
-        curves=picture.curves_of(ranking),
-        sizes=picture,
+        placed=_placed(rows),
+        unplaced=[row for row in rows if row.position is None and row.state == WorkState.DONE],
+        unfinished=[row for row in rows if row.state in OPEN_STATES],
+        failed=[row for row in rows if row.state in (WorkState.FAILED, WorkState.CANCELED)],
+        with_outcomes=any(row.outcome is not None for row in rows),
+        bars=_bars(ranking),
+        curves=curves({row.candidate.id: row.facts.losses or [] for row in rows}),
     )
+    return page(request, context)
+
+
+def _placed(rows: Sequence[RankedOut]) -> list[RankedOut]:
+    return [row for row in rows if row.position is not None]
 
 
 def _columns(ranking: RankingOut) -> list[str]:
-    """The ordering measure, the derived scores that there are, then all others."""
-    held = {name for row in ranking.ranked for name in row.scores}
-    derived = [name for name in DERIVED if name in held]
+    """The ordering measure, then the derived scores that the list has, then all other measures."""
+    scored = {name for row in ranking.ranked for name in row.scores}
+    derived = [name for name in DERIVED if name in scored]
     return list(dict.fromkeys([ranking.order_by, *derived, *ranking.measures]))
+
+
+def _bars(ranking: RankingOut) -> dict[str, Bar]:
+    """Candidate id -> the bar of its ordering score."""
+    scores = {row.candidate.id: row.scores.get(ranking.order_by) for row in ranking.ranked}
+    values = {key: score.value for key, score in scores.items() if score and score.value is not None}
+    return bars(values, sound={row.candidate.id for row in _placed(ranking.ranked)})

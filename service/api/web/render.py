@@ -1,38 +1,40 @@
-"""Templates to answers."""
+"""Templates to answers: a page is a template filled with the fields of its context."""
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 from fastapi import Request, Response
 from fastapi.templating import Jinja2Templates
 from markupsafe import Markup, escape
 
 from service.api.errors import Problem
+from service.api.web.charts.dots import correlation_dot
+from service.api.web.entries import entries, is_record
+from service.client import present
 
 _HERE = Path(__file__).parent
 STATIC = _HERE / "static"
-_templates = Jinja2Templates(directory=_HERE / "templates")
+TEMPLATES = _HERE / "templates"
+templates = Jinja2Templates(directory=TEMPLATES)
 
 
-def _number(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "" if value is None else str(value)
+class PageContext(Protocol):
+    """A frozen dataclass that names a template; its fields are all the variables that the template uses."""
+
+    template: ClassVar[str]
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
-def _when(value: datetime | None) -> str:
-    return "" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+@dataclass(frozen=True)
+class ErrorPage:
+    """A problem for people."""
 
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    template: ClassVar[str] = "system/error.html"
+    problem: Problem
 
 
 def _breakable(name: str) -> Markup:
@@ -44,20 +46,38 @@ def _pretty(value: object) -> str:
     return json.dumps(value, indent=2)
 
 
-_templates.env.filters |= {
-    "number": _number,
-    "when": _when,
-    "duration": _duration,
-    "pretty": _pretty,
-    "breakable": _breakable,
-}
+_FORMATS = (
+    present.correlation,
+    present.counts,
+    present.duration,
+    present.finetune_estimate,
+    present.interval,
+    present.moment,
+    present.number,
+    present.score,
+    present.seconds,
+)
+_FUNCTIONS = (
+    present.counted,
+    present.main_interval,
+    present.steps,
+    present.track_record,
+    correlation_dot,
+    entries,
+)
+templates.env.filters |= {"breakable": _breakable, "pretty": _pretty}
+templates.env.filters |= {function.__name__: function for function in _FORMATS}
+templates.env.globals |= {function.__name__: function for function in _FUNCTIONS}
+templates.env.globals["NO_HISTORY"] = present.NO_HISTORY
+templates.env.tests["record"] = is_record
 
 
-def page(request: Request, template: str, **context: object) -> Response:
-    """A template, filled."""
-    return _templates.TemplateResponse(request, template, context)
+def page(request: Request, context: PageContext, *, status: int = 200) -> Response:
+    """The context's template, filled with the context's fields."""
+    variables = {field.name: getattr(context, field.name) for field in fields(context)}
+    return templates.TemplateResponse(request, context.template, variables, status_code=status)
 
 
 def error_page(request: Request, problem: Problem) -> Response:
-    """A problem, for people."""
-    return _templates.TemplateResponse(request, "error.html", {"problem": problem}, status_code=problem.status)
+    """A page that says what is wrong and what to do about it."""
+    return page(request, ErrorPage(problem), status=problem.status)

@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
+from service.client import present
 from service.client.http import ClientError, Json, ZooRank
 from service.client.rows import BrokenRowsError, LongRows, read_long_rows
 from service.client.terminal import tables
@@ -44,8 +45,8 @@ def _become(module: str) -> None:
 
 @app.command("serve")
 def serve_command(
-    port: Annotated[int | None, typer.Option("--port", help="0: any free one.")] = None,
-    host: Annotated[str | None, typer.Option("--host")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port to listen on; 0 takes any free port.")] = None,
+    host: Annotated[str | None, typer.Option("--host", help="Address to listen on.")] = None,
     data: Data = None,
 ) -> None:
     """Serve the API and the pages, with a worker that is restarted if it dies."""
@@ -56,7 +57,7 @@ def serve_command(
 
 @app.command("worker")
 def worker_command(data: Data = None) -> None:
-    """Work: inspect, score, finetune."""
+    """Start a worker, which inspects, scores and finetunes."""
     _set("DATA_DIR", data and data.resolve())
     _become("worker.main")
 
@@ -76,34 +77,34 @@ def upgrade_command() -> None:
 @ledger.command("import")
 def import_command(
     file: Annotated[Path, typer.Argument(help="CSV with a header, or a JSON list of rows.")],
-    source: Annotated[str | None, typer.Option("--source", help="Where rows come from that don't say so.")] = None,
+    source: Annotated[str | None, typer.Option("--source", help="Source of the rows that name none.")] = None,
     url: Url = _URL,
 ) -> None:
-    """Import outcomes and scores into the ledger: one row each; up to 20 000 rows, all or none.
+    """Import outcomes and scores into the ledger, one a row. Up to 20 000 rows are imported all or not at all.
 
-    Rows that are there already stay, with the new value: a file may be imported again.
+    A row that the ledger has already gets the new value, so a file may be imported again.
     """
-    with _told():
-        found = read_long_rows(file)
+    with _errors_shown():
+        long_rows = read_long_rows(file)
         with ZooRank(url) as zoo:
-            _import(zoo, found, source)
+            _import(zoo, long_rows, source)
 
 
-def _import(zoo: ZooRank, found: LongRows, source: str | None) -> None:
+def _import(zoo: ZooRank, long_rows: LongRows, source: str | None) -> None:
     counts = {"added": 0, "replaced": 0, "unchanged": 0}
-    parts = found.parts()
+    parts = long_rows.parts()
     if len(parts) > 1:
-        print(f"{len(found.rows)} rows are sent in {len(parts)} parts, each of them whole or not at all")
+        print(f"{len(long_rows.rows)} rows are sent in {len(parts)} parts, each of them whole or not at all")
     for number, part in enumerate(parts, 1):
         try:
-            own = zoo.import_outcomes(part.rows, source=source)
+            changes = zoo.import_outcomes(part.rows, source=source)
         except ClientError as error:
             before = f"\nparts before this one that are in: {number - 1}; correct it and import the file again"
             raise BrokenRowsError(part.placed(str(error)) + (before if number > 1 else "")) from error
-        counts = {name: counts[name] + own[name] for name in counts}
+        counts = {name: count + changes[name] for name, count in counts.items()}
         if len(parts) > 1:
             print(f"part {number} of {len(parts)} is in")
-    print(", ".join(f"{count} {name}" for name, count in counts.items()))
+    print(present.counts(counts))
 
 
 @ledger.command("list")
@@ -116,7 +117,7 @@ def list_command(
     url: Url = _URL,
 ) -> None:
     """Print the ledger's rows, newest first."""
-    with _told(), ZooRank(url) as zoo:
+    with _errors_shown(), ZooRank(url) as zoo:
         rows = zoo.outcomes(target=target, candidate=candidate, kind=kind, source=source)
         Console().print(tables.ledger(islice(rows, limit)))
         if next(rows, None):
@@ -130,14 +131,14 @@ def agreement_command(
     modality: Annotated[str | None, typer.Option("--modality")] = None,
     url: Url = _URL,
 ) -> None:
-    """Print how well every measure's scores told outcomes."""
-    with _told(), ZooRank(url) as zoo:
+    """Print how well every measure's scores agree with outcomes."""
+    with _errors_shown(), ZooRank(url) as zoo:
         Console().print(tables.agreements(zoo.agreement(target=target, task=task, modality=modality)))
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """What went wrong, in red, and 1."""
+def _errors_shown() -> Iterator[None]:
+    """Print an error of the client in red, and exit with status 1."""
     try:
         yield
     except (ClientError, BrokenRowsError) as error:
@@ -151,34 +152,40 @@ def rank_command(
     checkpoints: Annotated[list[str], typer.Argument(help="Candidates, by id or name.")],
     url: Url = _URL,
     as_json: Annotated[bool, typer.Option("--json", help="Print the ranking as JSON, nothing else.")] = False,
-    records: Annotated[bool, typer.Option("--records", help="In the JSON, what scores come from.")] = False,
-    measure: Annotated[list[str] | None, typer.Option("--measure", help="Again for each.")] = None,
-    order_by: Annotated[str | None, typer.Option("--order-by", help="The measure that orders.")] = None,
-    finetune_top: Annotated[int, typer.Option("--finetune-top", min=0, max=5)] = 0,
-    permutations: Annotated[
-        int | None, typer.Option("--permutations", min=2, max=999, help="Of the labels, for ac_corr_null.")
+    records: Annotated[
+        bool, typer.Option("--records", help="Add to the JSON what each score was computed from.")
+    ] = False,
+    measure: Annotated[
+        list[str] | None, typer.Option("--measure", help="A measure to compute; repeat it for several.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Take the cost: don't ask.")] = False,
+    order_by: Annotated[str | None, typer.Option("--order-by", help="The score that orders the list.")] = None,
+    finetune_top: Annotated[
+        int, typer.Option("--finetune-top", min=0, max=5, help="Finetune this many of the best.")
+    ] = 0,
+    permutations: Annotated[
+        int | None, typer.Option("--permutations", min=2, max=999, help="Label permutations of ac_corr_null.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Accept the cost without a question.")] = False,
 ) -> None:
-    """Rank checkpoints for a dataset, watch it, and print the ranked list; 1 when no candidate has a place.
+    """Rank checkpoints for a dataset and print the ranked list. The status is 1 when no candidate has a place.
 
-    A request that takes more than one training epoch a candidate (--measure ac_corr_null) is not made before its
-    cost was shown, on stderr, and agreed to. Without a terminal to ask at, and with --json, only --yes agrees.
+    A request of more than one training epoch a candidate (--measure ac_corr_null) first shows its cost on stderr
+    and asks for consent. Without a terminal, and with --json, only --yes gives it.
     """
     more: dict[str, Any] = {"finetune_top": finetune_top}
     more |= {"protocol": {"null_permutations": permutations}} if permutations else {}
     more |= {"measures": measure} if measure else {}
     more |= {"order_by": order_by} if order_by else {}
-    with _told(), ZooRank(url) as zoo:
-        _agree(zoo.cost(dataset, checkpoints, **more), yes=yes, as_json=as_json)
+    with _errors_shown(), ZooRank(url) as zoo:
+        _accept(zoo.cost(dataset, checkpoints, **more), yes=yes, as_json=as_json)
         ranking = _rank(zoo, dataset, checkpoints, more, as_json=as_json, records=records)
         problem = tables.without_answer(ranking)
         if problem:
             raise ClientError(problem)
 
 
-def _agree(cost: Json, *, yes: bool, as_json: bool) -> None:
-    """Go on only with a request of one epoch a candidate, or one whose cost somebody took."""
+def _accept(cost: Json, *, yes: bool, as_json: bool) -> None:
+    """Raise unless the request takes at most one epoch a candidate, or somebody accepts its cost."""
     if (cost["epochs_per_candidate"] or 0) <= 1:
         return
     Console(stderr=True).print(tables.cost(cost), markup=False, highlight=False, soft_wrap=True)
