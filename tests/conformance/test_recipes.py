@@ -79,6 +79,13 @@ def test_samples_depend_on_seed_epoch_and_image_only(recipe: Recipe) -> None:
             assert not torch.equal(together[0], other[0])
 
 
+@pytest.mark.parametrize("recipe", label_free, ids=[recipe.name for recipe in label_free])
+def test_equal_images_get_different_samples(recipe: Recipe) -> None:
+    alike = replace(DATA, images=np.repeat(DATA.images[:1], len(DATA.images), axis=0))
+    inputs = samples(recipe, loader(alike)).batch(np.arange(8), epoch=0)[0]
+    assert len({sample.numpy().tobytes() for sample in inputs}) > 4
+
+
 @every_recipe
 def test_validation_samples_are_the_same_every_time(recipe: Recipe) -> None:
     ours = samples(recipe, loader(DATA))

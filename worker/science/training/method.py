@@ -52,7 +52,7 @@ class Method:
     """
 
     name: str
-    summary: str  # a whole sentence
+    summary: str  # what menus show
     prepare: Callable[[Start], Objective] = plain_objective
     deliver: Callable[[nn.Module], nn.Module] = deepcopy
     options: tuple[Option, ...] = ()
