@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any
 
 from models_zoo.architecture import architectures
 from models_zoo.card import Card, cards
@@ -95,10 +96,14 @@ def _architectures() -> dict[str, published.PublishedArchitecture]:
             summary=architecture.summary,
             tasks=tasks_for(architecture.outputs),
             spatial_dims=architecture.spatial_dims,
-            parameters=architecture.parameters,
+            parameters={name: _as_json(default) for name, default in architecture.parameters.items()},
         )
         for architecture in architectures().values()
     }
+
+
+def _as_json(value: Any) -> contents.Value:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _card(card: Card) -> published.PublishedCard:

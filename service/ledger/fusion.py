@@ -60,9 +60,7 @@ class Fusion:
 
 
 def _missing(measure: str, reason: str) -> Score:
-    return Score(
-        measure=measure, value=None, seconds=0.0, flags=["not_applicable"], record=ScoreRecord(), reason=reason
-    )
+    return Score(measure=measure, value=None, seconds=0.0, flags=[], record=ScoreRecord(), reason=reason)
 
 
 def fusion(session: Session, ranking: Ranking, scores: Mapping[str, Scores], flags: Flags) -> Fusion:

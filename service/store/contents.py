@@ -14,7 +14,7 @@ from service.store.dict_form import content
 
 Scalar = bool | int | float | str | None
 Figure = Scalar | tuple[Scalar, ...] | Mapping[str, Scalar | Mapping[str, Scalar]]
-Value = bool | int | float | str | tuple[bool | int | float | str, ...] | None  # of a parameter or an option
+Value = bool | int | float | str | list[bool | int | float | str] | None  # of a parameter or an option
 
 
 @content()

@@ -78,7 +78,7 @@ def read(kind: type[Kind], stored: Mapping[str, Any]) -> Kind:
 
 def plain(content: object) -> Json:
     """A content as JSON values, without the version."""
-    values: Json = _adapter(type(content)).dump_python(content, mode="json")  # type: ignore[arg-type]
+    values: Json = _adapter(type(content)).dump_python(content, mode="json", warnings=False)  # type: ignore[arg-type]
     rest: str | None = getattr(content, "__rest__", None)
     return values if rest is None else {**values.pop(rest), **values}
 

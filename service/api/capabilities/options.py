@@ -48,7 +48,7 @@ def _problem(value: Value, option: PublishedOption) -> tuple[str, str] | None:
         return _problem_of_text(value, option)
     if option.choices is not None:
         return f"is {value!r}", _one_of(option.choices)
-    parts = value if isinstance(value, tuple | list) else (value,)
+    parts = value if isinstance(value, list) else (value,)
     return next((found for part in parts if (found := _problem_of_number(part, option)) is not None), None)
 
 

@@ -51,7 +51,7 @@ def protocol_of(
 
 
 def _check_crop(crop: Value, dims: int, *, field: str) -> None:
-    if isinstance(crop, tuple | list) and len(crop) != dims:
+    if isinstance(crop, list) and len(crop) != dims:
         raise InvalidError(
             f"the crop has {len(crop)} axes, the dataset {dims}",
             field=f"{field}.crop",

@@ -127,14 +127,10 @@ def _faults(parameters: Values, own: Mapping[str, Value]) -> list[Fault]:
                 Fault(
                     field=field,
                     message=f"{key} is of another kind than its default",
-                    remedy=f"give a value like {_as_json(own[key])!r}",
+                    remedy=f"give a value like {own[key]!r}",
                 )
             )
     return faults
-
-
-def _as_json(value: Value) -> object:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _counts(value: Value) -> bool:
@@ -146,7 +142,7 @@ def _alike(value: Value, default: Value) -> bool:
         return True
     if isinstance(default, float):
         return isinstance(value, int | float) and not isinstance(value, bool)
-    return type(_as_json(value)) is type(_as_json(default))
+    return type(value) is type(default)
 
 
 def find(session: Session, reference: str) -> CheckpointOut:
