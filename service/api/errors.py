@@ -22,21 +22,24 @@ MEDIA_TYPE = "application/problem+json"
 class Fault(BaseModel):
     """One thing that is wrong, and what to do about it."""
 
-    field: str | None = Field(description="The field of the body, query, path or header; null: none alone.")
-    message: str = Field(description="What is wrong with it.")
-    remedy: str = Field(description="What to do about it.")
+    field: str | None = Field(
+        description="Field of the body, query, path or header that is wrong; null where no single one is."
+    )
+    message: str = Field(description="What is wrong with the field.")
+    remedy: str = Field(description="What to do to correct it.")
 
 
 class Problem(BaseModel):
     """An RFC 9457 problem document."""
 
     type: str = Field(
-        examples=["urn:zoorank:problem:invalid"], description="Stays the same for one kind of problem."
+        examples=["urn:zoorank:problem:invalid"],
+        description="Identifier of the kind of problem, which stays the same.",
     )
     title: str = Field(examples=["A field is wrong"], description="The kind of problem in words.")
-    status: int = Field(examples=[422], description="The status of the answer.")
-    detail: str = Field(examples=["there is no measure 'logm'"], description="What happened in this request.")
-    errors: list[Fault] = Field(description="Each field that is wrong, with the remedy.")
+    status: int = Field(examples=[422], description="HTTP status of the answer.")
+    detail: str = Field(examples=["there is no measure 'logm'"], description="What happened in this very request.")
+    errors: list[Fault] = Field(description="Each field that is wrong, with its remedy.")
 
 
 class ServiceError(Exception):

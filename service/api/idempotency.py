@@ -87,8 +87,8 @@ async def _once(
             min_length=1,
             max_length=200,
             pattern=r"^[\x20-\x7e]+$",
-            description="A repeat of the request under the same key gets the first answer again, "
-            "and nothing is made twice. Answers are kept for 24 hours.",
+            description="Key under which the answer is kept for 24 hours: a repeat of the request gets the same "
+            "answer, and nothing is made twice.",
             examples=["4fd7e1a0-rank-discs"],
         ),
     ] = None,

@@ -15,10 +15,15 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"
 Name = Annotated[
     str,
     StringConstraints(max_length=120, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+-]*$"),
-    Field(description="Letters, digits, and ` ._+-`."),
+    Field(description="Name of letters, digits, spaces and `._+-`."),
 ]
-Reference = Annotated[Text, Field(description="An id, or a name.")]
-PathReference = Annotated[str, Path(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Reference = Annotated[Text, Field(description="Id or name of what is meant.")]
+PathReference = Annotated[
+    str,
+    Path(
+        min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]+$", description="Id, or name where there is one."
+    ),
+]
 
 
 class NamedOut(BaseModel):
@@ -26,8 +31,8 @@ class NamedOut(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    id: str = Field(description="Its id.")
-    name: str = Field(description="Its name.")
+    id: str = Field(description="Id of the dataset or checkpoint.")
+    name: str = Field(description="Name of the dataset or checkpoint.")
 
 
 def name_from(path: FilePath, *, otherwise: str) -> str:

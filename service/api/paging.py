@@ -10,10 +10,8 @@ from pydantic import BaseModel, Field
 
 from service.api.names import ID_PATTERN
 
-After = Annotated[
-    str | None, Query(pattern=ID_PATTERN, description="The `next` of the page before: where this one starts.")
-]
-Limit = Annotated[int, Query(ge=1, le=100, description="At most this many.")]
+After = Annotated[str | None, Query(pattern=ID_PATTERN, description="The `next` of the page before this one.")]
+Limit = Annotated[int, Query(ge=1, le=100, description="Largest number of entries on the page.")]
 
 Shown = TypeVar("Shown")
 
@@ -21,8 +19,8 @@ Shown = TypeVar("Shown")
 class Page(BaseModel, Generic[Shown]):
     """One page of a list, newest first."""
 
-    items: list[Shown] = Field(description="At most `limit` of them.")
-    next: str | None = Field(description="Give it as `after` to get the next page; null: this is the last.")
+    items: list[Shown] = Field(description="Entries of this page, at most `limit` of them.")
+    next: str | None = Field(description="Value of `after` that gets the next page; null on the last page.")
 
 
 class _Identified(Protocol):

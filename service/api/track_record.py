@@ -16,34 +16,46 @@ Known = Annotated[float | None, BeforeValidator(_known)]  # NaN becomes null
 
 
 class TargetAgreementOut(BaseModel):
-    """One measure on one target."""
+    """Agreement of one measure with the outcomes on one target."""
 
     model_config = ConfigDict(from_attributes=True)
 
-    target: str = Field(description="Its name.")
-    candidates: int = Field(description="With a score and an outcome.")
-    weighted_tau: Known = Field(description="Between scores and outcomes.")
-    kendall_tau: Known = Field(description="Tau-b.")
-    pearson: Known = Field(description="Pearson's r.")
-    hit: float = Field(description="1: its first choice has the best outcome; the expected value over ties.")
-    regret: float = Field(description="The best outcome less its first choice's, in the outcome's unit.")
+    target: str = Field(description="Name of the target dataset.")
+    candidates: int = Field(description="Number of candidates with a score and an outcome.")
+    weighted_tau: Known = Field(
+        description="Weighted Kendall's tau between scores and outcomes; the top weighs most."
+    )
+    kendall_tau: Known = Field(description="Kendall's tau-b between scores and outcomes.")
+    pearson: Known = Field(description="Pearson's correlation of scores and outcomes.")
+    hit: float = Field(description="1 where the first choice has the best outcome; the expected value over ties.")
+    regret: float = Field(description="Best outcome less that of the first choice, in the outcome's unit.")
 
 
 class AgreementOut(BaseModel):
-    """How well a measure's scores told outcomes: plain means over targets where its scores are not constant."""
+    """How well a measure's scores agree with outcomes: plain means over targets where its scores differ."""
 
     model_config = ConfigDict(from_attributes=True)
 
-    targets: int = Field(description="That the figures are over.")
-    candidates: int = Field(description="Different ones.")
-    no_ranking: int = Field(description="Targets left out: every candidate has the same score there.")
-    weighted_tau: Known = Field(description="1: the same order; 0: none; the top weighs most.")
-    kendall_tau: Known = Field(description="Tau-b.")
-    pearson: Known = Field(description="Pearson's r.")
-    hits: float = Field(description="On so many targets its first choice was the best.")
-    regret: Known = Field(description="Mean loss by following its first choice, in the outcome's unit.")
-    p: Known = Field(description="Two-sided, of Kendall's tau when outcomes are shuffled; null: not asked.")
-    intervals: dict[str, tuple[float, float]] = Field(
-        description="95 % of the mean weighted tau when targets, candidates or test images are drawn again."
+    targets: int = Field(description="Number of targets that the means are over.")
+    candidates: int = Field(description="Number of different candidates on these targets.")
+    no_ranking: int = Field(
+        description="Number of targets left out because every candidate has the same score there."
     )
-    by_target: list[TargetAgreementOut] = Field(description="Target by target, where asked for.")
+    weighted_tau: Known = Field(
+        description="Mean weighted Kendall's tau; 1 is the same order, 0 is none, the top weighs most."
+    )
+    kendall_tau: Known = Field(description="Mean Kendall's tau-b between scores and outcomes.")
+    pearson: Known = Field(description="Mean Pearson's correlation of scores and outcomes.")
+    hits: float = Field(description="Number of targets on which the first choice had the best outcome.")
+    regret: Known = Field(description="Mean loss from following the first choice, in the outcome's unit.")
+    p: Known = Field(
+        description="Two-sided p of the mean Kendall's tau under shuffled outcomes; null where it was not asked "
+        "for."
+    )
+    intervals: dict[str, tuple[float, float]] = Field(
+        description="95 % intervals of the mean weighted tau, by what is drawn again: targets, candidates or "
+        "test images."
+    )
+    by_target: list[TargetAgreementOut] = Field(
+        description="Agreement on each target; empty where it was not asked for."
+    )

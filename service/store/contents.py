@@ -189,9 +189,9 @@ class Origin:
     """SHA-256 digest of the published file, before it was reduced to tensors."""
 
 
-@content(rest="more")
-class Card:
-    """Where a checkpoint comes from and how it wants its input."""
+@content()
+class CardEntries:
+    """The entries of a card that this service knows."""
 
     title: str | None = None
     """Name of the checkpoint for people."""
@@ -217,6 +217,12 @@ class Card:
     """Where the weights of a public checkpoint were published."""
     note: str | None = None
     """Further remarks on the checkpoint for people."""
+
+
+@content(rest="more")
+class Card(CardEntries):
+    """Where a checkpoint comes from and how it wants its input, with further entries of the user."""
+
     more: Mapping[str, Any] = field(default_factory=dict)
     """Further entries of the user, kept as they are."""
 

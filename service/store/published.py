@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from service.store.contents import Card, FinetuneProtocol, Protocol, Value
+from service.store.contents import CardEntries, FinetuneProtocol, Protocol, Value
 from service.store.dict_form import content
 
 Content = TypeVar("Content")
@@ -90,8 +90,8 @@ class PublishedArchitecture:
     """Parameters of the architecture with their defaults."""
 
 
-@content(rest="more")
-class PublishedCard(Card):
+@content()
+class PublishedCard(CardEntries):
     """A card of a known public checkpoint, with what its network is built with."""
 
     architecture: str = ""

@@ -107,18 +107,52 @@ def test_every_body_has_an_example(document: dict[str, Any]) -> None:
             assert document["components"]["schemas"][name]["examples"], path
 
 
-def test_every_property_and_parameter_is_described(document: dict[str, Any]) -> None:
-    missing = [
-        f"{name}.{field}"
-        for name, schema in document["components"]["schemas"].items()
-        for field, one in schema.get("properties", {}).items()
-        if not one.get("description")
-    ]
+SHORTEST = 5  # words
+PARTICLES = ("That", "Of", "With", "As", "So", "By")  # a description that opens with one is no sentence
+
+
+def _descriptions(document: dict[str, Any]) -> dict[str, str]:
+    """Every description of the document by its place."""
+    found = {f"{method} {path}": one["description"] for method, path, one in _operations(document)}
+    for name, schema in document["components"]["schemas"].items():
+        if "description" in schema:
+            found[name] = schema["description"]
+        found |= {f"{name}.{key}": one.get("description", "") for key, one in schema.get("properties", {}).items()}
     for method, path, one in _operations(document):
         for entry in one.get("parameters", []):
-            if entry["in"] == "query" and not entry.get("description"):
-                missing.append(f"{method} {path} {entry['name']}")
-    assert missing == []
+            found[f"{method} {path} {entry['name']}"] = entry.get("description", "")
+    return found
+
+
+def test_every_description_is_a_sentence_of_five_words_or_more(document: dict[str, Any]) -> None:
+    descriptions = _descriptions(document)
+    assert len(descriptions) > 400
+    short = {place: text for place, text in descriptions.items() if len(text.split()) < SHORTEST}
+    assert short == {}
+    broken = {place: text for place, text in descriptions.items() if text.split()[0] in PARTICLES}
+    assert broken == {}
+
+
+def test_no_object_is_free_of_form_but_a_users_own(document: dict[str, Any]) -> None:
+    free: list[str] = []
+
+    def walk(place: str, value: Any) -> None:
+        if isinstance(value, list):
+            for number, one in enumerate(value):
+                walk(f"{place}.{number}", one)
+        elif isinstance(value, dict):
+            shapeless = value.get("type") == "object" and "properties" not in value
+            if value.get("additionalProperties") is True or (shapeless and "additionalProperties" not in value):
+                free.append(place)
+            for key, one in value.items():
+                walk(f"{place}.{key}", one)
+
+    schemas = {
+        name: {key: value for key, value in schema.items() if key != "examples"}
+        for name, schema in document["components"]["schemas"].items()
+    }
+    walk("", schemas)
+    assert free == [".CheckpointCard"]
 
 
 ANSWERS: list[type[BaseModel]] = [DatasetOut, CheckpointOut, RankingOut, RankingSummary, CostOut, FinetuneOut]

@@ -18,24 +18,40 @@ Part = Annotated[str | None, Query(pattern=r"^[^\x00]*$", max_length=400)]
 
 @router.get("", responses=FIND_PROBLEMS)
 def read_agreement(
-    target: Annotated[Part, Query(description="A dataset's name.")] = None,
-    task: Annotated[Part, Query(description="Of the targets.")] = None,
-    modality: Annotated[Part, Query(description="Of the targets.")] = None,
-    architecture: Annotated[Part, Query(description="Only registered candidates of this one.")] = None,
-    zoo: Annotated[Part, Query(description="Only rows of this source: an import's, or `finetune run`.")] = None,
-    metric: Annotated[Part, Query(description="Of the outcomes; else the one that most have.")] = None,
+    target: Annotated[Part, Query(description="Only the target of this name.")] = None,
+    task: Annotated[Part, Query(description="Only targets of this task.")] = None,
+    modality: Annotated[Part, Query(description="Only targets of this modality.")] = None,
+    architecture: Annotated[Part, Query(description="Only registered candidates of this architecture.")] = None,
+    zoo: Annotated[
+        Part, Query(description="Only rows from this source; `finetune run` is the service's own.")
+    ] = None,
+    metric: Annotated[
+        Part, Query(description="Metric of the outcomes; null takes the one that most candidates have.")
+    ] = None,
     source_task: Annotated[Part, Query(description="Only registered candidates trained on this task.")] = None,
-    ranking: Annotated[Part, Query(description="Scores by this ranking's protocol, where there are any.")] = None,
+    ranking: Annotated[
+        Part, Query(description="Ranking whose protocol the scores shall be of, where there are any.")
+    ] = None,
     published: Annotated[
-        bool, Query(description="Whether the fused score starts from published studies, or trusts no measure.")
+        bool,
+        Query(
+            description="Whether the fused score starts from published studies; if not, it trusts no measure at "
+            "first."
+        ),
     ] = True,
-    scored: Annotated[bool, Query(description="Only targets where measures have scores.")] = False,
-    thorough: Annotated[
-        bool, Query(description="With permutation p and intervals over candidates and test images: takes longer.")
+    scored: Annotated[
+        bool, Query(description="Whether to leave out targets where no measure has scores.")
     ] = False,
-    by_target: Annotated[bool, Query(description="With the figures of each target.")] = False,
+    thorough: Annotated[
+        bool,
+        Query(
+            description="Whether to compute permutation p and the intervals over candidates and test images, "
+            "which takes longer."
+        ),
+    ] = False,
+    by_target: Annotated[bool, Query(description="Whether to include the figures of each target.")] = False,
 ) -> SliceOut:
-    """How well every measure's scores told outcomes: rank correlations, regret, intervals."""
+    """How well the scores of every measure agree with outcomes: rank correlations, regret and intervals."""
     part = Slice(target, task, modality, architecture, zoo, metric, source_task)
     with reading() as session:
         return service.over(

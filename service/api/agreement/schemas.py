@@ -8,35 +8,39 @@ from service.api.track_record import AgreementOut, Known
 
 
 class TargetOut(BaseModel):
-    """A target that has outcomes in the slice."""
+    """A target that has outcomes in this slice of the ledger."""
 
-    name: str = Field(description="Of the dataset, registered or not.")
-    task: str | None = Field(description="As registered, else as imported.")
-    modality: str | None = Field(description="As registered, else as imported.")
-    cohort: str | None = Field(description="Targets of one cohort share images.")
-    metric: str = Field(description="That its outcomes are in.")
-    candidates: int = Field(description="With an outcome.")
+    name: str = Field(description="Name of the target dataset, registered or not.")
+    task: str | None = Field(description="Target task as registered, else as imported.")
+    modality: str | None = Field(description="Modality as registered, else as imported.")
+    cohort: str | None = Field(description="Cohort of the target; targets of one cohort share images.")
+    metric: str = Field(description="Metric that the outcomes are in.")
+    candidates: int = Field(description="Number of candidates with an outcome.")
     left_out: int = Field(
-        description="Candidates whose outcomes don't compare with the others': of another method or protocol."
+        description="Number of candidates whose outcomes are of another method or protocol and can't be compared."
     )
 
 
 class AnswersOut(BaseModel):
-    """How the fused score would have answered past targets, each from the others. Regrets: outcome units."""
+    """How the fused score would have answered past targets, each from the others; regrets in outcome units."""
 
     model_config = ConfigDict(from_attributes=True)
 
-    targets: int = Field(description="With something to choose by.")
-    answered: int = Field(description="Where it named a first choice; it abstained from the rest.")
-    regret: Known = Field(description="Mean over all, when the first choice is followed anyway.")
-    regret_answered: Known = Field(description="Mean where it answered.")
-    regret_abstained: Known = Field(description="Mean of its first choice where it abstained.")
-    regret_expected: Known = Field(description="Mean of what it expected.")
+    targets: int = Field(description="Number of past targets with scores or history to choose by.")
+    answered: int = Field(
+        description="Number of targets where it named a first choice; it abstained from the rest."
+    )
+    regret: Known = Field(description="Mean regret when the first choice is followed on all targets.")
+    regret_answered: Known = Field(description="Mean regret on the targets where it answered.")
+    regret_abstained: Known = Field(description="Mean regret of its first choice where it abstained.")
+    regret_expected: Known = Field(description="Mean of the regret that it expected.")
 
 
 class SliceOut(BaseModel):
-    """Every measure's agreement with outcomes over a slice of the ledger."""
+    """The agreement of every measure with outcomes over a slice of the ledger."""
 
-    targets: list[TargetOut] = Field(description="All with outcomes, those without scores too.")
-    measures: dict[str, AgreementOut] = Field(description="Measure -> its agreement; best weighted tau first.")
-    answers: AnswersOut = Field(description="Of the fused score.")
+    targets: list[TargetOut] = Field(description="Targets with outcomes, those without scores too.")
+    measures: dict[str, AgreementOut] = Field(
+        description="Agreement of each measure by name, best weighted tau first."
+    )
+    answers: AnswersOut = Field(description="Answers that the fused score would have given.")

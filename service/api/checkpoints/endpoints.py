@@ -29,11 +29,11 @@ def list_checkpoints(
     after: After = None,
     limit: Limit = 50,
     architecture: Annotated[
-        str | None, Query(pattern=r"^[^\x00]*$", description="Only those of this architecture.")
+        str | None, Query(pattern=r"^[^\x00]*$", description="Only checkpoints of this architecture.")
     ] = None,
-    state: Annotated[WorkState | None, Query(description="Only those in this state.")] = None,
+    state: Annotated[WorkState | None, Query(description="Only checkpoints in this state.")] = None,
 ) -> Page[CheckpointOut]:
-    """The zoo, newest first."""
+    """The checkpoints of the zoo, newest first."""
     with reading() as session:
         return service.listed(session, after=after, limit=limit, architecture=architecture, state=state)
 

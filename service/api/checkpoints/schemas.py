@@ -13,15 +13,19 @@ from service.store.tables import WorkState
 
 
 class CardNormalisation(BaseModel):
-    """How the source's images were prepared; belongs to the checkpoint, not to the protocol."""
+    """How the source's images were scaled; it belongs to the checkpoint, not to the protocol."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     scale: Text = Field(
-        "unit", description="unit: to [0,1] by the value range; zscore: per image; none: as stored."
+        "unit",
+        description="unit scales the value range to 0..1, zscore standardises each image, none leaves the values "
+        "as stored.",
     )
-    mean: list[float] = Field(default_factory=list, description="Per channel, subtracted after scaling.")
-    std: list[float] = Field(default_factory=list, description="Per channel, divided by.")
+    mean: list[float] = Field(default_factory=list, description="Mean of each channel, subtracted after scaling.")
+    std: list[float] = Field(
+        default_factory=list, description="Standard deviation of each channel, divided by after scaling."
+    )
 
     @model_validator(mode="after")
     def _paired(self) -> CardNormalisation:
@@ -31,20 +35,22 @@ class CardNormalisation(BaseModel):
 
 
 class CheckpointCard(BaseModel):
-    """Where a checkpoint comes from. Further entries are kept as they are."""
+    """Where a checkpoint comes from. Further entries of the user are kept as they are."""
 
     model_config = ConfigDict(extra="allow")
 
-    title: Text | None = Field(None, description="A name for people.")
-    source_task: Text | None = Field(None, description="What it was trained for.")
-    source_data: Text | None = Field(None, description="What it was trained on.")
-    modality: Text | None = Field(None, description="How the source's images were taken.")
-    licence: Text | None = Field(None, description="Of the weights, as SPDX names it.")
+    title: Text | None = Field(None, description="Name of the checkpoint for people.")
+    source_task: Text | None = Field(None, description="Task that the checkpoint was trained for.")
+    source_data: Text | None = Field(None, description="Data that the checkpoint was trained on.")
+    modality: Text | None = Field(None, description="How the source images were taken.")
+    licence: Text | None = Field(None, description="Licence of the weights, as SPDX names it.")
     normalisation: CardNormalisation = Field(
-        default_factory=CardNormalisation, description="How it wants its input."
+        default_factory=CardNormalisation, description="How the network wants its input scaled."
     )
     head: Text = Field(
-        "softmax", description="What its head gives: class scores, one foreground probability, or no classes."
+        "softmax",
+        description="Kind of the source head: softmax for class scores, sigmoid for one foreground output, none "
+        "for no classes.",
     )
 
 
@@ -53,18 +59,25 @@ class CheckpointRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    uri: Text = Field(description="`file://` URI or absolute path inside the configured roots.")
-    name: Name | None = Field(None, description="Unique; default: the card's or the file's name.")
-    catalogue: Text | None = Field(
-        None, description="A card of `GET /v1/catalogue`; then no architecture, parameters or card is given."
+    uri: Text = Field(description="`file://` URI or absolute path of the file, inside the configured roots.")
+    name: Name | None = Field(
+        None, description="Unique name; without one the catalogue card's or the file's name is taken."
     )
-    architecture: Text | None = Field(None, description="One of `GET /v1/architectures`.")
-    spatial_dims: Literal[2, 3] | None = Field(None, description="2 for images, 3 for volumes.")
+    catalogue: Text | None = Field(
+        None,
+        description="Name of a card of `GET /v1/catalogue`; then architecture, parameters and card are left out.",
+    )
+    architecture: Text | None = Field(None, description="Name of an architecture of `GET /v1/architectures`.")
+    spatial_dims: Literal[2, 3] | None = Field(
+        None, description="Number of spatial dimensions: 2 for images, 3 for volumes."
+    )
     parameters: dict[str, Value] = Field(
         default_factory=dict,
-        description="`in_channels`, `classes` (the source's class count) and the architecture's own.",
+        description="Parameters of the architecture, with `in_channels` and the source's number of `classes`.",
     )
-    card: CheckpointCard = Field(default_factory=CheckpointCard, description="Where it comes from.")
+    card: CheckpointCard = Field(
+        default_factory=CheckpointCard, description="Where the checkpoint comes from and how it wants its input."
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> CheckpointRequest:
@@ -77,18 +90,20 @@ class CheckpointRequest(BaseModel):
 
 
 class CheckpointOut(BaseModel):
-    """A registered checkpoint; usable when `state` is `done`."""
+    """A registered checkpoint; it can be used when `state` is `done`."""
 
     model_config = ConfigDict(from_attributes=True)
 
-    id: str = Field(description="Sorts by creation; begins with ck_.")
-    name: str = Field(description="Unique; stands for the id everywhere.")
-    uri: str = Field(description="As it was registered.")
-    architecture: str = Field(description="What code builds its network.")
-    parameters: dict[str, Value] = Field(description="What that code is given.")
-    card: CheckpointCard = Field(description="Where it comes from, and how it wants its input.")
-    state: WorkState = Field(description="queued, running, done, failed: of the preflight.")
-    reason: str | None = Field(description="Why the preflight failed.")
-    sha256: str | None = Field(description="Of the file: a changed one is noticed.")
-    preflight: Preflight | None = Field(description="What loads, what doesn't and why; its norms.")
-    created_at: datetime = Field(description="When it was registered.")
+    id: str = Field(description="Id of the checkpoint, which begins with ck_ and sorts by creation.")
+    name: str = Field(description="Unique name, which can be used instead of the id.")
+    uri: str = Field(description="URI of the file as it was registered.")
+    architecture: str = Field(description="Name of the architecture that builds the network.")
+    parameters: dict[str, Value] = Field(description="Parameters that the architecture is built with.")
+    card: CheckpointCard = Field(description="Where the checkpoint comes from and how it wants its input.")
+    state: WorkState = Field(description="State of the preflight, which loads the file.")
+    reason: str | None = Field(description="Reason why the preflight failed; null otherwise.")
+    sha256: str | None = Field(description="SHA-256 digest of the file, by which a changed one is noticed.")
+    preflight: Preflight | None = Field(
+        description="What loaded and what did not; null before the preflight is done."
+    )
+    created_at: datetime = Field(description="Time at which the checkpoint was registered.")

@@ -27,12 +27,14 @@ def register_dataset(request: DatasetRequest, once: Repeatable) -> Response:
 def list_datasets(
     after: After = None,
     limit: Limit = 50,
-    task: Annotated[str | None, Query(pattern=r"^[^\x00]*$", description="Only those for this task.")] = None,
+    task: Annotated[
+        str | None, Query(pattern=r"^[^\x00]*$", description="Only datasets for this target task.")
+    ] = None,
     modality: Annotated[
-        str | None, Query(pattern=r"^[^\x00]*$", description="Only those of this modality.")
+        str | None, Query(pattern=r"^[^\x00]*$", description="Only datasets of this modality.")
     ] = None,
 ) -> Page[DatasetOut]:
-    """Datasets, newest first."""
+    """The registered datasets, newest first."""
     with reading() as session:
         return service.listed(session, after=after, limit=limit, task=task, modality=modality)
 

@@ -22,30 +22,35 @@ class DatasetRequest(BaseModel):
         "(N,[D,]H,W[,C]), integer `masks` (N,[D,]H,W) or `labels`: (N,) classes, (N,) or (N,T) numbers for "
         "regression, (N,L) of 0 and 1 for multilabel; and if at hand `split`, `groups`, `spacing`."
     )
-    name: Name | None = Field(None, description="Unique; default: the file's name.")
-    task: Text = Field(
-        description="What is to be told: an image's class, each voxel's class, an image's numbers, or which of "
-        "several labels it has."
+    name: Name | None = Field(None, description="Unique name; without one the file's name is taken.")
+    task: Text = Field(description="Target task, one of `GET /v1/target-tasks`.")
+    spatial_dims: Literal[2, 3] = Field(description="Number of spatial dimensions: 2 for images, 3 for volumes.")
+    modality: Text | None = Field(
+        None, description="How the images were taken; datasets are listed and compared by it."
     )
-    spatial_dims: Literal[2, 3] = Field(description="2 for images, 3 for volumes.")
-    modality: Text | None = Field(None, description="How the images were taken, for people and lists.")
-    cohort: Text | None = Field(None, description="Whose images they are, for people.")
+    cohort: Text | None = Field(
+        None,
+        description="Whose images they are; targets of one cohort share images and are never evidence for each "
+        "other.",
+    )
 
 
 class DatasetOut(BaseModel):
-    """A registered dataset; usable when `state` is `done`."""
+    """A registered dataset; it can be used when `state` is `done`."""
 
     model_config = ConfigDict(from_attributes=True)
 
-    id: str = Field(description="Sorts by creation; begins with ds_.")
-    name: str = Field(description="Unique; stands for the id everywhere.")
-    uri: str = Field(description="As it was registered.")
-    task: str = Field(description="classification, segmentation, regression or multilabel.")
-    spatial_dims: int = Field(description="2 for images, 3 for volumes.")
-    modality: str | None = Field(description="How the images were taken.")
-    cohort: str | None = Field(description="Whose images they are.")
-    state: WorkState = Field(description="queued, running, done, failed: of the inspection.")
-    reason: str | None = Field(description="Why the inspection failed.")
-    fingerprint: str | None = Field(description="Of the content: a changed file is noticed.")
-    inspection: Inspection | None = Field(description="What the worker found in the file.")
-    created_at: datetime = Field(description="When it was registered.")
+    id: str = Field(description="Id of the dataset, which begins with ds_ and sorts by creation.")
+    name: str = Field(description="Unique name, which can be used instead of the id.")
+    uri: str = Field(description="URI of the file as it was registered.")
+    task: str = Field(description="Target task that the dataset is for.")
+    spatial_dims: int = Field(description="Number of spatial dimensions: 2 for images, 3 for volumes.")
+    modality: str | None = Field(description="How the images were taken, as registered.")
+    cohort: str | None = Field(description="Whose images they are, as registered.")
+    state: WorkState = Field(description="State of the inspection of the file.")
+    reason: str | None = Field(description="Reason why the inspection failed; null otherwise.")
+    fingerprint: str | None = Field(description="Digest of the content, by which a changed file is noticed.")
+    inspection: Inspection | None = Field(
+        description="What the worker found in the file; null before the inspection is done."
+    )
+    created_at: datetime = Field(description="Time at which the dataset was registered.")

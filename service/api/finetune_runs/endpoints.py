@@ -22,7 +22,7 @@ _BYTES = "application/octet-stream"
 
 @router.post("", status_code=202, response_model=FinetuneOut, responses=WRITE_PROBLEMS)
 def request_finetune_run(request: FinetuneRequest, once: Repeatable) -> Response:
-    """Finetune any checkpoint on a dataset. Answers at once; read the Location for progress."""
+    """Finetune any checkpoint on a dataset. The answer comes at once; the Location shows the progress."""
     return once.answer(
         202, lambda session: service.request_run(session, request), location="/v1/finetune-runs/{id}"
     )
@@ -33,11 +33,11 @@ def list_finetune_runs(
     after: After = None,
     limit: Limit = 50,
     ranking: Annotated[
-        str | None, Query(pattern=ID_PATTERN, description="Only those that this ranking asked for.")
+        str | None, Query(pattern=ID_PATTERN, description="Only runs that this ranking asked for.")
     ] = None,
-    state: Annotated[WorkState | None, Query(description="Only those in this state.")] = None,
+    state: Annotated[WorkState | None, Query(description="Only runs in this state.")] = None,
 ) -> Page[FinetuneOut]:
-    """Finetune runs, newest first."""
+    """The requested finetune runs, newest first."""
     with reading() as session:
         return service.listed(session, after=after, limit=limit, ranking=ranking, state=state)
 
@@ -67,5 +67,5 @@ def read_network(run_id: PathReference) -> FileResponse:
 
 @router.post("/{run_id}/cancel", response_model=FinetuneOut, responses=CHANGE_PROBLEMS)
 def cancel_finetune_run(run_id: PathReference, once: Repeatable) -> Response:
-    """Cancel a run that is not over yet."""
+    """Cancel a finetune run that has not ended."""
     return once.answer(200, lambda session: service.cancel(session, run_id))

@@ -12,35 +12,45 @@ from service.store.tables import WorkState
 
 
 class FinetuneRequest(BaseModel):
-    """Which checkpoint shall be finetuned on which dataset, and how."""
+    """Which checkpoint to finetune on which dataset, and how."""
 
     model_config = ConfigDict(extra="forbid")
 
     dataset: Reference
     checkpoint: Reference
-    method: Text | None = Field(None, description="One of `GET /v1/methods`; null takes the usual one.")
-    options: dict[str, Value] = Field(default_factory=dict, description="Options of the method, by name.")
-    protocol: dict[str, Value] | None = Field(None, description="What shall differ from the default.")
+    method: Text | None = Field(
+        None, description="Finetune method of `GET /v1/methods`; null takes the usual one."
+    )
+    options: dict[str, Value] = Field(
+        default_factory=dict, description="Options of the method that differ from their defaults."
+    )
+    protocol: dict[str, Value] | None = Field(
+        None, description="Fields of the protocol that differ from the default (`GET /v1/protocols`)."
+    )
 
 
 class FinetuneOut(BaseModel):
     """A finetune run, with its result when it is done."""
 
-    id: str = Field(description="Sorts by creation; begins with ft_.")
-    dataset: NamedOut = Field(description="The target.")
-    checkpoint: NamedOut = Field(description="Where it starts from.")
-    ranking: str | None = Field(description="The ranking that asked for it.")
-    method: str = Field(description="How it is trained.")
-    options: dict[str, Value] = Field(description="Options of the method that were asked for.")
-    protocol: FinetuneProtocol = Field(description="All that decides the result, in full.")
-    state: WorkState = Field(description="queued, running, done, failed or canceled.")
-    reason: str | None = Field(description="Why it failed or was canceled.")
-    stage: str | None = Field(description="What its worker does now.")
-    steps_done: int = Field(description="Of this stage.")
-    steps_total: int = Field(description="Of this stage; 0: not known yet.")
-    attempts: int = Field(description="How many workers took it; more than one: some died.")
-    result: FinetuneResult | None = Field(description="Metrics on test and validation images, epochs, card.")
-    network: str | None = Field(description="Where the finetuned network can be fetched.")
-    created_at: datetime = Field(description="When it was requested.")
-    started_at: datetime | None = Field(description="When a worker took it last.")
-    finished_at: datetime | None = Field(description="When it was over.")
+    id: str = Field(description="Id of the run, which begins with ft_ and sorts by creation.")
+    dataset: NamedOut = Field(description="Dataset that the checkpoint is finetuned on.")
+    checkpoint: NamedOut = Field(description="Checkpoint that the training starts from.")
+    ranking: str | None = Field(description="Id of the ranking that asked for the run; null where none did.")
+    method: str = Field(description="Name of the finetune method.")
+    options: dict[str, Value] = Field(description="Options of the method that were given.")
+    protocol: FinetuneProtocol = Field(description="Protocol of the run in full.")
+    state: WorkState = Field(description="State of the finetune run.")
+    reason: str | None = Field(description="Reason why the run failed or was canceled; null otherwise.")
+    stage: str | None = Field(description="Phase of the job that its worker is in; null where none works on it.")
+    steps_done: int = Field(description="Number of steps of this phase that are done.")
+    steps_total: int = Field(description="Number of steps of this phase; 0 where it is not known yet.")
+    attempts: int = Field(description="Number of workers that took the run; more than one means that some died.")
+    result: FinetuneResult | None = Field(
+        description="Metrics, epochs and the network's card; null before the run is done."
+    )
+    network: str | None = Field(
+        description="Path at which the finetuned network can be fetched; null before the run is done."
+    )
+    created_at: datetime = Field(description="Time at which the run was requested.")
+    started_at: datetime | None = Field(description="Time at which a worker took the run last; null before.")
+    finished_at: datetime | None = Field(description="Time at which the run ended; null before.")

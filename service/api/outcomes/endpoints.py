@@ -19,7 +19,7 @@ Part = Annotated[str | None, Query(pattern=r"^[^\x00]*$", max_length=500)]
 
 @router.post("", response_model=ImportedOut, responses=WRITE_PROBLEMS)
 def import_outcomes(request: OutcomesImport, once: Repeatable) -> Response:
-    """Import outcomes and scores, all rows or none. A row that is there already gets the new value."""
+    """Import outcomes and scores, all rows or none. A row that is stored already gets the new value."""
     return once.answer(200, lambda session: service.import_rows(session, request))
 
 
@@ -27,13 +27,15 @@ def import_outcomes(request: OutcomesImport, once: Repeatable) -> Response:
 def list_outcomes(
     after: After = None,
     limit: Limit = 50,
-    kind: Annotated[Kind | None, Query(description="outcome or score.")] = None,
-    target: Annotated[Part, Query(description="A dataset's name.")] = None,
-    candidate: Annotated[Part, Query(description="A checkpoint's name.")] = None,
-    name: Annotated[Part, Query(description="A metric, or a measure.")] = None,
-    source: Annotated[Part, Query(description="An import's source, or `finetune run`.")] = None,
+    kind: Annotated[Kind | None, Query(description="Only outcomes, or only scores.")] = None,
+    target: Annotated[Part, Query(description="Only rows about the dataset of this name.")] = None,
+    candidate: Annotated[Part, Query(description="Only rows about the checkpoint of this name.")] = None,
+    name: Annotated[Part, Query(description="Only rows of this metric or measure.")] = None,
+    source: Annotated[
+        Part, Query(description="Only rows from this source; `finetune run` is the service's own.")
+    ] = None,
 ) -> Page[OutcomeOut]:
-    """The ledger, newest first: outcomes of own finetune runs, imported outcomes and scores."""
+    """The rows of the ledger, newest first: outcomes of own finetune runs, imported outcomes and scores."""
     filters = {"kind": kind, "target": target, "candidate": candidate, "name": name, "source": source}
     with reading() as session:
         return service.listed(session, after=after, limit=limit, **filters)
@@ -42,9 +44,10 @@ def list_outcomes(
 @router.delete("", responses=WRITE_PROBLEMS)
 def remove_outcomes(
     source: Annotated[
-        str, Query(min_length=1, max_length=500, pattern=r"^[^\x00]+$", description="Of the import.")
+        str,
+        Query(min_length=1, max_length=500, pattern=r"^[^\x00]+$", description="Source of the import to remove."),
     ],
 ) -> RemovedOut:
-    """Take back everything that was imported from one source."""
+    """Remove every row that was imported from one source."""
     with transaction() as session:
         return service.remove(session, source)

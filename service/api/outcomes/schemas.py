@@ -22,64 +22,81 @@ RowName = Annotated[
 
 
 class OutcomeRow(BaseModel):
-    """One outcome or score. Target and candidate are names, whether or not there is anything of that name here."""
+    """One outcome or score. Target and candidate are names, whether or not they are registered here."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    target: RowName = Field(description="A dataset's name, without spaces around it.")
-    candidate: RowName = Field(description="A checkpoint's name, without spaces around it.")
-    kind: Kind = Field(description="An outcome of a finetune, or a measure's score.")
-    name: RowName = Field(description="The metric, or the measure.")
-    value: Annotated[float, Field(strict=True, ge=-LARGEST, le=LARGEST)] = Field(description="A finite number.")
-    higher_is_better: Annotated[bool, Field(strict=True)] = Field(description="false for losses and distances.")
-    seed: Annotated[int, Field(strict=True, ge=0, le=2**53)] | None = Field(None, description="Of the run.")
-    cohort: Text | None = Field(None, description="Targets of one cohort share images.")
-    modality: Text | None = Field(None, description="Of the target.")
-    task: Text | None = Field(None, description="Of the target.")
-    source: RowName | None = Field(None, description="Where the number comes from; default: the import's.")
+    target: RowName = Field(description="Name of a dataset, without spaces around it.")
+    candidate: RowName = Field(description="Name of a checkpoint, without spaces around it.")
+    kind: Kind = Field(description="Whether the row is an outcome of a finetune or a measure's score.")
+    name: RowName = Field(description="Name of the metric or the measure.")
+    value: Annotated[float, Field(strict=True, ge=-LARGEST, le=LARGEST)] = Field(
+        description="Value as it was measured, a finite number."
+    )
+    higher_is_better: Annotated[bool, Field(strict=True)] = Field(
+        description="Whether a higher value is better; false for losses and distances."
+    )
+    seed: Annotated[int, Field(strict=True, ge=0, le=2**53)] | None = Field(
+        None, description="Seed of the finetune run; null where it is not known."
+    )
+    cohort: Text | None = Field(None, description="Cohort of the target; targets of one cohort share images.")
+    modality: Text | None = Field(None, description="Modality of the target's images.")
+    task: Text | None = Field(None, description="Target task of the dataset, one of `GET /v1/target-tasks`.")
+    source: RowName | None = Field(
+        None, description="Where the number comes from; null takes the source of the import."
+    )
 
 
 class OutcomesImport(BaseModel):
-    """Rows to add; all of them, or none."""
+    """Rows to add to the ledger, all of them or none."""
 
     model_config = ConfigDict(extra="forbid")
 
-    source: RowName | None = Field(None, description="Where the rows come from that don't say so themselves.")
-    rows: list[OutcomeRow] = Field(min_length=1, max_length=MOST_ROWS, description="In any order.")
+    source: RowName | None = Field(None, description="Source of the rows that do not name their own.")
+    rows: list[OutcomeRow] = Field(
+        min_length=1, max_length=MOST_ROWS, description="Outcomes and scores to import, in any order."
+    )
 
 
 class ImportedOut(BaseModel):
-    """What an import changed."""
+    """The numbers of rows that an import added and changed."""
 
-    added: int = Field(description="New rows.")
-    replaced: int = Field(description="Rows that were there and said something else.")
-    unchanged: int = Field(description="Rows that were there already.")
+    added: int = Field(description="Number of rows that are new.")
+    replaced: int = Field(description="Number of rows that were there with another value.")
+    unchanged: int = Field(description="Number of rows that were there already.")
 
 
 class RemovedOut(BaseModel):
-    """What was taken back."""
+    """The number of rows that were removed from the ledger."""
 
-    removed: int = Field(description="Rows.")
+    removed: int = Field(description="Number of rows that were removed.")
 
 
 class OutcomeOut(BaseModel):
-    """One row of the ledger."""
+    """One row of the ledger of outcomes."""
 
-    id: str = Field(description="Sorts by creation; begins with lg_.")
-    target: str = Field(description="A dataset's name.")
-    candidate: str = Field(description="A checkpoint's name.")
-    kind: Kind = Field(description="outcome or score.")
-    name: str = Field(description="The metric, or the measure.")
-    value: float = Field(description="As it was measured.")
-    higher_is_better: bool = Field(description="false for losses and distances.")
-    seed: int | None = Field(description="Of the run.")
-    method: str | None = Field(description="Of an own finetune run.")
-    course: str = Field(description="Equal for outcomes that compare: method and protocol, or import.")
-    cohort: str | None = Field(description="As it was when the row was added.")
-    modality: str | None = Field(description="As it was when the row was added.")
-    task: str | None = Field(description="As it was when the row was added.")
-    source: str = Field(description="Where the number comes from.")
-    finetune_run: str | None = Field(description="The own run that it is the outcome of.")
-    registered_target: str | None = Field(description="The dataset of that name, if there is one.")
-    registered_candidate: str | None = Field(description="The checkpoint of that name, if there is one.")
-    created_at: datetime = Field(description="When the row was added.")
+    id: str = Field(description="Id of the row, which begins with lg_ and sorts by creation.")
+    target: str = Field(description="Name of the dataset that the row is about.")
+    candidate: str = Field(description="Name of the checkpoint that the row is about.")
+    kind: Kind = Field(description="Whether the row is an outcome or a score.")
+    name: str = Field(description="Name of the metric or the measure.")
+    value: float = Field(description="Value as it was measured or imported.")
+    higher_is_better: bool = Field(description="Whether a higher value is better; false for losses and distances.")
+    seed: int | None = Field(description="Seed of the finetune run; null where it is not known.")
+    method: str | None = Field(description="Finetune method of the service's own run; null for imported rows.")
+    course: str = Field(
+        description="Identifier that is equal for outcomes that can be compared: of one method and protocol, or "
+        "one import."
+    )
+    cohort: str | None = Field(description="Cohort of the target when the row was added.")
+    modality: str | None = Field(description="Modality of the target when the row was added.")
+    task: str | None = Field(description="Target task of the dataset when the row was added.")
+    source: str = Field(description="Where the number comes from; `finetune run` for the service's own runs.")
+    finetune_run: str | None = Field(description="Id of the finetune run of this service; null for imported rows.")
+    registered_target: str | None = Field(
+        description="Id of the registered dataset of that name; null where there is none."
+    )
+    registered_candidate: str | None = Field(
+        description="Id of the registered checkpoint of that name; null where there is none."
+    )
+    created_at: datetime = Field(description="Time at which the row was added.")

@@ -19,7 +19,7 @@ router = APIRouter(prefix="/v1/rankings", tags=["rankings"])
 
 @router.post("", status_code=202, response_model=RankingOut, responses=WRITE_PROBLEMS)
 def request_ranking(request: RankingRequest, once: Repeatable) -> Response:
-    """Rank candidates for a dataset. Answers at once; read the Location for progress and the list."""
+    """Rank candidates for a dataset. The answer comes at once; the Location shows the progress and the list."""
     return once.answer(
         202, lambda session: service.request_ranking(session, request), location="/v1/rankings/{id}"
     )
@@ -27,7 +27,7 @@ def request_ranking(request: RankingRequest, once: Repeatable) -> Response:
 
 @router.post("/cost", responses=WRITE_PROBLEMS)
 def estimate_cost(request: RankingRequest, _body: StrictBody) -> CostOut:
-    """What a ranking would take, before it is requested: its body, validated alike; nothing is made."""
+    """The cost of a ranking before it is requested. The body is validated as the request is; nothing is stored."""
     with reading() as session:
         return service.cost(session, request)
 
@@ -36,10 +36,12 @@ def estimate_cost(request: RankingRequest, _body: StrictBody) -> CostOut:
 def list_rankings(
     after: After = None,
     limit: Limit = 50,
-    dataset: Annotated[str | None, Query(pattern=r"^[^\x00]*$", description="Id or name.")] = None,
-    state: Annotated[RankingState | None, Query(description="Only those in this state.")] = None,
+    dataset: Annotated[
+        str | None, Query(pattern=r"^[^\x00]*$", description="Only rankings for this dataset, by id or name.")
+    ] = None,
+    state: Annotated[RankingState | None, Query(description="Only rankings in this state.")] = None,
 ) -> Page[RankingSummary]:
-    """Rankings, newest first."""
+    """The requested rankings, newest first."""
     with reading() as session:
         return service.listed(session, after=after, limit=limit, dataset=dataset, state=state)
 
@@ -48,12 +50,13 @@ def list_rankings(
 def read_ranking(
     ranking_id: PathReference,
     records: Annotated[
-        bool, Query(description="With what each score was computed from, channel by channel: long.")
+        bool,
+        Query(description="Whether to include the figures that each score was computed from, which are long."),
     ] = False,
 ) -> RankingOut:
     """The ranked list, best first, with every score; partial while it runs.
 
-    Candidates whose ordering score is missing or flagged come after all others, failed ones last.
+    Candidates whose ordering score is missing or flagged come after all others, and failed ones last.
     """
     with reading() as session:
         return service.ranked(session, ranking_id, records=records)
@@ -61,5 +64,5 @@ def read_ranking(
 
 @router.post("/{ranking_id}/cancel", response_model=RankingOut, responses=CHANGE_PROBLEMS)
 def cancel_ranking(ranking_id: PathReference, once: Repeatable) -> Response:
-    """Cancel what is not over yet; what is done stays."""
+    """Cancel the open evaluations and finetune runs of a ranking; what is done stays."""
     return once.answer(200, lambda session: service.cancel(session, ranking_id))

@@ -16,167 +16,207 @@ RankingState = Literal["queued", "running", "done", "canceled"]
 
 
 class ZooFilter(BaseModel):
-    """Every usable checkpoint of the zoo that has all of these."""
+    """All usable checkpoints of the zoo that have every one of these values."""
 
     model_config = ConfigDict(extra="forbid")
 
-    architecture: Text | None = Field(None, description="As registered.")
-    modality: Text | None = Field(None, description="As on the card.")
-    source_task: Text | None = Field(None, description="As on the card.")
-    source_data: Text | None = Field(None, description="As on the card.")
-    licence: Text | None = Field(None, description="As on the card.")
+    architecture: Text | None = Field(None, description="Name of the architecture as registered.")
+    modality: Text | None = Field(None, description="Modality on the checkpoint's card.")
+    source_task: Text | None = Field(None, description="Source task on the checkpoint's card.")
+    source_data: Text | None = Field(None, description="Source data on the checkpoint's card.")
+    licence: Text | None = Field(None, description="Licence on the checkpoint's card.")
 
 
 class RankingRequest(BaseModel):
-    """Which candidates shall be ranked for which dataset, and how."""
+    """Which candidates to rank for which dataset, and how."""
 
     model_config = ConfigDict(extra="forbid")
 
     dataset: Reference
     candidates: list[Reference] = Field(
-        default_factory=list, max_length=1000, description="Checkpoints, each an id or a name."
+        default_factory=list, max_length=1000, description="Checkpoints to rank, each by id or name."
     )
     filter: ZooFilter | None = Field(
-        None, description="Candidates by what they are, added to the listed ones; {} takes the whole zoo."
+        None, description="Checkpoints to rank by what they are, besides the listed ones; {} takes the whole zoo."
     )
     measures: list[Text] | None = Field(
         None,
         min_length=1,
         max_length=100,
-        description="Default: all that apply to the dataset's task, "
-        "but for the optional ones (`GET /v1/measures`), which take more than one epoch a candidate.",
+        description="Measures to compute; null takes all that apply to the target task and are not optional.",
     )
     order_by: Text | None = Field(
         None,
-        description="What orders the list: `fused`, `history_prior`, or one of the measures. Default: `fused`, "
-        "or the first of `measures` where no study has published how far any of them can be trusted.",
+        description="What orders the list: `fused`, `history_prior` or a measure. Null takes `fused`, or a "
+        "single measure where no study says how far the measures can be trusted.",
     )
-    protocol: dict[str, Value] | None = Field(None, description="What shall differ from the default.")
-    finetune_top: int = Field(0, ge=0, le=5, description="Finetune this many of the best afterwards.")
+    protocol: dict[str, Value] | None = Field(
+        None, description="Fields of the protocol that differ from the default (`GET /v1/protocols`)."
+    )
+    finetune_top: int = Field(
+        0, ge=0, le=5, description="Number of best candidates that are finetuned afterwards."
+    )
     finetune: dict[str, Value] | None = Field(
         None,
-        description="What shall differ, in those finetune runs, from the ranking's own protocol; its `steps` "
-        "are not taken over.",
+        description="Fields in which the protocol of those finetune runs differs from the ranking's; `steps` is "
+        "never taken over.",
     )
 
 
 class CandidateOut(NamedOut):
-    """A checkpoint in a ranking."""
+    """A checkpoint that is ranked."""
 
-    architecture: str = Field(description="What code builds its network.")
+    architecture: str = Field(description="Name of the architecture that builds the network.")
 
 
 class ScoreOut(BaseModel):
-    """One measure's number for one candidate."""
+    """The score of one measure for one candidate."""
 
-    value: float | None = Field(description="Higher is better; null: there is none.")
-    position: int | None = Field(description="By this measure alone; null: not placed by it.")
-    flags: list[str] = Field(description="Why it can be trusted less, in short.")
-    seconds: float = Field(description="That the measure took.")
-    reason: str | None = Field(description="Why there is no number.")
+    value: float | None = Field(
+        description="Number that the measure gave, higher is better; null where there is none."
+    )
+    position: int | None = Field(
+        description="Place of the candidate by this measure alone; null where it has none."
+    )
+    flags: list[str] = Field(
+        description="Names of flags that say why the score can be trusted less (`GET /v1/flags`)."
+    )
+    seconds: float = Field(description="Seconds that the measure took to compute.")
+    reason: str | None = Field(description="Reason why there is no number; null otherwise.")
     record: dict[str, Figure] | None = Field(
-        description="What the number was computed from; null unless asked for with `?records=true`."
+        description="Figures that the number was computed from; null unless asked for with `?records=true`."
     )
 
 
 class RankedOut(BaseModel):
-    """One row of the ranked list."""
+    """One row of the ranked list: a candidate with its scores."""
 
-    position: int | None = Field(description="By the ordering measure; equal scores share the better place.")
-    evaluation: str = Field(description="The id of this candidate's row.")
-    candidate: CandidateOut = Field(description="The checkpoint.")
-    state: WorkState = Field(description="queued, running, done, failed or canceled.")
-    reason: str | None = Field(description="Why it failed or was canceled.")
-    stage: str | None = Field(description="What its worker does now.")
-    steps_done: int = Field(description="Of this stage.")
-    steps_total: int = Field(description="Of this stage; 0: not known yet.")
-    attempts: int = Field(description="How many workers took it; more than one: some died.")
-    scores: dict[str, ScoreOut] = Field(description="Measure -> its score, as far as they are there.")
-    flags: list[str] = Field(description="Of the candidate, whatever the measure.")
-    width: int | None = Field(description="Channels of the layer that AC-Corr is taken at.")
-    seconds: float | None = Field(description="That the whole evaluation took.")
-    finetune_seconds: float | None = Field(description="Estimate of a full finetune, all its epochs.")
-    outcome: float | None = Field(description="Known on this very target, if any, in the ledger's metric.")
-    reused_from: str | None = Field(description="The equal evaluation that these scores were taken from.")
-    facts: EvaluationFacts = Field(
-        description="What the worker noted beside the scores: losses, metrics, steps, seconds of its parts."
+    position: int | None = Field(description="Place by the ordering measure; equal scores share the better place.")
+    evaluation: str = Field(description="Id of the evaluation of this candidate.")
+    candidate: CandidateOut = Field(description="Checkpoint that is or was evaluated.")
+    state: WorkState = Field(description="State of the candidate's evaluation.")
+    reason: str | None = Field(description="Reason why the evaluation failed or was canceled; null otherwise.")
+    stage: str | None = Field(description="Phase of the job that its worker is in; null where none works on it.")
+    steps_done: int = Field(description="Number of steps of this phase that are done.")
+    steps_total: int = Field(description="Number of steps of this phase; 0 where it is not known yet.")
+    attempts: int = Field(
+        description="Number of workers that took the evaluation; more than one means that some died."
     )
+    scores: dict[str, ScoreOut] = Field(
+        description="Scores by the names of their measures, as far as they are there."
+    )
+    flags: list[str] = Field(description="Names of the candidate's flags, whatever the measure.")
+    width: int | None = Field(description="Number of channels of the layer that AC-Corr is taken at.")
+    seconds: float | None = Field(description="Seconds that the whole evaluation took.")
+    finetune_seconds: float | None = Field(description="Estimated seconds of a full finetune with all its epochs.")
+    outcome: float | None = Field(
+        description="Outcome of the candidate on this very target, in the ledger's metric; null where there is "
+        "none."
+    )
+    reused_from: str | None = Field(
+        description="Id of the equal evaluation that the scores were copied from; null where they were computed."
+    )
+    facts: EvaluationFacts = Field(description="What the worker noted beside the scores.")
 
 
 class AnswerOut(BaseModel, from_attributes=True):
-    """What the fused score says: which candidate, how sure, and whether the evidence separates it from others."""
+    """What the fused score says: which candidate, how sure, and whether the evidence separates it."""
 
     separated: bool = Field(
-        description="The first leads in most resamplings of measures and past targets; else the answer abstains."
+        description="Whether the first candidate leads in most resamplings of the evidence; if not, the answer "
+        "abstains."
     )
-    first: NamedOut = Field(description="The candidate with the highest fused score.")
+    first: NamedOut = Field(description="Candidate with the highest fused score.")
     tied: list[NamedOut] = Field(
-        description="When not separated: the candidates that can't be told apart, first too."
+        description="Candidates that the evidence does not separate, the first among them; empty when it is "
+        "separated."
     )
-    probability_best: float = Field(description="Of the first.")
-    steadiness: float = Field(description="Share of resamplings of the evidence in which the first leads.")
+    probability_best: float = Field(description="Probability that the first candidate has the best outcome.")
+    steadiness: float = Field(
+        description="Share of resamplings of the evidence in which the first candidate leads."
+    )
     expected_regret: float | None = Field(
-        description="Of choosing the first, in the outcome's unit; null: no outcome on other targets yet."
+        description="Loss to expect from choosing the first candidate, in the outcome's unit; null without "
+        "outcomes on other targets."
     )
-    past_targets: int = Field(description="Other targets of this task, cohort left out, that it was learned from.")
-    weights: dict[str, float] = Field(description="Measure -> its weight in the fused score's consensus.")
+    past_targets: int = Field(description="Number of other targets of this task that the answer was learned from.")
+    weights: dict[str, float] = Field(description="Weights of the measures in the fused score, by name.")
     next_run: NamedOut | None = Field(
-        description="Whose finetune run would tell most for its time; null: separated, or all have outcomes."
+        description="Candidate whose finetune run would tell most for its time; null where none is needed."
     )
-    next_run_seconds: float | None = Field(description="Estimate of that run.")
-    text: str = Field(description="All of it in words.")
+    next_run_seconds: float | None = Field(description="Estimated seconds of that finetune run.")
+    text: str = Field(description="The whole answer in a few sentences.")
 
 
 class TrackRecordOut(BaseModel, from_attributes=True):
     """How often each measure was right before, on targets like this one."""
 
-    similar: str = Field(description="Which past targets count, in words.")
-    targets: list[str] = Field(description="Their names.")
-    measures: dict[str, AgreementOut | None] = Field(description="Measure -> its agreement; null: no history yet.")
+    similar: str = Field(description="Past targets that count, in words.")
+    targets: list[str] = Field(description="Names of the past targets that count.")
+    measures: dict[str, AgreementOut | None] = Field(
+        description="Agreement of each measure with outcomes, by name; null where there is no history yet."
+    )
 
 
 class RankingSummary(BaseModel):
-    """A ranking without its list."""
+    """A ranking without its ranked list."""
 
-    id: str = Field(description="Sorts by creation; begins with rk_.")
-    dataset: NamedOut = Field(description="The target.")
-    state: RankingState = Field(description="done: nothing is open; failed candidates may be in the list.")
-    counts: dict[str, int] = Field(description="Candidates by state.")
-    order_by: str = Field(description="The measure that orders the list.")
-    measures: list[str] = Field(description="All that are computed.")
-    finetune_top: int = Field(description="So many of the best are finetuned afterwards.")
-    created_at: datetime = Field(description="When it was requested.")
+    id: str = Field(description="Id of the ranking, which begins with rk_ and sorts by creation.")
+    dataset: NamedOut = Field(description="Dataset that the candidates are ranked for.")
+    state: RankingState = Field(
+        description="State of the ranking; done means that no evaluation is open, though some may have failed."
+    )
+    counts: dict[str, int] = Field(description="Number of candidates in each state.")
+    order_by: str = Field(description="Measure or derived score that orders the list.")
+    measures: list[str] = Field(description="Measures that are computed for every candidate.")
+    finetune_top: int = Field(description="Number of best candidates that are finetuned afterwards.")
+    created_at: datetime = Field(description="Time at which the ranking was requested.")
 
 
 class RankingOut(RankingSummary):
-    """A ranking with its ranked list, best first; partial while it runs."""
+    """A ranking with its ranked list, best first; the list is partial while the ranking runs."""
 
     epochs_per_candidate: int | None = Field(
-        description="Training epochs that the measures take together; null: the workers don't say."
+        description="Training epochs that the measures take together for each candidate; null where the workers "
+        "do not say."
     )
-    protocol: Protocol = Field(description="The same for every candidate, in full.")
-    finetune_protocol: FinetuneProtocol = Field(description="Of the finetune runs it starts, in full.")
-    flags: list[str] = Field(description="The candidates' own, and what only their comparison shows.")
+    protocol: Protocol = Field(description="Protocol that is the same for every candidate, in full.")
+    finetune_protocol: FinetuneProtocol = Field(
+        description="Protocol of the finetune runs that the ranking starts, in full."
+    )
+    flags: list[str] = Field(
+        description="Names of flags of the candidates, and of those that only their comparison shows."
+    )
     notes: list[str] = Field(description="What to keep in mind when reading the list.")
-    answer: AnswerOut | None = Field(description="By the fused score; null while nothing is done that counts.")
-    track_record: TrackRecordOut = Field(description="Of each measure; empty while the ranking runs.")
-    finetune_seconds: float | None = Field(description="Estimate of a full finetune of the first.")
-    finetune_runs: list[str] = Field(description="Ids of those it started.")
-    ranked: list[RankedOut] = Field(description="One row a candidate.")
+    answer: AnswerOut | None = Field(
+        description="Answer of the fused score; null while there is no evidence for one."
+    )
+    track_record: TrackRecordOut = Field(description="Track record of each measure; empty while the ranking runs.")
+    finetune_seconds: float | None = Field(
+        description="Estimated seconds of a full finetune of the first candidate."
+    )
+    finetune_runs: list[str] = Field(description="Ids of the finetune runs that the ranking started.")
+    ranked: list[RankedOut] = Field(description="One row for each candidate, best first.")
 
 
 class CostOut(BaseModel):
-    """What a ranking would take. Candidates whose equal evaluation is there already take nothing."""
+    """What a ranking would cost. A candidate whose equal evaluation is stored already costs nothing."""
 
-    dataset: NamedOut = Field(description="The target.")
-    candidates: int = Field(description="So many would be evaluated.")
-    measures: list[str] = Field(description="All that would be computed.")
-    null_epochs_per_candidate: int | None = Field(description="Of these, epochs on permuted labels.")
-    epochs_per_candidate: int | None = Field(
-        description="Training epochs of each candidate; null: the workers don't say."
+    dataset: NamedOut = Field(description="Dataset that the candidates would be ranked for.")
+    candidates: int = Field(description="Number of candidates that would be evaluated.")
+    measures: list[str] = Field(description="Measures that would be computed for every candidate.")
+    null_epochs_per_candidate: int | None = Field(
+        description="Number of these epochs that are on permuted labels."
     )
-    epochs: int | None = Field(description="Training epochs of all candidates.")
-    steps_per_epoch: int | None = Field(description="Null: the dataset has not been inspected yet.")
-    steps: int | None = Field(description="Training steps of all candidates.")
-    seconds: float | None = Field(description="Estimate for one worker; null: nothing tells.")
+    epochs_per_candidate: int | None = Field(
+        description="Training epochs of each candidate; null where the workers do not say."
+    )
+    epochs: int | None = Field(description="Training epochs of all candidates together.")
+    steps_per_epoch: int | None = Field(
+        description="Training steps of one epoch; null before the dataset was inspected."
+    )
+    steps: int | None = Field(description="Training steps of all candidates together.")
+    seconds: float | None = Field(
+        description="Estimated seconds on one worker; null where past evaluations do not tell."
+    )
     seconds_from: str = Field(description="What the estimate rests on, or why there is none.")

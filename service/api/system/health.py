@@ -18,14 +18,14 @@ _NEEDED: tuple[CapabilityKind[Any], ...] = (MEASURES, ARCHITECTURES, RANKING_PRO
 
 
 class Health(BaseModel):
-    """A good answer."""
+    """The answer of a service that is well."""
 
-    status: Literal["ok"] = Field("ok", description="Always ok; else the answer is a problem.")
+    status: Literal["ok"] = Field("ok", description="Always ok; otherwise the answer is a problem document.")
 
 
 @router.get("/healthz")
 def check_health() -> Health:
-    """The process is up."""
+    """The process is up and answers requests."""
     return Health()
 
 
