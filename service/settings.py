@@ -25,27 +25,39 @@ _DATABASES = ("sqlite", "postgresql")
 
 
 class Settings(BaseSettings):
-    """Defaults run everything on one machine with nothing to install; two URLs make it distributed."""
+    """Every setting. The defaults run everything on one machine; two URLs make it distributed."""
 
     model_config = SettingsConfigDict(env_prefix="ZOORANK_", extra="forbid", hide_input_in_errors=True)
 
-    data_dir: Path = Field(Path(".zoorank"), description="Database, embedded broker and finetuned networks.")
+    data_dir: Path = Field(
+        Path(".zoorank"), description="Folder of the database, the embedded broker and the finetuned networks."
+    )
     roots: Annotated[tuple[Path, ...], NoDecode] = Field(
-        (), description="Folders that dataset and checkpoint URIs may point into, besides data_dir."
+        (), description="Folders that URIs of datasets and checkpoints may point into, besides the data folder."
     )
-    database_url: SecretStr = Field(SecretStr(""), description="Default: SQLite in data_dir.")
-    broker_url: SecretStr = Field(SecretStr(""), description="Default: the embedded broker in data_dir.")
-    host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65535)
+    database_url: SecretStr = Field(
+        SecretStr(""), description="URL of the database; empty means SQLite in the data folder."
+    )
+    broker_url: SecretStr = Field(
+        SecretStr(""), description="URL of the Celery broker; empty means files in the data folder."
+    )
+    host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port that the API listens on; 0 takes a free one.")
     devices: str = Field(
-        "auto", description="One worker process each, comma-separated: cpu, cuda:0, ...; auto: what is there."
+        "auto",
+        description="Devices of the worker processes, one process each, comma-separated: cpu, cuda:0 and so on. "
+        "auto takes what the machine has.",
     )
-    lease_seconds: float = Field(60, gt=0, description="A silent worker loses its work after this long.")
-    sweep_seconds: float = Field(10, gt=0, description="How often lost work is looked for.")
-    resend_seconds: float = Field(30, gt=0, description="Work queued this long without a worker is rung again.")
-    attempts: int = Field(3, ge=1, description="Work whose worker dies this often fails with that reason.")
-    task_seconds: float = Field(86_400, gt=0, description="Longest that one piece of work may run.")
-    log_level: str = "INFO"
+    lease_seconds: float = Field(
+        60, gt=0, description="Seconds without a heartbeat after which a worker loses its job."
+    )
+    sweep_seconds: float = Field(10, gt=0, description="Seconds between two sweeps for lost jobs and messages.")
+    resend_seconds: float = Field(
+        30, gt=0, description="Seconds after which a queued job without a worker is sent again."
+    )
+    attempts: int = Field(3, ge=1, description="Number of dead workers after which a job fails.")
+    task_seconds: float = Field(86_400, gt=0, description="Longest time in seconds that one job may run.")
+    log_level: str = Field("INFO", description="Level of the log messages of every process.")
 
     @field_validator("roots", mode="before")
     @classmethod
@@ -115,7 +127,7 @@ class Settings(BaseSettings):
 
 
 def _check_url(url: str, known: Collection[str]) -> None:
-    """ValueError unless its parts can be told apart; without a word of the URL, which may hold a password."""
+    """ValueError unless the URL can be split into parts. The message never quotes it: it may hold a password."""
     scheme, separator, rest = url.partition("://")
     kind, _, driver = scheme.partition("+")
     if not separator or kind not in known or (kind == "postgresql" and driver not in ("", "psycopg")):
@@ -127,7 +139,7 @@ def _check_url(url: str, known: Collection[str]) -> None:
     except ValueError:
         torn = True
     if torn:
-        raise ValueError("its parts can't be told apart; percent-encode : / ? # @ and % in its password")
+        raise ValueError("it can't be split into its parts; percent-encode : / ? # @ and % in its password")
 
 
 class BrokenSettingsError(Exception):

@@ -1,4 +1,4 @@
-"""Whether this worker has been told to stop, as its children see it."""
+"""Whether this worker is stopping, as its children see it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _parent = os.getpid()
 
 
 def request(**_: object) -> None:
-    """In the parent: tell the children to give back what they work on."""
+    """In the parent: ask the children to give back what they work on."""
     _stop.set()
 
 

@@ -1,4 +1,4 @@
-"""Which code computed a score: the address of the science."""
+"""The version of the code that computes scores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from worker import science
 
 @lru_cache
 def science_version() -> str:
-    """A digest of every source file of worker.science and models_zoo: another code, another address."""
+    """Digest of every source file of worker.science and models_zoo, which changes whenever the code does."""
     digest = hashlib.sha256()
     for package in (science, models_zoo):
         root = Path(str(package.__file__)).parent

@@ -1,4 +1,4 @@
-"""Cursor pages: newest first; the cursor is the id of the last row seen."""
+"""Cursor pages: newest first; the cursor is the id of the last row of the page before."""
 
 from __future__ import annotations
 

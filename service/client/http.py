@@ -113,7 +113,7 @@ class ZooRank:
             yield from page["items"]
 
     def agreement(self, **part: Any) -> Json:
-        """How well every measure's scores told outcomes, over a slice of the ledger."""
+        """How well the scores of every measure agree with outcomes, over a slice of the ledger."""
         return self.get("/v1/agreement", **part)
 
     def network(self, run_id: str) -> bytes:

@@ -1,1 +1,1 @@
-"""The database: every table and every statement; the only room that speaks SQL."""
+"""The database: tables, sessions, typed contents, and one module of statements for each aggregate."""

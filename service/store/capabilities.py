@@ -15,7 +15,7 @@ Content = TypeVar("Content")
 
 
 def publish(session: Session, capabilities: Published) -> None:
-    """Replace what is published by these contents: kind of capability -> name -> content."""
+    """Replace everything that is published by these contents (kind of capability -> name -> content)."""
     session.execute(delete(Capability).where(Capability.kind.not_in(capabilities)))
     for kind, entries in capabilities.items():
         session.execute(delete(Capability).where(Capability.kind == kind, Capability.name.not_in(entries)))

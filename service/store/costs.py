@@ -1,4 +1,4 @@
-"""What past evaluations took, to tell what the next ones will."""
+"""Durations of past evaluations, by which the next ones are estimated."""
 
 from __future__ import annotations
 

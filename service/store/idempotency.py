@@ -42,6 +42,6 @@ def reserve(session: Session, *, key: str, route: str, body_hash: str) -> Idempo
 
 
 def prune(session: Session) -> None:
-    """Forget the answers that are older than `KEPT_SECONDS`."""
+    """Delete the answers that are older than `KEPT_SECONDS`."""
     old = IdempotentRequest.created_at < time.time() - KEPT_SECONDS
     session.execute(delete(IdempotentRequest).where(old))

@@ -24,7 +24,7 @@ _new_id = new_id("lg")
 
 @dataclass(frozen=True)
 class Imported:
-    """How many rows an import added, made say something else, and left as they were."""
+    """How many rows an import added, changed, and left as they were."""
 
     added: int
     replaced: int
@@ -32,7 +32,7 @@ class Imported:
 
 
 def add(session: Session, rows: Sequence[LedgerRow]) -> Imported:
-    """Add rows, whose `key` says what they are of; a row with that key stays, and takes over what is said anew.
+    """Add rows; a row with the `key` of a stored one changes the stored one where it says something else.
 
     One statement decides row by row, so that simultaneous imports of the same rows add each of them once.
     """
@@ -57,7 +57,7 @@ def _values(row: LedgerRow) -> Json:
 
 
 def imported_key(row: LedgerRow) -> str:
-    """What an imported row is of."""
+    """Digest of all that identifies an imported row."""
     what = (row.kind, row.target, row.candidate, row.name, row.seed, row.source, row.method)
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
@@ -83,7 +83,7 @@ def listed(
 
 
 def remove(session: Session, *, source: str) -> int:
-    """Take back what was imported from one source; own outcomes stay."""
+    """Remove what was imported from one source; the service's own outcomes stay."""
     if source == OWN:
         return 0
     removed = session.execute(delete(LedgerRow).where(LedgerRow.source == source).returning(LedgerRow.id))

@@ -1,4 +1,4 @@
-"""Cursor pages: newest first, the cursor is the last id seen. And rows by many names at once."""
+"""Cursor pages, newest first, and rows by many names at once."""
 
 from __future__ import annotations
 

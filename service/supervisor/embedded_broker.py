@@ -14,14 +14,14 @@ from kombu.utils.json import dumps
 
 
 def write_whole(file: Path, content: Any) -> None:
-    """Write beside, then rename: nobody reads half of it."""
+    """Write under another name, then rename, so that nobody reads half a file."""
     partial = file.with_name(f"{uuid.uuid4()}.part")
     partial.write_text(dumps(content))
     partial.rename(file)
 
 
 class Channel(filesystem.Channel):
-    """kombu opens a file and then writes; a worker that came in between read nothing and died of it."""
+    """A channel whose files appear whole: kombu writes after opening, and a worker could read half a message."""
 
     def _put(self, queue: str, payload: Any, **_: Any) -> None:
         moment = round(time.monotonic() * 1000)
@@ -30,7 +30,7 @@ class Channel(filesystem.Channel):
     def _get(self, queue: str) -> Any:
         try:
             return super()._get(queue)
-        except ValueError as error:  # a message that is no JSON is lost; the sweep rings again
+        except ValueError as error:  # a message that is no JSON is lost; the sweep sends again
             raise Empty from error
 
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
@@ -43,6 +43,6 @@ class Channel(filesystem.Channel):
 
 
 class Transport(filesystem.Transport):
-    """What `broker_transport` names."""
+    """The transport that Celery's setting `broker_transport` names."""
 
     Channel = Channel

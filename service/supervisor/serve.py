@@ -46,7 +46,7 @@ class _Child:
             os.kill(self.process.pid, number)
 
     def kill_all(self) -> None:
-        """Kill what is left of the group, its leader or not."""
+        """Kill every process that is left of the group."""
         if self.process is not None:
             try:
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -100,7 +100,7 @@ def _children(settings: Settings, port: int) -> tuple[_Child, _Child]:
 
 
 def _announce(address: str, stopping: threading.Event) -> None:
-    """Say once that requests will be taken: the API answers and a worker has published what it can do."""
+    """Print once that the service is ready: the API answers and a worker has published its capabilities."""
     while not stopping.wait(0.5):
         try:
             if httpx.get(f"{address}/readyz", trust_env=False).status_code == 200:

@@ -74,7 +74,7 @@ def write_target(path: Path) -> None:
 def build_checkpoint(source: Source, path: Path, steps: MutableMapping[str, tuple[int, int]]) -> None:
     """Train a U-Net on its source, if it is to be trained, and write its weights.
 
-    `steps` is told how far it is, under the source's name: steps done and in all.
+    `steps` holds the progress under the source's name: steps done and steps in all.
     """
 
     def progress(done: int, total: int) -> None:
@@ -91,7 +91,7 @@ def build_checkpoint(source: Source, path: Path, steps: MutableMapping[str, tupl
 
 
 def write_weights(network: registry.Network, path: Path) -> None:
-    """Write beside, then rename: a file that is there is whole."""
+    """Write under another name, then rename, so that a file that is there is whole."""
     partial = path.with_suffix(".part")
     save_file({key: value.contiguous() for key, value in network.module.state_dict().items()}, partial)
     partial.rename(path)

@@ -1,1 +1,1 @@
-"""Claim, compute, record: the only link between the store and science."""
+"""Claim, compute, record: the only link between the queue of record and science."""

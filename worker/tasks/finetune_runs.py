@@ -53,7 +53,7 @@ def _run(work: FinetuneWork, progress: Progress) -> dict[str, Any]:
 
 
 def _write(network: nn.Module, card: contents.NetworkCard, *, name: str) -> Path:
-    """The weights with the card in the file's metadata; written beside, then renamed: what is there is whole."""
+    """Write the weights with the card in the file's metadata; renamed when complete, so that no file is half."""
     folder = settings().networks_dir
     folder.mkdir(parents=True, exist_ok=True)
     partial, final = folder / f"{name}.part", folder / name

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class StoppedError(Exception):
-    """The worker was told to stop: the work is given back as it was."""
+    """The worker stops: the job is given back unfinished."""
 
 
 class Heartbeat(threading.Thread):
@@ -39,7 +39,7 @@ class Heartbeat(threading.Thread):
         self._at: tuple[str, int, int] = ("starting", 0, 0)
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """Say how far the work is; LeaseLostError or StoppedError when it must stop."""
+        """Note the progress of the job; LeaseLostError or StoppedError when it must stop."""
         if self._lost.is_set():
             raise LeaseLostError(self._held.id)
         if stopping.requested():
@@ -47,7 +47,7 @@ class Heartbeat(threading.Thread):
         self._at = (stage, done, total)
 
     def run(self) -> None:
-        """Beat; a database out of reach is tried again, since the lease outlives some beats."""
+        """Renew the lease until stopped. A database out of reach is tried again: the lease outlives some beats."""
         pause = min(settings().lease_seconds / BEATS_A_LEASE, LONGEST_BEAT)
         while not self._over.wait(pause):
             stage, done, total = self._at
@@ -61,7 +61,7 @@ class Heartbeat(threading.Thread):
                 _log.warning("heartbeat of %s failed: %s", self._held.id, type(error).__name__)
 
     def stop(self) -> None:
-        """End the thread; after this no beat is under way."""
+        """End the thread and wait until its last renewal is over."""
         self._over.set()
         self.join()
 

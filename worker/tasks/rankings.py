@@ -59,7 +59,7 @@ def _score(work: EvaluationWork, progress: Progress) -> dict[str, Any]:
 
 
 def content_key(work: EvaluationWork, spec: CandidateSpec, protocol: Protocol) -> str:
-    """The address of the result: weights, how they are used, dataset content, protocol, code of the science."""
+    """Digest of all that decides the scores: weights and their use, dataset content, protocol, and the code."""
     parts = {
         "weights": work.checkpoint.sha256,
         "candidate": {**asdict(spec), "path": None},

@@ -1,4 +1,4 @@
-"""From the store's frozen rows to what science takes."""
+"""From claimed rows to the datasets and candidate specs that science takes."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from worker.publish import publish
 
 
 def sweep() -> None:
-    """Publish if that failed at the start; take up what dead workers and lost messages left behind."""
+    """Publish if that failed at the start; queue, send or fail the jobs of dead workers and lost messages."""
     publish()
     with transaction() as session:
         ending.sweep(session)

@@ -1,1 +1,1 @@
-"""Agreement: how well every measure's scores told the outcomes in the ledger."""
+"""Agreement: how well the scores of every measure agree with the outcomes in the ledger."""

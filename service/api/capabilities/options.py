@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -15,6 +16,15 @@ Values = Mapping[str, Value]
 _TEXT: TypeAdapter[str] = TypeAdapter(Text)
 
 
+@dataclass(frozen=True)
+class _Wrong:
+    """What is wrong with a value and the remedy; `item` is the place of the wrong item in a list."""
+
+    what: str
+    remedy: str
+    item: int | None = None
+
+
 def check_options(given: Values, options: Mapping[str, PublishedOption], *, field: str) -> None:
     """InvalidError names the first value that is unknown, of another type, or out of bounds.
 
@@ -23,13 +33,12 @@ def check_options(given: Values, options: Mapping[str, PublishedOption], *, fiel
     for name, value in given.items():
         if name not in options:
             raise InvalidError(
-                f"there is no {name!r} here",
-                field=f"{field}.{name}",
-                remedy=_remedy_for_unknown(options),
+                f"there is no {name!r} here", field=f"{field}.{name}", remedy=_remedy_for_unknown(options)
             )
-        problem = _problem(value, options[name])
-        if problem is not None:
-            raise InvalidError(f"{name} {problem[0]}", field=f"{field}.{name}", remedy=problem[1])
+        wrong = _wrong(value, options[name])
+        if wrong is not None:
+            place = "" if wrong.item is None else f".{wrong.item}"
+            raise InvalidError(f"{name} {wrong.what}", field=f"{field}.{name}{place}", remedy=wrong.remedy)
 
 
 def _remedy_for_unknown(options: Mapping[str, PublishedOption]) -> str:
@@ -40,34 +49,39 @@ def _one_of(choices: tuple[str, ...]) -> str:
     return f"use {' or '.join(map(repr, choices))}"
 
 
-def _problem(value: Value, option: PublishedOption) -> tuple[str, str] | None:
-    """What is wrong with a value, and the remedy; None when it is accepted."""
+def _wrong(value: Value, option: PublishedOption) -> _Wrong | None:
+    """What is wrong with a value; None when it is accepted."""
     if value is None:
-        return None if option.nullable else ("can't be null", "leave it out to get the default")
-    if isinstance(value, str):
-        return _problem_of_text(value, option)
-    if option.choices is not None:
-        return f"is {value!r}", _one_of(option.choices)
-    parts = value if isinstance(value, list) else (value,)
-    return next((found for part in parts if (found := _problem_of_number(part, option)) is not None), None)
+        return None if option.nullable else _Wrong("can't be null", "leave it out to get the default")
+    if isinstance(value, list):
+        found = ((place, _wrong_item(item, option)) for place, item in enumerate(value))
+        return next((replace(wrong, item=place) for place, wrong in found if wrong is not None), None)
+    return _wrong_item(value, option)
 
 
-def _problem_of_text(value: str, option: PublishedOption) -> tuple[str, str] | None:
+def _wrong_item(value: bool | int | float | str, option: PublishedOption) -> _Wrong | None:
     if option.choices is not None and value not in option.choices:
-        return f"is {value!r}", _one_of(option.choices)
+        return _Wrong(f"is {value!r}", _one_of(option.choices))
+    if isinstance(value, str):
+        return _wrong_text(value)
+    if option.default is not None and not isinstance(option.default, bool) and isinstance(value, bool):
+        return _Wrong(f"is {value}", f"give a value like {option.default!r}")
+    return _wrong_number(value, option)
+
+
+def _wrong_text(value: str) -> _Wrong | None:
     try:
         _TEXT.validate_python(value)
     except ValidationError:
-        return "is no plain text", "use 1 to 500 characters without control characters"
+        return _Wrong("is no plain text", "use 1 to 500 characters without control characters")
     return None
 
 
-def _problem_of_number(value: bool | int | float | str, option: PublishedOption) -> tuple[str, str] | None:
-    if isinstance(value, bool | str):
-        return None
-    bounds = (
-        (option.above is not None and value <= option.above, f"give a number above {option.above}"),
-        (option.lowest is not None and value < option.lowest, f"give a number of at least {option.lowest}"),
-        (option.highest is not None and value > option.highest, f"give a number of at most {option.highest}"),
-    )
-    return next(((f"is {value}", remedy) for wrong, remedy in bounds if wrong), None)
+def _wrong_number(value: float, option: PublishedOption) -> _Wrong | None:
+    if option.above is not None and value <= option.above:
+        return _Wrong(f"is {value}", f"give a number above {option.above}")
+    if option.lowest is not None and value < option.lowest:
+        return _Wrong(f"is {value}", f"give a number of at least {option.lowest}")
+    if option.highest is not None and value > option.highest:
+        return _Wrong(f"is {value}", f"give a number of at most {option.highest}")
+    return None

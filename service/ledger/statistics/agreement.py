@@ -1,4 +1,4 @@
-"""Agreement: how well a measure's scores told outcomes, over targets, with intervals."""
+"""Agreement: how well a measure's scores agree with outcomes, over targets, with intervals."""
 
 from __future__ import annotations
 
