@@ -1,1 +1,1 @@
-"""The zoo: architectures, safe checkpoint loading, and cards; knows nobody."""
+"""The zoo: architectures, safe checkpoint loading, and cards. It imports neither service nor worker."""

@@ -120,7 +120,7 @@ class Settings(BaseSettings):
         file = os.environ.get("ZOORANK_SETTINGS", "")
         if file and not Path(file).is_file():
             raise BrokenSettingsError(
-                f"ZOORANK_SETTINGS names {file!r}, which is no file; correct it, or unset it"
+                f"ZOORANK_SETTINGS names {file!r}, which is not a file; correct it, or unset it"
             )
         file = file or "zoorank.toml"
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)
@@ -135,10 +135,10 @@ def _check_url(url: str, known: Collection[str]) -> None:
     if kind in ("sqlite", "filesystem") or driver == "socket":
         return
     try:
-        torn = urlsplit(url).port is None and "@" in "".join(re.split(r"[/?#]", rest, maxsplit=1)[1:])
+        ambiguous = urlsplit(url).port is None and "@" in "".join(re.split(r"[/?#]", rest, maxsplit=1)[1:])
     except ValueError:
-        torn = True
-    if torn:
+        ambiguous = True
+    if ambiguous:
         raise ValueError("it can't be split into its parts; percent-encode : / ? # @ and % in its password")
 
 
@@ -152,10 +152,10 @@ def settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        wrong = [f"setting {'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        wrong = [f"setting {'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
         raise BrokenSettingsError("; ".join(wrong)) from None
     except tomllib.TOMLDecodeError as error:
-        raise BrokenSettingsError(f"the settings file is no TOML: {error}") from None
+        raise BrokenSettingsError(f"the settings file is not valid TOML: {error}") from None
 
 
 def settings_or_exit() -> Settings:
@@ -169,7 +169,7 @@ def settings_or_exit() -> Settings:
 def local_path(uri: str) -> Path:
     """The file a `file://` URI or absolute path means; ValueError unless it lies in an allowed root.
 
-    A URI is percent-decoded, a path is taken as it is. Links are followed first, so a link out of a root is
+    A URI is percent-decoded, a path is used as it is. Links are followed first, so a link out of a root is
     refused too.
     """
     path = _named(uri)

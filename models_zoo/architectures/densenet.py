@@ -20,7 +20,7 @@ def densenet(
     growth_rate: int = 32,
     block_config: Sequence[int] = (6, 12, 24, 16),
 ) -> Network:
-    """`block_config`: layers in each dense block; the encoder's map is taken before the last ReLU."""
+    """`block_config`: layers in each dense block; the encoder's output is the map before the last ReLU."""
     blocks = counts("block_config", block_config, least=2)
     module = DenseNet(
         spatial_dims=spatial_dims,

@@ -1,1 +1,1 @@
-"""All of HTTP: operations, pages, errors; imported by nobody."""
+"""All of HTTP: operations, pages and errors. No other room imports it."""

@@ -1,1 +1,1 @@
-"""Past outcomes, and what they say of measures and candidates."""
+"""Past outcomes, and what follows from them for measures and candidates."""

@@ -93,7 +93,7 @@ def _in_words(combination: Combination, run: Candidate | None) -> str:
     loss = "" if leader.regret is None else f"; expected regret {leader.regret:.3f}"
     if not others:
         return f"Use {first}: it leads in {leader.first:.0%} of resamplings of the evidence, {sure}{loss}."
-    then = f" Finetune {run.checkpoint.name} next: it tells most for its time." if run else ""
+    then = f" Finetune {run.checkpoint.name} next: it helps the choice most for its time." if run else ""
     return (
         f"The evidence does not separate {', '.join((first, *others))}: {first} leads in only {leader.first:.0%} "
         f"of its resamplings, {sure}{loss}.{then}"
@@ -142,7 +142,7 @@ def _is_done(row: Candidate) -> bool:
 
 
 def _notes_on_order(fusion: Fusion, track_record: TrackRecord, order_by: str) -> list[str]:
-    """What past targets say of this very order."""
+    """A note on the measure that the list is ordered by, from past targets."""
     past = fusion.combination.targets
     if order_by in DERIVED and past < FEWEST_SIMILAR:
         return [f"Thin history: outcomes on {_targets(past)} stand behind this order; the rest is published."]

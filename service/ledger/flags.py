@@ -1,4 +1,4 @@
-"""What the published flags say: which scores may place a candidate, and what to keep in mind."""
+"""The published flags: which scores may place a candidate, and what to keep in mind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Flags:
     published: Mapping[str, PublishedFlag]
 
     def may_rank(self, names: Iterable[str]) -> bool:
-        """Whether a score with these flags may place a candidate; a flag that nobody published may not."""
+        """Whether a score with these flags may place a candidate; an unpublished flag means no."""
         return all(name in self.published and self.published[name].may_rank for name in names)
 
     def is_sound(self, score: Score | None) -> bool:

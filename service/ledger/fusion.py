@@ -22,7 +22,7 @@ Scores = Mapping[str, Score]  # measure -> score
 
 @dataclass(frozen=True)
 class Fusion:
-    """What the ledger says of one ranking's candidates, by name."""
+    """What follows from the ledger for one ranking's candidates, by name."""
 
     dataset: Dataset
     records: tuple[TargetRecord, ...]  # of all targets
@@ -32,7 +32,7 @@ class Fusion:
     outcomes: Mapping[str, float]  # of this very target, as far as there are any
 
     def scores(self, name: str) -> list[Score]:
-        """The derived scores of one candidate; no prior where nobody has a history."""
+        """The derived scores of one candidate; no prior where no candidate has a history."""
         found = [self._fused(name)]
         return [*found, self._prior(name)] if self.prior else found
 
@@ -84,7 +84,7 @@ def fusion(session: Session, ranking: Ranking, scores: Mapping[str, Scores], fla
 
 
 def trust_of(session: Session) -> dict[str, float]:
-    """Measure -> the correlation with outcomes that published studies found, as its worker says."""
+    """Measure -> the correlation with outcomes that published studies found, as published by the workers."""
     return {name: body.trust for name, body in capabilities.of_kind(session, MEASURES).items()}
 
 

@@ -36,7 +36,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class RankedList:
-    """Candidates in order, what the ledger says of them, and the flags that were published."""
+    """Candidates in order, what follows from the ledger for them, and the published flags."""
 
     ranking: Ranking
     candidates: list[Candidate]

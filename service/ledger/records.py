@@ -1,4 +1,4 @@
-"""The ledger as the statistics take it: one record a target, from outcomes and scores of all origins."""
+"""The ledger as the statistics need it: one record a target, from outcomes and scores of all origins."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def records(
     allowed = _candidates_of(session, part)
     imported, own = _imported_scores(rows), _own_scores(session, protocol)
     primary = _primary_metrics(session)
-    found = []
+    kept = []
     for target in sorted({row.target for row in rows if row.kind == "outcome"}):
         of_target = [
             row
@@ -65,8 +65,8 @@ def records(
         if of_target:
             scores = {**imported.get(target, {}), **own.get(target, {})}
             metric = part.metric or _metric_of(of_target, described[target].task, primary)
-            found.append(_record(target, described[target], of_target, scores, metric, cases=cases))
-    return [record for record in found if record.outcomes and part.has(record)]
+            kept.append(_record(target, described[target], of_target, scores, metric, cases=cases))
+    return [record for record in kept if record.outcomes and part.has(record)]
 
 
 def _described(session: Session, rows: Iterable[LedgerRow]) -> dict[str, _Described]:
@@ -134,19 +134,19 @@ def _metric_of(rows: Sequence[LedgerRow], task: str | None, primary: Mapping[str
 
 def _comparable(rows: Sequence[LedgerRow]) -> list[LedgerRow]:
     """Rows of the course (method and protocol, or import) with most candidates, the latest of equals, and of
-    every other course that has all of those candidates too: else a mean over courses would favour somebody."""
+    every other course that has all of those candidates too. Other courses would make the mean unfair."""
     courses: dict[str, list[LedgerRow]] = {}
     for row in rows:
         courses.setdefault(row.course, []).append(row)
-    having = {course: {row.candidate for row in own} for course, own in courses.items()}
+    having = {course: {row.candidate for row in of_course} for course, of_course in courses.items()}
     if not courses:
         return []
     most = max(courses, key=lambda course: (len(having[course]), courses[course][-1].id))
     return [
         row
-        for course, own in courses.items()
+        for course, of_course in courses.items()
         if having[course] >= having[most]
-        for row in own
+        for row in of_course
         if row.candidate in having[most]
     ]
 
@@ -158,23 +158,23 @@ def _means(rows: Iterable[LedgerRow]) -> Values:
         signed = row.value if row.higher_is_better else -row.value
         values.setdefault(row.candidate, {}).setdefault(row.course, []).append(signed)
     return {
-        candidate: fmean(fmean(own) for own in by_course.values())
+        candidate: fmean(fmean(of_seeds) for of_seeds in by_course.values())
         for candidate, by_course in sorted(values.items())
     }
 
 
 def _case_means(rows: Iterable[LedgerRow]) -> dict[str, tuple[float, ...]]:
     """Candidate -> mean over runs of every test image's outcome, for candidates whose runs all hold them."""
-    held: dict[str, list[list[float | None] | None]] = {}
+    runs_of: dict[str, list[list[float | None] | None]] = {}
     for row in rows:
-        held.setdefault(row.candidate, []).append(row.cases)
-    found = {}
-    for candidate, runs in held.items():
+        runs_of.setdefault(row.candidate, []).append(row.cases)
+    means = {}
+    for candidate, runs in runs_of.items():
         whole = [run for run in runs if run]
         if len(whole) == len(runs) and len({len(run) for run in whole}) == 1:
             images = zip(*whole, strict=True)  # None: the metric is not defined for this image
-            found[candidate] = tuple(fmean(image) for image in images if None not in image)
-    return found
+            means[candidate] = tuple(fmean(image) for image in images if None not in image)
+    return means
 
 
 def _imported_scores(rows: Iterable[LedgerRow]) -> dict[str, dict[str, Values]]:
@@ -186,7 +186,7 @@ def _imported_scores(rows: Iterable[LedgerRow]) -> dict[str, dict[str, Values]]:
             of_measure.setdefault(row.candidate, []).append(row.value if row.higher_is_better else -row.value)
     return {
         target: {
-            measure: {candidate: fmean(own) for candidate, own in of_measure.items()}
+            measure: {candidate: fmean(scores) for candidate, scores in of_measure.items()}
             for measure, of_measure in of_target.items()
         }
         for target, of_target in values.items()

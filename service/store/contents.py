@@ -1,4 +1,4 @@
-"""What the service and its workers say to each other in JSON columns: one frozen dataclass for each content.
+"""What the service and its workers exchange in JSON columns: one frozen dataclass for each content.
 
 A column holds the dict form of one content (`service.store.dict_form`). The docstring below a field is its
 description in the API.
@@ -208,7 +208,7 @@ class CardEntries:
     head: str = "softmax"
     """Kind of the source head: softmax, sigmoid for one foreground output, or none for no classes."""
     catalogue: str | None = None
-    """Name of the catalogue card that this card was taken from."""
+    """Name of the catalogue card that this card was copied from."""
     file: str | None = None
     """Usual name of the file of weights."""
     sha256: str | None = None
@@ -256,7 +256,7 @@ class EvaluationFacts:
     null_epochs: int | None = None
     """Number of epochs on permuted labels that were trained."""
     steps: int | None = None
-    """Number of training steps that were taken."""
+    """Number of training steps in the epoch that was run."""
     epoch_steps: int | None = None
     """Number of training steps of a whole epoch."""
     losses: tuple[float | None, ...] = ()

@@ -17,7 +17,7 @@ from service.store.paging import page
 from service.store.tables import LedgerRow, new_id
 
 OWN = "finetune run"  # the source of outcomes of this service's own runs
-_SAID = ("value", "higher_is_better", "cohort", "modality", "task")  # by a row, of what its key stands for
+_VALUES = ("value", "higher_is_better", "cohort", "modality", "task")  # columns outside the key
 _INSERTS: dict[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _new_id = new_id("lg")
 
@@ -32,7 +32,7 @@ class Imported:
 
 
 def add(session: Session, rows: Sequence[LedgerRow]) -> Imported:
-    """Add rows; a row with the `key` of a stored one changes the stored one where it says something else.
+    """Add rows; a row with the `key` of a stored one changes the stored one where its values differ.
 
     One statement decides row by row, so that simultaneous imports of the same rows add each of them once.
     """
@@ -42,10 +42,10 @@ def add(session: Session, rows: Sequence[LedgerRow]) -> Imported:
         row.id, row.key = _new_id(), row.key or imported_key(row)
     of_key = {row.key: row for row in rows}
     insert = _INSERTS[session.get_bind().dialect.name](LedgerRow)
-    said = {name: func.coalesce(insert.excluded[name], getattr(LedgerRow, name)) for name in _SAID}
-    anew = or_(*(getattr(LedgerRow, name).is_distinct_from(new) for name, new in said.items()))
-    upsert = insert.on_conflict_do_update(index_elements=["key"], set_=said, where=anew)
-    values = [_values(of_key[key]) for key in sorted(of_key)]  # all in one order: no two imports wait crosswise
+    new_values = {name: func.coalesce(insert.excluded[name], getattr(LedgerRow, name)) for name in _VALUES}
+    differs = or_(*(getattr(LedgerRow, name).is_distinct_from(new) for name, new in new_values.items()))
+    upsert = insert.on_conflict_do_update(index_elements=["key"], set_=new_values, where=differs)
+    values = [_values(of_key[key]) for key in sorted(of_key)]  # in one order, so that two imports do not deadlock
     written = set(session.scalars(upsert.returning(LedgerRow.id), values))
     added = len(written & {row.id for row in of_key.values()})
     return Imported(added, len(written) - added, len(rows) - len(written))

@@ -131,7 +131,7 @@ class PublishedMetric:
     """A metric of finetune runs."""
 
     meaning: str
-    """What the metric says of a network."""
+    """What the metric measures, in a sentence."""
     higher_is_better: bool = True
     """Whether a higher value is better."""
     unit: str = ""
@@ -146,10 +146,10 @@ class PublishedMetric:
 
 @content()
 class PublishedFlag:
-    """A flag that says how far a score can be trusted."""
+    """A flag: a warning on how far a score can be trusted."""
 
     meaning: str
-    """What the flag says, in a sentence."""
+    """What the flag means, in a sentence."""
     may_rank: bool = True
     """Whether a score with this flag may place its candidate in a ranked list."""
     differs: str | None = None

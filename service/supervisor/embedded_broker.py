@@ -1,4 +1,4 @@
-"""The embedded broker: kombu's folder of files, each of which appears whole or not at all."""
+"""The embedded broker: kombu's folder of files, each of which appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kombu.utils.json import dumps
 
 
 def write_whole(file: Path, content: Any) -> None:
-    """Write under another name, then rename, so that nobody reads half a file."""
+    """Write under another name, then rename, so that no reader sees half a file."""
     partial = file.with_name(f"{uuid.uuid4()}.part")
     partial.write_text(dumps(content))
     partial.rename(file)

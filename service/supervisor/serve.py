@@ -19,7 +19,7 @@ from service.settings import Settings
 
 STOP_SECONDS = 15.0
 _LONGEST_PAUSE = 30.0
-_SOUND_SECONDS = 60.0  # a worker that lived this long starts the back-off anew
+_SOUND_SECONDS = 60.0  # a worker that lived this long resets the back-off
 _log = logging.getLogger(__name__)
 
 

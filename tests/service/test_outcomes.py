@@ -1,4 +1,4 @@
-"""The ledger's rows: imported over HTTP and from files, added by finetune runs, taken back."""
+"""The ledger's rows: imported over HTTP and from files, added by finetune runs, deleted by source."""
 
 from __future__ import annotations
 

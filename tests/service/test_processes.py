@@ -183,7 +183,7 @@ def test_rank_asks_before_it_takes_more_than_one_epoch_a_candidate(
         run = subprocess.run(refused, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         assert (run.returncode, run.stdout) == (1, "")
         assert cost in run.stderr
-        assert "say --yes" in run.stderr
+        assert "add --yes" in run.stderr
     said = _at_a_terminal(command, "n\n").communicate(timeout=30)[1]
     assert cost in said
     assert "Request this ranking? [y/N]" in said

@@ -63,7 +63,7 @@ def test_the_null_is_an_epoch_for_every_permutation_and_one_more(client: TestCli
     assert (found["null_epochs_per_candidate"], found["epochs_per_candidate"], found["epochs"]) == (19, 20, 40)
     assert (found["steps_per_epoch"], found["steps"]) == (3, 120)
     assert found["seconds"] is None
-    assert "no past evaluation for this dataset tells how long a, b will take" in found["seconds_from"]
+    assert "no past evaluation for this dataset shows how long a, b will take" in found["seconds_from"]
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def leaders_of(ranking: dict[str, Any]) -> list[str]:
 
 
 def verdict(leaders: list[str]) -> int:
-    """0 when the list is led, and by nobody that has learned nothing; else 1, with the reason."""
+    """0 when a trained checkpoint leads the list; else 1, with the reason."""
     wrong = [name for name in leaders if name.removeprefix(PREFIX) in MUST_NOT_LEAD]
     if leaders and not wrong:
         return 0

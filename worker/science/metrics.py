@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that says how good predictions are; `lowest` and `highest` are None where it has no bound."""
+    """A number for the quality of predictions; `lowest` and `highest` are None where it has no bound."""
 
     name: str
     meaning: str

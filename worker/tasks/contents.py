@@ -20,7 +20,7 @@ from worker.science.training.finetune import Finetuned
 
 
 def inspection_of(target: Target) -> contents.Inspection:
-    """What an inspection says of a dataset."""
+    """The result of a dataset's inspection."""
     labels = target.task.describe(target.labels, target.classes)
     return contents.Inspection(
         images=len(target.images),
@@ -53,7 +53,7 @@ def inspection_of(target: Target) -> contents.Inspection:
 
 
 def preflight_of(report: LoadReport) -> contents.Preflight:
-    """What a preflight says of a checkpoint."""
+    """The result of a checkpoint's preflight."""
     return contents.Preflight(
         tensors=report.tensors,
         loaded=report.loaded,

@@ -8,6 +8,6 @@ LONGEST_REASON = 2000  # characters
 
 
 def reason_of(error: Exception) -> str:
-    """The error's message on one line, cut where nobody would read on."""
+    """The error's message on one line, cut to a readable length."""
     words = " ".join(storable_text(str(error)).split())
     return words if len(words) <= LONGEST_REASON else f"{words[:LONGEST_REASON]} ..."

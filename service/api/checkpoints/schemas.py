@@ -61,7 +61,7 @@ class CheckpointRequest(BaseModel):
 
     uri: Text = Field(description="`file://` URI or absolute path of the file, inside the configured roots.")
     name: Name | None = Field(
-        None, description="Unique name; without one the catalogue card's or the file's name is taken."
+        None, description="Unique name; without one it is the catalogue card's name, else the file's."
     )
     catalogue: Text | None = Field(
         None,

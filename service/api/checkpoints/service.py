@@ -33,10 +33,10 @@ def register(session: Session, request: CheckpointRequest) -> CheckpointOut:
         ) from None
     name = request.name or request.catalogue or name_from(path, otherwise="checkpoint")
     architecture, parameters, card = _described(session, request)
-    taken = checkpoints.find(session, name)
-    if taken is not None:
-        same = (taken.uri, taken.architecture) == (request.uri, architecture)
-        remedy = f"use the existing one, {taken.id}, of this file" if same else "choose another name"
+    registered = checkpoints.find(session, name)
+    if registered is not None:
+        same = (registered.uri, registered.architecture) == (request.uri, architecture)
+        remedy = f"use the existing one, {registered.id}, of this file" if same else "choose another name"
         raise ConflictError(f"there is a checkpoint {name!r}", field="name", remedy=remedy)
     row = Checkpoint(name=name, uri=request.uri, architecture=architecture, parameters=parameters, card=card)
     requests.add(session, row)

@@ -22,7 +22,7 @@ class DatasetRequest(BaseModel):
         "(N,[D,]H,W[,C]), integer `masks` (N,[D,]H,W) or `labels`: (N,) classes, (N,) or (N,T) numbers for "
         "regression, (N,L) of 0 and 1 for multilabel; and if at hand `split`, `groups`, `spacing`."
     )
-    name: Name | None = Field(None, description="Unique name; without one the file's name is taken.")
+    name: Name | None = Field(None, description="Unique name; without one it is the file's name.")
     task: Text = Field(description="Target task, one of `GET /v1/target-tasks`.")
     spatial_dims: Literal[2, 3] = Field(description="Number of spatial dimensions: 2 for images, 3 for volumes.")
     modality: Text | None = Field(

@@ -24,18 +24,19 @@ def register(session: Session, request: DatasetRequest) -> DatasetOut:
         ) from None
     check_task(session, request.task, field="task")
     name = request.name or name_from(path, otherwise="dataset")
-    taken = datasets.find(session, name)
-    if taken is not None:
-        raise ConflictError(f"there is a dataset {name!r}", field="name", remedy=_remedy(taken, request))
+    registered = datasets.find(session, name)
+    if registered is not None:
+        raise ConflictError(f"there is a dataset {name!r}", field="name", remedy=_remedy(registered, request))
     row = Dataset(**{**request.model_dump(), "name": name})
     requests.add(session, row)
     return DatasetOut.model_validate(row)
 
 
-def _remedy(taken: Dataset, request: DatasetRequest) -> str:
-    same = (taken.uri, taken.task, taken.spatial_dims) == (request.uri, request.task, request.spatial_dims)
+def _remedy(registered: Dataset, request: DatasetRequest) -> str:
+    identity = (request.uri, request.task, request.spatial_dims)
+    same = (registered.uri, registered.task, registered.spatial_dims) == identity
     if same:
-        return f"use the existing one, {taken.id}; it was registered from this file for this task"
+        return f"use the existing one, {registered.id}; it was registered from this file for this task"
     return "choose another name"
 
 

@@ -98,7 +98,7 @@ def _once_each(rows: list[LedgerRow]) -> list[LedgerRow]:
                 f"another value than that of rows.{first} for the same {row.kind} {row.name!r} of "
                 f"{row.candidate!r} on {row.target!r}",
                 field=f"rows.{number}.value",
-                remedy="keep one of them, or tell runs apart by `seed`",
+                remedy="keep one of them, or give each run its own `seed`",
             )
     return [row for _, row in found.values()]
 
@@ -125,7 +125,7 @@ def remove(session: Session, source: str) -> RemovedOut:
     """Take back an import; own outcomes stay."""
     if source == OWN:
         raise InvalidError(
-            "the outcomes of this service's own runs can't be taken back",
+            "the outcomes of this service's own runs can't be deleted",
             field="source",
             remedy="give the source of an import; see GET /v1/outcomes",
         )

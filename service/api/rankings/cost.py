@@ -1,4 +1,4 @@
-"""What a ranking costs: training epochs for certain, seconds as far as past evaluations tell."""
+"""What a ranking costs: its exact number of training epochs, and seconds estimated from past evaluations."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _seconds(
     unknown = [name for name, seconds in found.items() if seconds is None]
     if unknown:
         return None, (
-            f"no past evaluation for this dataset tells how long {_listed(unknown)} will take: none of the same "
+            f"no past evaluation for this dataset shows how long {_listed(unknown)} will take: none of the same "
             "architecture and parameters with this batch size, crop, precision, and number of threads"
         )
     return sum(seconds for seconds in found.values() if seconds is not None), (

@@ -142,7 +142,7 @@ class AnswerOut(BaseModel, from_attributes=True):
     past_targets: int = Field(description="Number of other targets of this task that the answer was learned from.")
     weights: dict[str, float] = Field(description="Weights of the measures in the fused score, by name.")
     next_run: NamedOut | None = Field(
-        description="Candidate whose finetune run would tell most for its time; null where none is needed."
+        description="Tied candidate whose finetune run helps most for its time; null where none is needed."
     )
     next_run_seconds: float | None = Field(description="Estimated seconds of that finetune run.")
     text: str = Field(description="The whole answer in a few sentences.")
@@ -217,6 +217,6 @@ class CostOut(BaseModel):
     )
     steps: int | None = Field(description="Training steps of all candidates together.")
     seconds: float | None = Field(
-        description="Estimated seconds on one worker; null where past evaluations do not tell."
+        description="Estimated seconds on one worker; null where no past evaluation is like these."
     )
     seconds_from: str = Field(description="What the estimate rests on, or why there is none.")

@@ -192,7 +192,7 @@ def _accept(cost: Json, *, yes: bool, as_json: bool) -> None:
     if yes:
         return
     if as_json or not sys.stdin.isatty():
-        raise ClientError("not requested: say --yes to take this cost")
+        raise ClientError("not requested: add --yes to accept this cost")
     if not typer.confirm("Request this ranking?", err=True):
         raise ClientError("not requested")
 

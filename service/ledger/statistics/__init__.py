@@ -1,1 +1,1 @@
-"""What past outcomes say of measures and candidates: pure functions on numbers, for the service and the store."""
+"""Statistics of past outcomes: pure functions on numbers."""

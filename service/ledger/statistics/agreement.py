@@ -54,7 +54,7 @@ class Agreement:
 
 
 def agreement(records: Sequence[TargetRecord], measure: str, *, thorough: bool = True) -> Agreement | None:
-    """What the records say of a measure; None where no target has two candidates with score and outcome."""
+    """Agreement over the records; None where no target has two candidates with score and outcome."""
     found = [(record, *record.pair(measure)) for record in records]
     found = [(record, names, x, y) for record, names, x, y in found if len(names) > 1 and np.ptp(y) > 0]
     if not found:

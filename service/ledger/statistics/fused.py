@@ -38,11 +38,11 @@ EARLIER_TARGETS = 5.0  # that the next two count for
 CONSENSUS_TRUST = 0.4  # correlation with outcomes before anything is known
 PRIOR_TRUST = 0.5
 MOST_EXPLAINED = 0.95
-MOST_ALIKE = 0.9  # correlation of consensus and prior, from which on their parts can't be told apart
+MOST_ALIKE = 0.9  # correlation of consensus and prior, from which on their parts can't be separated
 DRAWS = 4000
 RESAMPLES = 200
 STEADY = 0.5  # first more often than all others together
-TIED = 0.1  # first at least so often: one of those that can't be told apart
+TIED = 0.1  # first at least so often: one of those that can't be separated
 
 FUSED = "fused"
 HISTORY_PRIOR = "history_prior"
@@ -80,7 +80,7 @@ class Combination:
 
     @property
     def leaders(self) -> list[str]:
-        """The first, then those that can't be told apart from it: none when it is steady."""
+        """The first, then those that can't be separated from it: none when it is steady."""
         ordered = sorted(self.candidates, key=lambda name: (-self.candidates[name].value, name))
         if not ordered or self.candidates[ordered[0]].first >= STEADY:
             return ordered[:1]
@@ -90,7 +90,7 @@ class Combination:
 def fuse(history: Sequence[TargetRecord], scores: Scores, candidates: Sequence[str], trust: Trust) -> Combination:
     """Combine the `scores` of `candidates` on a target by `history`: records of other targets and cohorts.
 
-    A candidate without a score, or without history, is taken as average there.
+    A candidate without a score, or without history, counts as average there.
     """
     weights = measure_weights(history, scores, trust)
     rows = standardised_rows(scores, candidates)

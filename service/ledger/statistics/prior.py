@@ -22,7 +22,7 @@ def history_prior(records: Sequence[TargetRecord]) -> dict[str, Prior]:
     """Candidate -> target-centred mean outcome: each less its target's mean over candidates.
 
     `records` are other targets than the one asked for, without those of its cohort. Centred, since a raw mean
-    favours whoever was tried on easy targets. A target with one candidate says nothing and is left out.
+    favours candidates that were tried on easy targets. A target with one candidate is left out.
     """
     found: dict[str, list[float]] = {}
     for record in records:

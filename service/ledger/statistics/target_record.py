@@ -1,4 +1,4 @@
-"""What the ledger holds of one target, as the statistics take it."""
+"""The ledger's outcomes and scores of one target, as the statistics need them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 Numbers = NDArray[np.float64]
-FEWEST_SIMILAR = 3  # targets of one task and modality; with fewer, modality is let go
+FEWEST_SIMILAR = 3  # targets of one task and modality; with fewer, any modality counts
 
 
 @dataclass(frozen=True)
 class TargetRecord:
     """Outcomes and scores of one target by candidate; higher is better for all.
 
-    `cases` are the outcomes image by image, where held (all candidates have the same images in the same order).
+    `cases` are the outcomes image by image, where known (all candidates have the same images in the same order).
     `left_out` counts outcomes that don't compare with those kept: another metric, method or protocol.
     """
 
@@ -49,7 +49,7 @@ class TargetRecord:
 
     @cached_property
     def centred(self) -> dict[str, float]:
-        """Candidate -> outcome less the mean over candidates; nobody's where there is one candidate."""
+        """Candidate -> outcome less the mean over candidates; empty where there is only one candidate."""
         if len(self.outcomes) < 2:
             return {}
         mean = sum(self.outcomes.values()) / len(self.outcomes)
@@ -69,7 +69,7 @@ class TargetRecord:
 
 @dataclass(frozen=True)
 class Similar:
-    """Past targets like a given one, and how alike they are in words."""
+    """Past targets like a given one, and in what they are alike, in words."""
 
     records: tuple[TargetRecord, ...]
     how: str
@@ -120,5 +120,5 @@ def standardised_rows(scores: Mapping[str, Mapping[str, float]], candidates: Seq
 
 
 def mean_of(values: Sequence[float]) -> float:
-    """The plain mean; NaN of nothing."""
+    """The plain mean; NaN for no values."""
     return float(np.mean(values)) if values else float("nan")

@@ -18,7 +18,7 @@ INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 def stage_of(network: Network, loader: TargetLoader) -> str:
-    """The stage that features are taken from: the protocol's, else the encoder or the last decoder stage."""
+    """The stage whose features are used: the protocol's, else the encoder or the last decoder stage."""
     wanted = loader.protocol.stage
     if wanted is None:
         return list(network.stages)[-1] if loader.data.task.per_voxel else "encoder"

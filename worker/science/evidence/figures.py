@@ -13,7 +13,7 @@ from worker.science.data.loader import TargetLoader
 from worker.science.evidence.parts import Evidence
 from worker.science.flags import Flag, raised
 
-ENOUGH_STEPS = 20  # an epoch of fewer steps says little
+ENOUGH_STEPS = 20  # an epoch of fewer steps is weak evidence
 FEW_STEPS = flags.register(
     Flag(
         "few_steps",

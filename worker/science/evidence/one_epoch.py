@@ -57,7 +57,7 @@ def permuted(data: Target, *, seed: int, number: int) -> Target:
 
 
 def null_epochs(candidate: Candidate, loader: TargetLoader, *, start: State, progress: Progress) -> NullEpochs:
-    """Repeat the epoch from `start` on permuted labels, so often as the protocol says; restore the network.
+    """Repeat the epoch from `start` on permuted labels, as often as the protocol asks; restore the network.
 
     An epoch that can't be trained is the reason why there is no null; it doesn't end the evaluation.
     """

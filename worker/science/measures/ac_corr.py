@@ -52,7 +52,7 @@ PAPER = "AC-Norm, Eq. 10"
 
 @dataclass(frozen=True)
 class LayerCorrelation:
-    """Every form of AC-Corr for one layer, with what tells how far to trust it."""
+    """Every form of AC-Corr for one layer, with figures on how far to trust it."""
 
     ac_corr: float  # the paper's sum, between 1 and channels
     ac_corr_per_channel: float

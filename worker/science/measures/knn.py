@@ -1,4 +1,4 @@
-"""k-NN: how well the nearest neighbours in other images tell a sample's label."""
+"""k-NN: how well the nearest neighbours in other images predict a sample's label."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from worker.science.measures.samples import Array, checked_features, present_cla
     trust=0.35,  # arXiv 2412.20172
 )
 def leep(evidence: Evidence) -> Score:
-    """LEEP of the source head's probabilities; at most 0, and -H(Y) for a head that tells nothing."""
+    """LEEP of the source head's probabilities; at most 0, and -H(Y) for an uninformative head."""
     head = gathered(evidence.source_head, Part.SOURCE_HEAD)
     probabilities = usable(head)
     return Score(

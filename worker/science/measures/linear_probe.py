@@ -1,4 +1,4 @@
-"""Linear probe: how well ridge regression on frozen features tells the labels of images that it has not seen."""
+"""Linear probe: how well ridge regression on frozen features predicts the labels of unseen images."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ NARROW = 1e-8  # a step in log t that changes the evidence by less than rounding
 INTERPOLATED = flags.register(  # some column without residual; the value is still the data's when rank = N
     Flag(
         "interpolated",
-        "The features reproduce the labels of these few samples exactly. The score is finite, but says little "
+        "The features reproduce the labels of these few samples exactly. The score is finite, but means little "
         "about new samples.",
     )
 )
@@ -97,7 +97,7 @@ def logme(evidence: Evidence) -> Score:
 
 
 def scored(largest: LogEvidence, features: Features) -> Score:
-    """The evidence as a score, with what tells how far to trust it."""
+    """The evidence as a score, with figures on how far to trust it."""
     record = describe(features) | {"rank": largest.rank, "residual_share": float(largest.residual_share.min())}
     caveats = {
         SATURATED: largest.saturated,

@@ -1,4 +1,4 @@
-"""LogME with an intercept: the evidence of what features tell beyond the targets' mean."""
+"""LogME with an intercept: the evidence of the features once the targets' mean is removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels that are class numbers, one for an image or one for a voxel: what is taken, what is refused."""
+"""Labels that are class numbers, one for an image or one for a voxel: which are accepted and which are refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COUNTED = 1 << 20  # labels at a time
 
 
 def decoded_classes(labels: NDArray[Any], *, field: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """The class numbers as stored, of the wanted shape; ScienceError says what is wrong."""
+    """The class numbers as stored, of the wanted shape; ScienceError names what is wrong."""
     if labels.shape != shape:
         raise ScienceError(f"{field}: shape {labels.shape}, but the images need {shape}; align them")
     if labels.dtype.kind not in "bui":
@@ -74,7 +74,7 @@ def _present(labels: NDArray[Any]) -> NDArray[np.int64]:
 def checked_classes(
     labels: NDArray[np.integer], classes: tuple[int, ...], split: NDArray[np.str_], *, field: str
 ) -> list[str]:
-    """Warnings about the classes of the splits; ScienceError where there is nothing to tell apart."""
+    """Warnings about the classes of the splits; ScienceError where there is only one class."""
     train, val = _present(labels[split == "train"]), _present(labels[split == "val"])
     if len(train) < 2:
         raise ScienceError(f"{field}: one class only in the training images; at least two are needed")

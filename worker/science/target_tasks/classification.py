@@ -49,7 +49,7 @@ def classification_cases(probabilities: Tensor, labels: Tensor) -> list[float]:
 def classification_metrics(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
     """Accuracy, balanced accuracy, and area under the ROC curve (one against the rest, mean over classes).
 
-    probabilities: (N, C); labels: (N,). The area is taken over the classes present; NaN for one class only.
+    probabilities: (N, C); labels: (N,). The area is the mean over the classes present; NaN for one class only.
     """
     true, predicted = labels.numpy(), probabilities.argmax(1).numpy()
     present = np.unique(true)

@@ -1,4 +1,4 @@
-"""Labels of several columns, one row an image: what is taken, what is refused."""
+"""Labels of several columns, one row an image: which are accepted and which are refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FARTHEST = 1e6  # standard deviations of the training images from their mean
 
 
 def columns_of(labels: NDArray[Any], count: int, *, task: str, one_axis: bool, form: str) -> NDArray[Any]:
-    """The labels of `count` images as columns (N, T); `one_axis` says whether (N,) is taken as a single column."""
+    """The labels of `count` images as columns (N, T); `one_axis` says whether (N,) counts as a single column."""
     if labels.shape[:1] != (count,) or labels.ndim not in ((1, 2) if one_axis else (2,)):
         raise ScienceError(f"labels: shape {labels.shape}, but {task} of {count} images needs {form}; align them")
     columns = labels.reshape(count, -1)

@@ -84,7 +84,7 @@ class TargetTask:
 
     decode(stored, shape): the labels as they are used, from the file's array and the images' shape (N, C, *space).
     check(labels, split): labels with their classes and warnings; ScienceError where there is nothing to learn.
-    describe(labels, classes): what an inspection says of the labels.
+    describe(labels, classes): the inspection's summary of the labels.
     standardise(labels): what labels are standardised by, from those of the training images; None: they stay as
     they are.
     tensor(labels, standard): the labels of a batch as the loss takes them.

@@ -139,7 +139,7 @@ def _resumed(training: Training, resume: TrainingState | None) -> _SoFar:
     if resume is None:
         return _SoFar(0, (), Best(0, (-math.inf, -math.inf), deepcopy(training.network.state_dict())))
     if resume.best is None:
-        raise ScienceError("resume: the state has no best epoch, as a finetune's has; start this run anew")
+        raise ScienceError("resume: the state has no best epoch, as a finetune's has; start this run again")
     restore(training, resume)
     return _SoFar(resume.epoch, resume.rows, resume.best)
 

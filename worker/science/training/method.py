@@ -48,7 +48,7 @@ class Method:
     prepare(start): changes the network in place where the method needs other layers, and returns what is
     trained for: the given objective with the method's penalties, parameter groups, phases and hooks.
     deliver(network): a plain copy with the architecture's own keys, outputs unchanged in evaluation mode.
-    usual: the method that is taken when none is named; one method has it.
+    usual: the method that is used when none is named; one method has it.
     """
 
     name: str
@@ -73,6 +73,6 @@ def methods() -> dict[str, Method]:
 
 
 def usual_method() -> Method:
-    """The method that is taken when none is named."""
+    """The method that is used when none is named."""
     (usual,) = (method for method in methods().values() if method.usual)
     return usual
