@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_type_hints
 
 from models_zoo.architecture import architectures
 from models_zoo.card import Card, cards
@@ -21,6 +22,15 @@ from worker.science.training.method import methods
 from worker.science.training.options import Option
 from worker.science.training.recipe import recipes
 from worker.tasks.contents import default_finetune_protocol, default_protocol
+
+# The type of a value -> its name in what is published.
+_TYPES: Mapping[Any, str] = {
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "text",
+    tuple[int, ...]: "integers",
+}
 
 
 def what_it_can() -> published.Published:
@@ -81,6 +91,7 @@ def _options(options: Iterable[Option]) -> dict[str, published.PublishedOption]:
     return {
         option.name: published.PublishedOption(
             meaning=option.meaning,
+            type=_TYPES[type(option.default)],
             default=option.default,
             lowest=option.lowest,
             highest=option.highest,
@@ -108,6 +119,7 @@ def _as_json(value: Any) -> contents.Value:
 
 def _card(card: Card) -> published.PublishedCard:
     return published.PublishedCard(
+        name=card.name,
         title=card.title,
         source_task=card.source_task,
         source_data=card.source_data,
@@ -119,7 +131,7 @@ def _card(card: Card) -> published.PublishedCard:
         head=card.head,
         file=card.file,
         sha256=card.sha256,
-        origin=contents.Origin(
+        origin=published.Origin(
             repository=card.origin.repository,
             commit=card.origin.commit,
             path=card.origin.path,
@@ -160,6 +172,7 @@ def _metrics() -> dict[str, published.PublishedMetric]:
             lowest=metric.lowest,
             highest=metric.highest,
             primary_for=primary_for(metric.name),
+            preference=metric.preference,
         )
         for metric in metrics().values()
     }
@@ -167,19 +180,27 @@ def _metrics() -> dict[str, published.PublishedMetric]:
 
 def _flags() -> dict[str, published.PublishedFlag]:
     return {
-        flag.name: published.PublishedFlag(meaning=flag.meaning, may_rank=flag.may_rank, differs=flag.differs)
+        flag.name: published.PublishedFlag(
+            meaning=flag.meaning, may_rank=flag.may_rank, differs=flag.differs, marks_missing=flag.marks_missing
+        )
         for flag in flags().values()
     }
 
 
 def _protocol_fields() -> dict[str, published.PublishedOption]:
     meanings = jobs.descriptions(contents.FinetuneProtocol)
-    return {name: _bounds(bounds, meanings[name]) for name, bounds in protocol_fields(FinetuneProtocol).items()}
+    hints = get_type_hints(FinetuneProtocol)
+    return {
+        name: _bounds(bounds, hints[name], meanings[name])
+        for name, bounds in protocol_fields(FinetuneProtocol).items()
+    }
 
 
-def _bounds(bounds: FieldBounds, meaning: str) -> published.PublishedOption:
+def _bounds(bounds: FieldBounds, hint: Any, meaning: str) -> published.PublishedOption:
+    kinds = [kind for kind in (get_args(hint) if isinstance(hint, UnionType) else [hint]) if kind is not NoneType]
     return published.PublishedOption(
         meaning=meaning,
+        type=_TYPES[kinds[0]],
         default=bounds.default,
         above=bounds.above,
         lowest=bounds.lowest,

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, Field
 
 MEDIA_TYPE = "application/problem+json"
+MOST_FAULTS = 50  # named in one problem
 
 
 class Fault(BaseModel):

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from service.api.errors import (
     MEDIA_TYPE,
+    MOST_FAULTS,
     BrokenRequestError,
     ConflictError,
     Fault,
@@ -24,11 +25,11 @@ from service.api.errors import (
 from service.api.web.render import error_page
 from service.store.session import DatabaseError, TakenError
 
-MOST_FAULTS = 50  # named in one problem
 _REMEDIES = {
     "missing": "add this field",
     "extra_forbidden": "remove this field, or correct its name (see /docs)",
     "json_invalid": "send valid JSON",
+    "dict_type": "give a JSON object",
     "model_attributes_type": "send a JSON object with the header Content-Type: application/json",
 }
 

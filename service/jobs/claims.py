@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import and_, or_, select, update
+from sqlalchemy.orm import load_only
+from sqlalchemy.sql.base import ExecutableOption
 
 from service.jobs import events
 from service.jobs.kinds import KINDS
@@ -100,13 +102,18 @@ def _write(session: Session, claim: Claim, **values: Any) -> None:
         raise LeaseLostError(f"{claim.id}: attempt {claim.token} no longer holds it")
 
 
+def _without_contents(table: type[Worked]) -> ExecutableOption:
+    """Load what a sweep decides by; a content that can't be read must not stop the sweep."""
+    return load_only(table.state, table.attempts, table.releases)
+
+
 def release_expired(session: Session) -> Iterator[Worked]:
     """Queue and enqueue all work whose lease ran out; yield the rows without an attempt left, which now failed."""
     config = settings()
     for kind in KINDS:
         table = kind.table
         lost = select(table).where(table.state == WorkState.RUNNING, table.lease_until < database_now())
-        for row in session.scalars(lost.with_for_update(skip_locked=True)):
+        for row in session.scalars(lost.options(_without_contents(table)).with_for_update(skip_locked=True)):
             row.lease_until, row.stage = None, None
             if row.attempts - row.releases >= config.attempts:
                 row.state, row.finished_at = WorkState.FAILED, time.time()
@@ -132,6 +139,6 @@ def resend_waiting(session: Session) -> None:
         table = kind.table
         waiting = select(table).where(table.state == WorkState.QUEUED, table.sent_at < oldest)
         first = waiting.order_by(table.sent_at).limit(RESENT_PER_SWEEP)
-        for row in session.scalars(first.with_for_update(skip_locked=True)):
+        for row in session.scalars(first.options(_without_contents(table)).with_for_update(skip_locked=True)):
             row.sent_at = time.time()
             enqueue(session, table, row.id)

@@ -19,8 +19,13 @@ class Flags:
     published: Mapping[str, PublishedFlag]
 
     def may_rank(self, names: Iterable[str]) -> bool:
-        """Whether a score with these flags may place a candidate; an unpublished flag means no."""
-        return all(name in self.published and self.published[name].may_rank for name in names)
+        """Whether a score with these flags may place a candidate; an unpublished flag does not forbid it."""
+        return all(self.published[name].may_rank for name in names if name in self.published)
+
+    @property
+    def of_missing(self) -> list[str]:
+        """Flags of a derived score that has no value."""
+        return [name for name, flag in self.published.items() if flag.marks_missing]
 
     def is_sound(self, score: Score | None) -> bool:
         """Whether a candidate can be placed by this score."""

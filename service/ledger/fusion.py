@@ -30,6 +30,7 @@ class Fusion:
     prior: dict[str, Prior]
     combination: Combination
     outcomes: Mapping[str, float]  # of this very target, as far as there are any
+    flags: Flags
 
     def scores(self, name: str) -> list[Score]:
         """The derived scores of one candidate; no prior where no candidate has a history."""
@@ -39,7 +40,7 @@ class Fusion:
     def _fused(self, name: str) -> Score:
         one = self.combination.candidates.get(name)
         if one is None:
-            return _missing(FUSED, "no measure that counts has a sound score, and there is no history")
+            return self._missing(FUSED, "no measure that counts has a sound score, and there is no history")
         figures: dict[str, Figure] = {
             "probability_best": one.best,
             "first": one.first,
@@ -54,13 +55,13 @@ class Fusion:
     def _prior(self, name: str) -> Score:
         one = self.prior.get(name)
         if one is None:
-            return _missing(HISTORY_PRIOR, "no outcome of this candidate on another target of this task")
+            return self._missing(HISTORY_PRIOR, "no outcome of this candidate on another target of this task")
         figures: dict[str, Figure] = {"targets": one.targets}
         return Score(measure=HISTORY_PRIOR, value=one.value, seconds=0.0, flags=[], record=ScoreRecord(figures))
 
-
-def _missing(measure: str, reason: str) -> Score:
-    return Score(measure=measure, value=None, seconds=0.0, flags=[], record=ScoreRecord(), reason=reason)
+    def _missing(self, measure: str, reason: str) -> Score:
+        flags = self.flags.of_missing
+        return Score(measure=measure, value=None, seconds=0.0, flags=flags, record=ScoreRecord(), reason=reason)
 
 
 def fusion(session: Session, ranking: Ranking, scores: Mapping[str, Scores], flags: Flags) -> Fusion:
@@ -80,6 +81,7 @@ def fusion(session: Session, ranking: Ranking, scores: Mapping[str, Scores], fla
         prior={name: prior[name] for name in scores if name in prior},
         combination=_where_known(combination, by_measure, prior),
         outcomes=own.outcomes if own else {},
+        flags=flags,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -10,7 +11,7 @@ from service.ledger.flags import flags
 from service.ledger.statistics.target_record import TargetRecord
 from service.store import capabilities, checkpoints, datasets, outcomes, rankings
 from service.store.contents import Protocol
-from service.store.published import TARGET_TASKS
+from service.store.published import METRICS
 from service.store.session import Session
 from service.store.tables import LedgerRow
 
@@ -54,7 +55,7 @@ def records(
     described = _described(session, rows)
     allowed = _candidates_of(session, part)
     imported, own = _imported_scores(rows), _own_scores(session, protocol)
-    primary = _primary_metrics(session)
+    preferences = _preferences(session)
     kept = []
     for target in sorted({row.target for row in rows if row.kind == "outcome"}):
         of_target = [
@@ -64,7 +65,7 @@ def records(
         ]
         if of_target:
             scores = {**imported.get(target, {}), **own.get(target, {})}
-            metric = part.metric or _metric_of(of_target, described[target].task, primary)
+            metric = part.metric or _metric_of(of_target, preferences)
             kept.append(_record(target, described[target], of_target, scores, metric, cases=cases))
     return [record for record in kept if record.outcomes and part.has(record)]
 
@@ -81,10 +82,10 @@ def _described(session: Session, rows: Iterable[LedgerRow]) -> dict[str, _Descri
     return described
 
 
-def _primary_metrics(session: Session) -> dict[str, str]:
-    """Target task -> the metric that it is judged by, as published."""
-    tasks = capabilities.of_kind(session, TARGET_TASKS)
-    return {name: task.primary_metric for name, task in tasks.items() if task.primary_metric}
+def _preferences(session: Session) -> dict[str, int]:
+    """Metric -> its place among metrics that equally many candidates have, as published."""
+    metrics = capabilities.of_kind(session, METRICS)
+    return {name: metric.preference for name, metric in metrics.items() if metric.preference is not None}
 
 
 def _candidates_of(session: Session, part: Slice) -> set[str] | None:
@@ -120,16 +121,16 @@ def _record(
     )
 
 
-def _metric_of(rows: Sequence[LedgerRow], task: str | None, primary: Mapping[str, str]) -> str:
-    """The metric that most candidates have; of equals the one that the task is judged by, then any such metric."""
+def _metric_of(rows: Sequence[LedgerRow], preferences: Mapping[str, int]) -> str:
+    """The metric that most candidates have; of equals the preferred one."""
     having: dict[str, set[str]] = {}
     for row in rows:
         having.setdefault(row.name, set()).add(row.candidate)
 
-    def preference(name: str) -> tuple[int, bool, bool, str]:
-        return (-len(having[name]), name != primary.get(task or ""), name not in primary.values(), name)
+    def place(name: str) -> tuple[int, float, str]:
+        return (-len(having[name]), preferences.get(name, math.inf), name)
 
-    return min(having, key=preference)
+    return min(having, key=place)
 
 
 def _comparable(rows: Sequence[LedgerRow]) -> list[LedgerRow]:

@@ -17,7 +17,7 @@ Figure = Scalar | tuple[Scalar, ...] | Mapping[str, Scalar | Mapping[str, Scalar
 Value = bool | int | float | str | list[bool | int | float | str] | None  # of a parameter or an option
 
 
-@content()
+@content
 class Protocol:
     """Everything that must be equal for two scores to be comparable."""
 
@@ -51,7 +51,7 @@ class Protocol:
     """Number of epochs on permuted labels for each candidate, for measures that need them."""
 
 
-@content()
+@content
 class FinetuneProtocol(Protocol):
     """The protocol of a full finetune, with early stopping on the validation metric."""
 
@@ -61,7 +61,7 @@ class FinetuneProtocol(Protocol):
     """Number of epochs without a better validation metric after which training stops."""
 
 
-@content()
+@content
 class ClassShare:
     """How much of a dataset one class is."""
 
@@ -73,7 +73,7 @@ class ClassShare:
     """Share of all images or voxels, from 0 to 1."""
 
 
-@content()
+@content
 class ColumnSummary:
     """The values of one regression target."""
 
@@ -89,7 +89,7 @@ class ColumnSummary:
     """Highest value in the dataset."""
 
 
-@content()
+@content
 class Inspection:
     """What the worker found in a dataset's file."""
 
@@ -117,7 +117,7 @@ class Inspection:
     """Mean voxel size along each axis in millimetres; null where the file does not say."""
 
 
-@content()
+@content
 class LeftTensor:
     """A tensor that was not copied from the file into the network."""
 
@@ -127,7 +127,7 @@ class LeftTensor:
     """Reason why the tensor was not copied."""
 
 
-@content()
+@content
 class NormCount:
     """All normalisation layers of one type in a network."""
 
@@ -143,7 +143,7 @@ class NormCount:
     """Number of layers that keep a running mean and variance."""
 
 
-@content()
+@content
 class Preflight:
     """What loaded from a checkpoint's file, what did not, and which norms the network has."""
 
@@ -163,7 +163,7 @@ class Preflight:
     """Path of the layer that AC-Corr is taken at; null where the encoder has no norm."""
 
 
-@content()
+@content
 class Normalisation:
     """How a checkpoint wants its input."""
 
@@ -175,23 +175,9 @@ class Normalisation:
     """Standard deviation of each channel, divided by after scaling."""
 
 
-@content()
-class Origin:
-    """Where the weights of a public checkpoint were published."""
-
-    repository: str
-    """Repository that the file was published in."""
-    commit: str
-    """Commit of the repository that holds the file."""
-    path: str
-    """Path of the file in the repository."""
-    sha256: str
-    """SHA-256 digest of the published file, before it was reduced to tensors."""
-
-
-@content()
+@content
 class CardEntries:
-    """The entries of a card that this service knows."""
+    """The entries of a card that this service uses."""
 
     title: str | None = None
     """Name of the checkpoint for people."""
@@ -207,27 +193,17 @@ class CardEntries:
     """How the network wants its input scaled."""
     head: str = "softmax"
     """Kind of the source head: softmax, sigmoid for one foreground output, or none for no classes."""
-    catalogue: str | None = None
-    """Name of the catalogue card that this card was copied from."""
-    file: str | None = None
-    """Usual name of the file of weights."""
-    sha256: str | None = None
-    """SHA-256 digest that the file of weights must have."""
-    origin: Origin | None = None
-    """Where the weights of a public checkpoint were published."""
-    note: str | None = None
-    """Further remarks on the checkpoint for people."""
 
 
-@content(rest="more")
+@content
 class Card(CardEntries):
-    """Where a checkpoint comes from and how it wants its input, with further entries of the user."""
+    """Where a checkpoint comes from and how it wants its input, with further entries."""
 
     more: Mapping[str, Any] = field(default_factory=dict)
-    """Further entries of the user, kept as they are."""
+    """Further entries of the user or of the catalogue, kept as they are."""
 
 
-@content()
+@content
 class EvaluationFacts:
     """What the worker noted beside the scores of one candidate."""
 
@@ -267,7 +243,7 @@ class EvaluationFacts:
     """Seconds that the whole evaluation took."""
 
 
-@content(rest="figures")
+@content
 class ScoreRecord:
     """What one score was computed from: figures that the measure names."""
 
@@ -275,7 +251,7 @@ class ScoreRecord:
     """Figures by the names that the measure gives them."""
 
 
-@content()
+@content
 class EpochResult:
     """One epoch of a finetune run."""
 
@@ -287,7 +263,7 @@ class EpochResult:
     """Mean of the method's penalties over the epoch; null where it has none."""
 
 
-@content()
+@content
 class NetworkCard:
     """What is needed to use a finetuned network without this service."""
 
@@ -325,7 +301,7 @@ class NetworkCard:
     """Values to multiply regression outputs with; null for other tasks."""
 
 
-@content()
+@content
 class FinetuneResult:
     """The outcome of a finetune run."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import pairwise
@@ -21,23 +21,14 @@ Json = dict[str, Any]
 
 
 @dataclass_transform(frozen_default=True)
-def content(*, rest: str | None = None) -> Callable[[type[Kind]], type[Kind]]:
-    """Make a class a frozen dataclass whose fields are described by the docstrings below them.
-
-    `rest` names the field that holds entries without a field of their own: in the dict form they stand beside
-    the others.
-    """
-
-    def make(kind: type[Kind]) -> type[Kind]:
-        kind.__rest__ = rest  # type: ignore[attr-defined]
-        made = dataclass(frozen=True)(kind)
-        descriptions = _field_docstrings(kind)
-        for one in fields(made):  # type: ignore[arg-type]
-            if one.name in descriptions:
-                one.metadata = MappingProxyType({**one.metadata, "description": descriptions[one.name]})
-        return made
-
-    return make
+def content(kind: type[Kind]) -> type[Kind]:
+    """Make a class a frozen dataclass whose fields are described by the docstrings below them."""
+    made = dataclass(frozen=True)(kind)
+    described = _field_docstrings(kind)
+    for declared in fields(made):  # type: ignore[arg-type]
+        if declared.name in described:
+            declared.metadata = MappingProxyType({**declared.metadata, "description": described[declared.name]})
+    return made
 
 
 def _field_docstrings(kind: type[Any]) -> dict[str, str]:
@@ -64,29 +55,24 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-def read(kind: type[Kind], stored: Mapping[str, Any]) -> Kind:
+def read(kind: type[Kind], form: Mapping[str, Any]) -> Kind:
     """The content that a dict form holds; entries that this version does not know are left out."""
-    values = {key: value for key, value in stored.items() if key != "version"}
-    rest: str | None = getattr(kind, "__rest__", None)
-    if rest is not None:
-        named = {one.name for one in fields(kind)} - {rest}  # type: ignore[arg-type]
-        others = {key: value for key, value in values.items() if key not in named}
-        values = {key: value for key, value in values.items() if key in named} | {rest: others}
-    found: Kind = _adapter(kind).validate_python(values)  # type: ignore[arg-type]
-    return found
+    values = {key: value for key, value in form.items() if key != "version"}
+    content: Kind = _adapter(kind).validate_python(values)  # type: ignore[arg-type]
+    return content
 
 
 def plain(content: object) -> Json:
     """A content as JSON values, without the version."""
     values: Json = _adapter(type(content)).dump_python(content, mode="json", warnings=False)  # type: ignore[arg-type]
-    rest: str | None = getattr(content, "__rest__", None)
-    return values if rest is None else {**values.pop(rest), **values}
+    return values
 
 
 def stored(content: object) -> Json:
-    """The dict form of a content, as every database can hold it."""
-    held: Json = storable({**plain(content), "version": VERSION})
-    return held
+    """The dict form of a content, as every database can hold it; ValueError when it could not be read again."""
+    form: Json = storable({**plain(content), "version": VERSION})
+    read(type(content), form)
+    return form
 
 
 def storable(value: Any) -> Any:

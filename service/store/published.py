@@ -12,7 +12,7 @@ from service.store.dict_form import content
 Content = TypeVar("Content")
 
 
-@content()
+@content
 class PublishedMeasure:
     """A measure that workers can compute."""
 
@@ -34,12 +34,14 @@ class PublishedMeasure:
     """Weighted tau with outcomes that a published study found; 0 where there is no study."""
 
 
-@content()
+@content
 class PublishedOption:
     """An option of a method or a recipe, or a field of the protocol."""
 
     meaning: str = ""
     """What the option decides, in a sentence."""
+    type: str = "text"
+    """Type of the value: boolean, integer, number, text, or integers for a list of whole numbers."""
     default: Value = None
     """Value that is used when a request does not give one."""
     above: float | None = None
@@ -54,7 +56,7 @@ class PublishedOption:
     """Whether null is accepted as a value."""
 
 
-@content()
+@content
 class PublishedMethod:
     """A finetune method that workers know."""
 
@@ -66,7 +68,7 @@ class PublishedMethod:
     """Options of the method, by name."""
 
 
-@content()
+@content
 class PublishedRecipe:
     """A pretext recipe that workers know."""
 
@@ -76,7 +78,7 @@ class PublishedRecipe:
     """Options of the recipe, by name."""
 
 
-@content()
+@content
 class PublishedArchitecture:
     """An architecture that workers can build."""
 
@@ -90,19 +92,43 @@ class PublishedArchitecture:
     """Parameters of the architecture with their defaults."""
 
 
-@content()
+@content
+class Origin:
+    """Where the weights of a public checkpoint were published."""
+
+    repository: str
+    """Repository that the file was published in."""
+    commit: str
+    """Commit of the repository that holds the file."""
+    path: str
+    """Path of the file in the repository."""
+    sha256: str
+    """SHA-256 digest of the published file, before it was reduced to tensors."""
+
+
+@content
 class PublishedCard(CardEntries):
     """A card of a known public checkpoint, with what its network is built with."""
 
+    name: str = ""
+    """Name of the card in the catalogue."""
     architecture: str = ""
     """Name of the architecture that the weights fit."""
     parameters: Mapping[str, Value] = field(default_factory=dict)
     """Parameters that the architecture is built with."""
     spatial_dims: int | None = None
     """Number of spatial dimensions of the network."""
+    file: str | None = None
+    """Usual name of the file of weights."""
+    sha256: str | None = None
+    """SHA-256 digest that the file of weights must have."""
+    origin: Origin | None = None
+    """Where the weights of a public checkpoint were published."""
+    note: str | None = None
+    """Further remarks on the checkpoint for people."""
 
 
-@content()
+@content
 class PublishedReader:
     """A file format that workers can read datasets from."""
 
@@ -112,7 +138,7 @@ class PublishedReader:
     """Endings of the names of such files."""
 
 
-@content()
+@content
 class PublishedTargetTask:
     """A target task that workers know."""
 
@@ -126,7 +152,7 @@ class PublishedTargetTask:
     """Metric of this task that no threshold or scale decides."""
 
 
-@content()
+@content
 class PublishedMetric:
     """A metric of finetune runs."""
 
@@ -142,9 +168,11 @@ class PublishedMetric:
     """Highest value that the metric can have; null where there is no bound."""
     primary_for: tuple[str, ...] = ()
     """Target tasks that are judged by this metric."""
+    preference: int | None = None
+    """Place among metrics that equally many candidates have outcomes in; the lowest number counts."""
 
 
-@content()
+@content
 class PublishedFlag:
     """A flag: a warning on how far a score can be trusted."""
 
@@ -154,6 +182,8 @@ class PublishedFlag:
     """Whether a score with this flag may place its candidate in a ranked list."""
     differs: str | None = None
     """Fact of evaluations whose difference between candidates raises the flag for a whole list."""
+    marks_missing: bool = False
+    """Whether a score that the service derives from the ledger gets this flag where it has no value."""
 
 
 @dataclass(frozen=True)

@@ -49,22 +49,22 @@ PROTOCOL = {
     "null_permutations": 19,
 }
 FIELDS: dict[str, dict[str, Any]] = {
-    "optimizer": {"choices": ["adam", "sgd"]},
-    "learning_rate": {"above": 0, "highest": 1e30},
-    "weight_decay": {"lowest": 0, "highest": 1e6},
-    "batch_size": {"lowest": 2, "highest": 100_000},
-    "crop": {"lowest": 8, "highest": 100_000, "nullable": True},
-    "steps": {"lowest": 1, "highest": 10_000_000, "nullable": True},
-    "seed": {"lowest": 0, "highest": 2**32 - 1},
-    "voxels_per_class": {"lowest": 1, "highest": 10_000_000},
-    "voxels_total": {"lowest": 1, "highest": 10_000_000},
-    "stage": {"nullable": True},
-    "threads": {"lowest": 1, "highest": 1024},
-    "temperature": {"lowest": 1e-6, "highest": 1e6},
-    "precision": {"choices": ["float32", "mixed"]},
-    "null_permutations": {"lowest": 2, "highest": 999},
-    "epochs": {"lowest": 1, "highest": 100_000},
-    "patience": {"lowest": 1, "highest": 100_000},
+    "optimizer": {"type": "text", "choices": ["adam", "sgd"]},
+    "learning_rate": {"type": "number", "above": 0, "highest": 1e30},
+    "weight_decay": {"type": "number", "lowest": 0, "highest": 1e6},
+    "batch_size": {"type": "integer", "lowest": 2, "highest": 100_000},
+    "crop": {"type": "integers", "lowest": 8, "highest": 100_000, "nullable": True},
+    "steps": {"type": "integer", "lowest": 1, "highest": 10_000_000, "nullable": True},
+    "seed": {"type": "integer", "lowest": 0, "highest": 2**32 - 1},
+    "voxels_per_class": {"type": "integer", "lowest": 1, "highest": 10_000_000},
+    "voxels_total": {"type": "integer", "lowest": 1, "highest": 10_000_000},
+    "stage": {"type": "text", "nullable": True},
+    "threads": {"type": "integer", "lowest": 1, "highest": 1024},
+    "temperature": {"type": "number", "lowest": 1e-6, "highest": 1e6},
+    "precision": {"type": "text", "choices": ["float32", "mixed"]},
+    "null_permutations": {"type": "integer", "lowest": 2, "highest": 999},
+    "epochs": {"type": "integer", "lowest": 1, "highest": 100_000},
+    "patience": {"type": "integer", "lowest": 1, "highest": 100_000},
 }
 FROZEN = {"optional": False, "epochs": 0, "epochs_per_permutation": 0}
 TRAINED = {"optional": False, "epochs": 1, "epochs_per_permutation": 0}
@@ -118,7 +118,7 @@ CAPABILITIES: dict[str, dict[str, Any]] = {
         "mixed_widths": {"meaning": "the layers of the candidates have different widths", "differs": "width"},
         "degenerate": {"meaning": "the source affines carry no information", "may_rank": False},
         "saturated": {"meaning": "the features separate the labels exactly", "may_rank": False},
-        "not_applicable": {"meaning": "the measure has no meaning here", "may_rank": False},
+        "not_applicable": {"meaning": "the measure has no meaning here", "may_rank": False, "marks_missing": True},
         "failed": {"meaning": "the measure could not be computed", "may_rank": False},
     },
 }
@@ -205,7 +205,7 @@ def add_checkpoint(session: Session, name: str, *, ready: bool = True, **more: A
         "card": {"source_task": "segmentation", "source_data": name, "modality": "fundus"},
         **more,
     }
-    values["card"] = read(Card, values["card"])
+    values["card"] = Card(**values["card"])
     row = Checkpoint(name=name, **values)
     requests.add(session, row)
     return _inspected(session, row, ready, sha256="0" * 64)

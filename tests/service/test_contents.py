@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass, replace
-from typing import Any
+import math
+from dataclasses import MISSING, fields, is_dataclass, replace
+from typing import Any, get_type_hints
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text, update
 from sqlalchemy.exc import StatementError
 
+from service.jobs import ending
+from service.jobs.claims import claim
 from service.settings import Settings
 from service.store import contents, published
 from service.store.contents import Card, EvaluationFacts, Inspection, Normalisation, ScoreRecord
@@ -21,7 +24,7 @@ CONTENTS = [
     one
     for module in (contents, published)
     for one in vars(module).values()
-    if isinstance(one, type) and is_dataclass(one) and hasattr(one, "__rest__")
+    if isinstance(one, type) and is_dataclass(one) and one is not published.CapabilityKind
 ]
 
 
@@ -57,10 +60,56 @@ def test_entries_of_another_version_are_left_out_and_missing_ones_are_defaults()
     assert facts == EvaluationFacts(width=8)
 
 
-def test_a_users_own_entries_stand_beside_the_fields_of_a_card() -> None:
-    form = stored(Card(title="x", more={"DOI": "10.1/2"}))
-    assert (form["title"], form["DOI"]) == ("x", "10.1/2")
-    assert "more" not in form
+def test_a_users_own_entries_are_kept_apart_from_the_fields_of_a_card() -> None:
+    own = {"DOI": "10.1/2", "version": "2.1", "more": 1, "nothing": None, "origin": "hospital B"}
+    form = stored(Card(title="x", more=own))
+    assert (form["title"], form["version"]) == ("x", VERSION)
+    assert read(Card, form).more == own
+
+
+def _numbers(kind: Any) -> list[str]:
+    return [declared.name for declared in fields(kind) if get_type_hints(kind)[declared.name] is float]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(kind, name) for kind in CONTENTS for name in _numbers(kind)],
+    ids=lambda one: one if isinstance(one, str) else one.__name__,
+)
+def test_a_number_that_could_not_be_read_again_is_not_stored(kind: Any, name: str) -> None:
+    values = {
+        declared.name: 0
+        if declared.default is MISSING and declared.default_factory is MISSING
+        else declared.default
+        for declared in fields(kind)
+        if declared.default_factory is MISSING
+    }
+    with pytest.raises(ValueError, match=name):
+        stored(kind(**{**values, name: math.nan}))
+
+
+def test_a_content_that_could_not_be_read_again_is_rolled_back(configured: Settings) -> None:
+    with transaction() as session:
+        add_dataset(session, ready=False)
+    unreadable = replace(read(Inspection, INSPECTION), spacing=(math.inf, 1.0))
+    with pytest.raises(StatementError, match="spacing"), transaction() as session:
+        session.query(Dataset).one().inspection = unreadable
+    with reading() as session:
+        assert session.query(Dataset).one().inspection is None
+
+
+def test_the_sweep_goes_on_beside_a_content_that_can_not_be_read(configured: Settings) -> None:
+    with transaction() as session:
+        for name in ("broken", "whole"):
+            row = add_dataset(session, name, ready=False)
+            assert claim(session, Dataset, row.id, worker="w")
+        late = update(Dataset).values(lease_until=0.0)
+        session.execute(late)
+        session.execute(text("UPDATE datasets SET inspection = '{}' WHERE name = 'broken'"))
+    with transaction() as session:
+        ending.sweep(session)
+    with reading() as session:
+        assert session.scalars(select(Dataset.state)).all() == ["queued", "queued"]
 
 
 def test_a_column_refuses_what_is_not_its_content(configured: Settings) -> None:

@@ -10,6 +10,8 @@ from service.jobs import ending
 from service.jobs.claims import claim
 from service.settings import settings
 from service.store import finetune_runs
+from service.store.contents import FinetuneResult
+from service.store.dict_form import plain
 from service.store.session import reading, transaction
 from service.store.tables import Checkpoint
 from tests.conftest import TestClient
@@ -46,10 +48,10 @@ def test_a_finished_run_gives_its_network(client: TestClient) -> None:
     assert early.headers["content-type"] == "application/problem+json"
     settings().networks_dir.mkdir(parents=True)
     (settings().networks_dir / "x.safetensors").write_bytes(b"weights")
-    result = {"metrics": {"test": {"dice": 0.9}, "validation": {}}, "network_file": "x.safetensors"}
+    result = plain(FinetuneResult(metrics={"test": {"dice": 0.9}, "validation": {}}, network_file="x.safetensors"))
     _finish(made["id"], result)
     shown = client.get(f"/v1/finetune-runs/{made['id']}").json()
-    assert {key: shown["result"][key] for key in result} == result
+    assert shown["result"] == result
     network = client.get(shown["network"])
     assert network.content == b"weights"
     assert 'filename="x.safetensors"' in network.headers["content-disposition"]

@@ -20,6 +20,7 @@ class Flag:
     meaning: str  # whole sentences, to be shown beside a score or a list
     may_rank: bool = True
     differs: str | None = None
+    marks_missing: bool = False  # the service gives it to a score that it can't derive from the ledger
 
 
 _REGISTERED: Registry[Flag] = Registry("flag", "worker.science.evidence", "worker.science.measures")

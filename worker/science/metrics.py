@@ -18,6 +18,8 @@ class Metric:
     unit: str = ""  # empty where the metric has no unit
     lowest: float | None = None
     highest: float | None = None
+    # Where candidates have outcomes in several metrics equally often, the lowest number counts.
+    preference: int | None = None
     numbered: bool = False  # each of several targets has its own, named `name_0`, `name_1`, ...
 
     def signed(self, value: float) -> float:
@@ -31,6 +33,7 @@ AUC = Metric(
     "Area under the ROC curve of one class or label against the rest, mean over those that vary.",
     lowest=0.0,
     highest=1.0,
+    preference=4,
 )
 AVERAGE_PRECISION = Metric(
     "average_precision",

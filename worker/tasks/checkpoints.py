@@ -30,7 +30,7 @@ def preflight_checkpoint(checkpoint_id: str) -> None:
         if not os.path.isfile(spec.path):  # false, where Path.is_file may raise
             raise ScienceError(f"uri: there is no file {work.uri!r}; check the path, as the worker sees it")
         digest = sha256(spec.path)
-        expected = work.card.sha256
+        expected = work.card.more.get("sha256")
         if expected and expected != digest:
             raise ScienceError(f"uri: the file's sha256 is {digest}, its card says {expected}; get the right file")
         _, report = load_source(spec)

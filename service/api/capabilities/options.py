@@ -1,87 +1,136 @@
-"""Values of published options, as a request gives them: names, bounds and choices are the workers'."""
+"""Values of published options, as a request gives them: names, types, bounds and choices are the workers'."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, WrapValidator
+from pydantic_core import PydanticCustomError
 
-from service.api.errors import InvalidError
+from service.api.errors import MOST_FAULTS, Fault, InvalidError
 from service.api.names import Text
 from service.store.contents import Value
 from service.store.published import PublishedOption
 
-Values = Mapping[str, Value]
-_TEXT: TypeAdapter[str] = TypeAdapter(Text)
+LONGEST_SHOWN = 40  # characters of a wrong value in a message
+
+_ADAPTERS: Mapping[str, TypeAdapter[Any]] = {
+    "boolean": TypeAdapter(bool),
+    "integer": TypeAdapter(int),
+    "number": TypeAdapter(Annotated[float, Field(allow_inf_nan=False)]),
+    "text": TypeAdapter(Text),
+    "integers": TypeAdapter(list[int]),
+}
+_IN_WORDS = {
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "number": "a finite number",
+    "text": "a text of 1 to 500 characters without control characters",
+    "integers": "a list of whole numbers",
+}
 
 
-@dataclass(frozen=True)
-class _Wrong:
-    """What is wrong with a value and the remedy; `item` is the place of the wrong item in a list."""
+def _one_fault(value: object, read: Any) -> Any:
+    """The value as `read` accepts it, with one fault instead of one for each type that it might have had."""
+    try:
+        return read(value)
+    except ValidationError:
+        raise PydanticCustomError(
+            "option_value",
+            "this is not a value of an option",
+            {"expected": "a number, a text, true, false, null, or a list of these"},
+        ) from None
 
-    what: str
-    remedy: str
-    item: int | None = None
+
+GivenValue = Annotated[Value, WrapValidator(_one_fault)]
 
 
-def check_options(given: Values, options: Mapping[str, PublishedOption], *, field: str) -> None:
-    """InvalidError names the first value that is unknown, of another type, or out of bounds.
+def read_options(
+    given: Mapping[str, Value], options: Mapping[str, PublishedOption], *, field: str
+) -> dict[str, Value]:
+    """The given values as the types of their options.
 
-    `field` is the field of the request that holds the values.
+    InvalidError names every value that is unknown, of another type, or out of bounds. `field` is the field of
+    the request that holds the values.
     """
+    faults: list[Fault] = []
+    values: dict[str, Value] = {}
     for name, value in given.items():
-        if name not in options:
-            raise InvalidError(
-                f"there is no {name!r} here", field=f"{field}.{name}", remedy=_remedy_for_unknown(options)
-            )
-        wrong = _wrong(value, options[name])
-        if wrong is not None:
-            place = "" if wrong.item is None else f".{wrong.item}"
-            raise InvalidError(f"{name} {wrong.what}", field=f"{field}.{name}{place}", remedy=wrong.remedy)
+        try:
+            values[name] = _read(name, value, options, field=field)
+        except InvalidError as error:
+            faults.extend(error.errors)
+        if len(faults) >= MOST_FAULTS:
+            break
+    if faults:
+        raise InvalidError("; ".join(fault.message for fault in faults), errors=faults)
+    return values
 
 
-def _remedy_for_unknown(options: Mapping[str, PublishedOption]) -> str:
+def _read(name: str, value: Value, options: Mapping[str, PublishedOption], *, field: str) -> Value:
+    """One value as the type of its option; InvalidError names what is wrong with it."""
+    if name not in options:
+        raise InvalidError(
+            f"there is no {_shown(name)} in {field}", field=f"{field}.{name}", remedy=_known(options)
+        )
+    option, place = options[name], f"{field}.{name}"
+    if value is None:
+        if option.nullable:
+            return None
+        raise InvalidError(f"{name} can't be null", field=place, remedy="leave it out to get the default")
+    if option.choices is not None and value not in option.choices:
+        remedy = f"use {' or '.join(map(repr, option.choices))}"
+        raise InvalidError(f"{name} is {_shown(value)}", field=place, remedy=remedy)
+    typed = _typed(name, value, option, place=place)
+    faults = _out_of_bounds(name, typed, option, place=place)
+    if faults:
+        raise InvalidError("; ".join(fault.message for fault in faults), errors=faults)
+    return typed
+
+
+def _known(options: Mapping[str, PublishedOption]) -> str:
     return f"remove it, or use one of: {', '.join(sorted(options))}" if options else "remove it"
 
 
-def _one_of(choices: tuple[str, ...]) -> str:
-    return f"use {' or '.join(map(repr, choices))}"
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
-def _wrong(value: Value, option: PublishedOption) -> _Wrong | None:
-    """What is wrong with a value; None when it is accepted."""
-    if value is None:
-        return None if option.nullable else _Wrong("can't be null", "leave it out to get the default")
-    if isinstance(value, list):
-        found = ((place, _wrong_item(item, option)) for place, item in enumerate(value))
-        return next((replace(wrong, item=place) for place, wrong in found if wrong is not None), None)
-    return _wrong_item(value, option)
-
-
-def _wrong_item(value: bool | int | float | str, option: PublishedOption) -> _Wrong | None:
-    if option.choices is not None and value not in option.choices:
-        return _Wrong(f"is {value!r}", _one_of(option.choices))
-    if isinstance(value, str):
-        return _wrong_text(value)
-    if option.default is not None and not isinstance(option.default, bool) and isinstance(value, bool):
-        return _Wrong(f"is {value}", f"give a value like {option.default!r}")
-    return _wrong_number(value, option)
-
-
-def _wrong_text(value: str) -> _Wrong | None:
+def _typed(name: str, value: Value, option: PublishedOption, *, place: str) -> Value:
+    items = value if isinstance(value, list) else [value]
     try:
-        _TEXT.validate_python(value)
-    except ValidationError:
-        return _Wrong("is no plain text", "use 1 to 500 characters without control characters")
-    return None
+        if option.type != "boolean" and any(isinstance(item, bool) for item in items):
+            raise ValueError
+        typed: Value = _ADAPTERS[option.type].validate_python(value)
+    except (ValueError, OverflowError):  # ValidationError is a ValueError
+        expected = _IN_WORDS[option.type] + " or null" * option.nullable
+        raise InvalidError(f"{name} is {_shown(value)}", field=place, remedy=f"give {expected}") from None
+    return typed
 
 
-def _wrong_number(value: float, option: PublishedOption) -> _Wrong | None:
+def _out_of_bounds(name: str, value: Value, option: PublishedOption, *, place: str) -> list[Fault]:
+    """One fault for a number out of bounds; of a list, for each of its items."""
+    if isinstance(value, list):
+        return [
+            fault
+            for number, item in enumerate(value[:MOST_FAULTS])
+            for fault in _out_of_bounds(name, item, option, place=f"{place}.{number}")
+        ]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return []
+    wanted = _bound_that_fails(value, option)
+    if wanted is None:
+        return []
+    return [Fault(field=place, message=f"{name} is {_shown(value)}", remedy=f"give a number {wanted}")]
+
+
+def _bound_that_fails(value: float, option: PublishedOption) -> str | None:
     if option.above is not None and value <= option.above:
-        return _Wrong(f"is {value}", f"give a number above {option.above}")
+        return f"above {option.above:.15g}"
     if option.lowest is not None and value < option.lowest:
-        return _Wrong(f"is {value}", f"give a number of at least {option.lowest}")
+        return f"of at least {option.lowest:.15g}"
     if option.highest is not None and value > option.highest:
-        return _Wrong(f"is {value}", f"give a number of at most {option.highest}")
+        return f"of at most {option.highest:.15g}"
     return None

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TypeVar
 
-from pydantic import ValidationError
-
-from service.api.capabilities.options import check_options
+from service.api.capabilities.options import read_options
 from service.api.capabilities.published import published
 from service.api.errors import InvalidError
 from service.store.contents import Protocol, Value
@@ -33,21 +31,13 @@ def protocol_of(
     `dims` is the number of spatial dimensions of the dataset. `base` is the protocol of the ranking that asks
     for finetune runs: it replaces the defaults, but for its `steps`, since a finetune trains whole epochs.
     """
-    given = dict(overrides or {})
     known = {one.name for one in fields(kind.content)}
     options = {name: option for name, option in published(session, PROTOCOL_FIELDS).items() if name in known}
-    check_options(given, options, field=field)
+    given = read_options(overrides or {}, options, field=field)
     _check_crop(given.get("crop"), dims, field=field)
     inherited = {} if base is None else {name: value for name, value in plain(base).items() if name != "steps"}
     defaults = plain(published(session, kind)[DEFAULT])
-    try:
-        return read(kind.content, {**defaults, **inherited, **given})
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        raise InvalidError(
-            f"{name}: {first['msg']}", field=f"{field}.{name}", remedy=f"give a value like {defaults[name]!r}"
-        ) from None
+    return read(kind.content, {**defaults, **inherited, **given})
 
 
 def _check_crop(crop: Value, dims: int, *, field: str) -> None:

@@ -31,9 +31,9 @@ def usual_method(session: Session) -> str:
 
 
 def check_task(session: Session, task: str, *, field: str) -> None:
-    """InvalidError unless the workers know this target task."""
-    tasks = published(session, TARGET_TASKS)
-    if task not in tasks:
+    """InvalidError unless the workers know this target task. Before any worker has published, none is refused."""
+    tasks = capabilities.of_kind(session, TARGET_TASKS)
+    if tasks and task not in tasks:
         raise InvalidError(
             f"there is no target task {task!r}", field=field, remedy=f"use one of: {', '.join(tasks)}"
         )

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from service.api.capabilities.options import GivenValue
 from service.api.names import Name, Text
 from service.store.contents import Preflight, Value
 from service.store.tables import WorkState
@@ -71,7 +72,7 @@ class CheckpointRequest(BaseModel):
     spatial_dims: Literal[2, 3] | None = Field(
         None, description="Number of spatial dimensions: 2 for images, 3 for volumes."
     )
-    parameters: dict[str, Value] = Field(
+    parameters: dict[str, GivenValue] = Field(
         default_factory=dict,
         description="Parameters of the architecture, with `in_channels` and the source's number of `classes`.",
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 
-from service.api.capabilities.options import check_options
+from service.api.capabilities.options import read_options
 from service.api.capabilities.published import published
 from service.api.checkpoints.schemas import CardNormalisation, CheckpointCard, CheckpointOut, CheckpointRequest
 from service.api.errors import ConflictError, Fault, InvalidError, NotFoundError
@@ -13,13 +14,13 @@ from service.api.paging import Page, page_of
 from service.jobs import requests
 from service.settings import local_path
 from service.store import checkpoints
-from service.store.contents import Card, Value
+from service.store.contents import Card, CardEntries, Value
 from service.store.dict_form import Json, plain, read
-from service.store.published import ARCHITECTURES, CARD_FIELDS, CARDS, PublishedCard
+from service.store.published import ARCHITECTURES, CARD_FIELDS, CARDS
 from service.store.session import Session
 from service.store.tables import Checkpoint, Values
 
-_OF_NETWORK = ("architecture", "parameters", "spatial_dims")
+_OF_NETWORK = ("architecture", "parameters")
 _ALWAYS = ("spatial_dims", "in_channels", "classes")
 
 
@@ -52,7 +53,7 @@ def _described(session: Session, request: CheckpointRequest) -> tuple[str, Value
     _check(session, request.architecture, parameters)
     _check_channels(request.card.normalisation, parameters["in_channels"])
     _check_card(session, request.card)
-    return request.architecture, parameters, read(Card, request.card.model_dump(mode="json"))
+    return request.architecture, parameters, _card(request.card.model_dump(mode="json"))
 
 
 def _from_catalogue(session: Session, name: str) -> tuple[str, Values, Card]:
@@ -66,17 +67,20 @@ def _from_catalogue(session: Session, name: str) -> tuple[str, Values, Card]:
     card = cards[name]
     dims: Values = {} if card.spatial_dims is None else {"spatial_dims": card.spatial_dims}
     parameters = {**card.parameters, **dims}
-    return card.architecture, parameters, read(Card, {**_of_card(card), "catalogue": name})
+    entries = {key: value for key, value in plain(card).items() if key not in _OF_NETWORK}
+    return card.architecture, parameters, _card({**entries, "catalogue": name})
 
 
-def _of_card(card: PublishedCard) -> Json:
-    """The entries of a published card that are about the checkpoint, not about its network."""
-    return {name: value for name, value in plain(card).items() if name not in _OF_NETWORK}
+def _card(entries: Json) -> Card:
+    """The card with these entries; those that the service does not use are kept as they are."""
+    used = {declared.name for declared in fields(CardEntries)}
+    more = {name: value for name, value in entries.items() if name not in used}
+    return read(Card, {**{name: value for name, value in entries.items() if name in used}, "more": more})
 
 
 def _check_card(session: Session, card: CheckpointCard) -> None:
     given: dict[str, Value] = {"head": card.head, "normalisation.scale": card.normalisation.scale}
-    check_options(given, published(session, CARD_FIELDS), field="card")
+    read_options(given, published(session, CARD_FIELDS), field="card")
 
 
 def _check(session: Session, architecture: str, parameters: Values) -> None:
@@ -169,6 +173,7 @@ def listed(
 
 
 def _shown(row: Checkpoint) -> CheckpointOut:
-    card = {name: value for name, value in plain(row.card).items() if value is not None}
+    entries = plain(row.card)
+    more: Json = entries.pop("more")
     own = {name: getattr(row, name) for name in CheckpointOut.model_fields if name != "card"}
-    return CheckpointOut(**own, card=CheckpointCard(**card))
+    return CheckpointOut(**own, card=CheckpointCard(**entries, **more))

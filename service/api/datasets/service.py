@@ -57,5 +57,7 @@ def listed(
     modality: str | None = None,
 ) -> Page[DatasetOut]:
     """One page of datasets."""
+    if task is not None:
+        check_task(session, task, field="task")
     rows = datasets.listed(session, after=after, limit=limit + 1, task=task, modality=modality)
     return page_of(rows, limit, DatasetOut.model_validate)

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.api.capabilities.options import GivenValue
 from service.api.names import NamedOut, Reference, Text
 from service.store.contents import FinetuneProtocol, FinetuneResult, Value
 from service.store.tables import WorkState
@@ -21,10 +22,10 @@ class FinetuneRequest(BaseModel):
     method: Text | None = Field(
         None, description="Finetune method of `GET /v1/methods`; null takes the usual one."
     )
-    options: dict[str, Value] = Field(
+    options: dict[str, GivenValue] = Field(
         default_factory=dict, description="Options of the method that differ from their defaults."
     )
-    protocol: dict[str, Value] | None = Field(
+    protocol: dict[str, GivenValue] | None = Field(
         None, description="Fields of the protocol that differ from the default (`GET /v1/protocols`)."
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from service.api import references as requested
-from service.api.capabilities.options import check_options
+from service.api.capabilities.options import read_options
 from service.api.capabilities.protocols import protocol_of
 from service.api.capabilities.published import published, usual_method
 from service.api.errors import ConflictError, InvalidError, NotFoundError
@@ -38,12 +38,11 @@ def request_run(session: Session, request: FinetuneRequest) -> FinetuneOut:
             field="method",
             remedy=f"use one of: {', '.join(methods)}",
         )
-    check_options(request.options, methods[method].options, field="options")
     run = FinetuneRun(
         dataset_id=dataset.id,
         checkpoint_id=checkpoint.id,
         method=method,
-        options=request.options,
+        options=read_options(request.options, methods[method].options, field="options"),
         protocol=protocol_of(
             session, FINETUNE_PROTOCOLS, request.protocol, dims=dataset.spatial_dims, field="protocol"
         ),

@@ -7,9 +7,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.api.capabilities.options import GivenValue
 from service.api.names import NamedOut, Reference, Text
 from service.api.track_record import AgreementOut
-from service.store.contents import EvaluationFacts, Figure, FinetuneProtocol, Protocol, Value
+from service.store.contents import EvaluationFacts, Figure, FinetuneProtocol, Protocol
 from service.store.tables import WorkState
 
 RankingState = Literal["queued", "running", "done", "canceled"]
@@ -50,13 +51,13 @@ class RankingRequest(BaseModel):
         description="What orders the list: `fused`, `history_prior` or a measure. Null takes `fused`, or a "
         "single measure where no study says how far the measures can be trusted.",
     )
-    protocol: dict[str, Value] | None = Field(
+    protocol: dict[str, GivenValue] | None = Field(
         None, description="Fields of the protocol that differ from the default (`GET /v1/protocols`)."
     )
     finetune_top: int = Field(
         0, ge=0, le=5, description="Number of best candidates that are finetuned afterwards."
     )
-    finetune: dict[str, Value] | None = Field(
+    finetune: dict[str, GivenValue] | None = Field(
         None,
         description="Fields in which the protocol of those finetune runs differs from the ranking's; `steps` is "
         "never taken over.",

@@ -19,6 +19,7 @@ NOT_APPLICABLE = flags.register(
         "not_applicable",
         "The measure has no meaning for this candidate or target; the reason is given with the score.",
         may_rank=False,
+        marks_missing=True,
     )
 )
 FAILED = flags.register(

@@ -77,7 +77,11 @@ def _tally(outputs: int, standard: Standard | None) -> RowTally:
 
 
 ACCURACY = Metric(
-    "accuracy", "Share of images whose most probable class is the right one.", lowest=0.0, highest=1.0
+    "accuracy",
+    "Share of images whose most probable class is the right one.",
+    lowest=0.0,
+    highest=1.0,
+    preference=2,
 )
 BALANCED_ACCURACY = Metric(
     "balanced_accuracy", "Share of right answers within each class, mean over classes.", lowest=0.0, highest=1.0

@@ -29,7 +29,7 @@ from worker.science.target_tasks.registry import (
 from worker.science.target_tasks.tally import Judged, RowTally
 
 NAME = "regression"
-R2 = Metric("r2", "Coefficient of determination, mean over the targets that vary.", highest=1.0)
+R2 = Metric("r2", "Coefficient of determination, mean over the targets that vary.", highest=1.0, preference=3)
 PEARSON = Metric("pearson", "Pearson's correlation, mean over the targets that vary.", lowest=-1.0, highest=1.0)
 SPEARMAN = Metric(
     "spearman", "Spearman's rank correlation, mean over the targets that vary.", lowest=-1.0, highest=1.0

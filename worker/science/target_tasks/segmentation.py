@@ -121,7 +121,11 @@ def _tally(outputs: int, standard: Standard | None) -> SegmentationTally:
 
 
 DICE = Metric(
-    "dice", "Dice overlap of each foreground class that an image has, mean over all.", lowest=0.0, highest=1.0
+    "dice",
+    "Dice overlap of each foreground class that an image has, mean over all.",
+    lowest=0.0,
+    highest=1.0,
+    preference=1,
 )
 SEGMENTATION = register(
     TargetTask(
