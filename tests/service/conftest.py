@@ -93,6 +93,7 @@ CAPABILITIES: dict[str, dict[str, Any]] = {
             "source_task": "segmentation",
             "source_data": "discs",
             "modality": "fundus",
+            "note": "two heads",
         }
     },
     "method": {"ac_norm": {"summary": "AC-Norm", "usual": True}, "vanilla": {"summary": "all weights"}},

@@ -6,8 +6,13 @@ import pytest
 
 from service.api.app import create_app
 from service.settings import Settings
+from service.store import published
+from service.store.dict_form import plain, read
+from service.store.published import CapabilityKind
 from tests.conftest import TestClient
 from tests.service.conftest import CAPABILITIES, PROTOCOL
+
+KINDS = {kind.name: kind for kind in vars(published).values() if isinstance(kind, CapabilityKind)}
 
 
 @pytest.mark.parametrize(
@@ -26,6 +31,8 @@ def test_capabilities_are_listed(client: TestClient, path: str, kind: str) -> No
     shown = client.get(f"/v1/{path}").json()["items"]
     assert shown.keys() == CAPABILITIES[kind].keys()
     for name, body in CAPABILITIES[kind].items():
+        described = KINDS[kind].content
+        assert shown[name] == plain(read(described, body))
         assert {key: shown[name][key] for key in body} == body
 
 

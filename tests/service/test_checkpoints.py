@@ -74,6 +74,37 @@ def test_a_bad_field_is_named_with_its_remedy(
     assert sqlite_client.get("/v1/checkpoints").json()["items"] == []
 
 
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"note": 5, "origin": "hospital B", "file": 7, "sha256": 5, "catalogue": 3},
+        {"origin": {"a": 1}, "more": {"b": [2]}, "version": "2.1", "nothing": None},
+    ],
+)
+def test_a_card_keeps_every_entry_of_the_user(client: TestClient, entries: dict[str, Any]) -> None:
+    body = checkpoint_body(settings())
+    made = client.post("/v1/checkpoints", json={**body, "card": {**body["card"], **entries}})
+    assert made.status_code == 201
+    for shown in (made.json(), client.get(made.headers["Location"]).json()):
+        assert {name: shown["card"][name] for name in entries} == entries
+        assert shown["card"]["source_data"] == body["card"]["source_data"]
+
+
+def test_a_card_of_the_catalogue_keeps_its_entries(client: TestClient) -> None:
+    body = {"uri": str(settings().data_dir / "x.pth"), "catalogue": "disc_card"}
+    card = client.post("/v1/checkpoints", json=body).json()["card"]
+    assert (card["catalogue"], card["modality"], card["note"]) == ("disc_card", "fundus", "two heads")
+    assert "architecture" not in card
+
+
+def test_every_wrong_entry_of_a_card_is_named(sqlite_client: TestClient) -> None:
+    body = checkpoint_body(settings())
+    body["card"] |= {"head": "relu", "normalisation": {"scale": "half"}}
+    answer = sqlite_client.post("/v1/checkpoints", json=body)
+    named = [fault["field"] for fault in answer.json()["errors"]]
+    assert named == ["card.head", "card.normalisation.scale"]
+
+
 def test_an_unknown_catalogue_name_lists_the_known(sqlite_client: TestClient) -> None:
     body = {"uri": str(settings().data_dir / "x.pth"), "catalogue": "nope"}
     answer = sqlite_client.post("/v1/checkpoints", json=body)

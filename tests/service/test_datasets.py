@@ -9,6 +9,7 @@ import pytest
 from service.jobs import ending
 from service.jobs.work import claim_inspection
 from service.settings import settings
+from service.store import capabilities
 from service.store.contents import Inspection
 from service.store.dict_form import read
 from service.store.session import transaction
@@ -32,6 +33,19 @@ def test_registering_rings_for_the_inspection_after_the_commit(sqlite_client: Te
     assert len(messages) == 1
     with transaction() as session:
         assert claim_inspection(session, made["id"], worker="w") is not None
+
+
+def test_a_list_of_an_unknown_task_names_the_known(sqlite_client: TestClient) -> None:
+    answer = sqlite_client.get("/v1/datasets", params={"task": "nope"})
+    assert answer.status_code == 422
+    assert "segmentation" in answer.json()["errors"][0]["remedy"]
+
+
+def test_before_any_worker_a_dataset_can_be_registered(sqlite_client: TestClient) -> None:
+    with transaction() as session:
+        capabilities.publish(session, {})
+    body = {"uri": str(settings().data_dir / "x.npz"), "task": "segmentation", "spatial_dims": 2}
+    assert sqlite_client.post("/v1/datasets", json=body).status_code == 201
 
 
 def test_a_name_is_made_from_the_file(sqlite_client: TestClient) -> None:

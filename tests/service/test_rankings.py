@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from service.api.errors import MOST_FAULTS
 from service.api.rankings import service
 from service.jobs import ending
 from service.jobs.claims import claim, renew
@@ -118,6 +119,19 @@ def test_a_filter_adds_what_matches_and_fits(client: TestClient) -> None:
         ({"finetune_top": 6}, "finetune_top", ""),
         ({"protocol": {"batch_size": 1}}, "protocol.batch_size", ""),
         ({"protocol": {"learning_rate": 0}}, "protocol.learning_rate", ""),
+        ({"protocol": {"learning_rate": "nan"}}, "protocol.learning_rate", "a finite number"),
+        ({"protocol": {"temperature": "inf"}}, "protocol.temperature", "a finite number"),
+        ({"protocol": {"weight_decay": "-1"}}, "protocol.weight_decay", "at least 0"),
+        ({"protocol": {"batch_size": "0"}}, "protocol.batch_size", "at least 2"),
+        ({"protocol": {"batch_size": True}}, "protocol.batch_size", "a whole number"),
+        ({"protocol": {"batch_size": 2.5}}, "protocol.batch_size", "a whole number"),
+        ({"protocol": {"batch_size": {"a": 1}}}, "protocol.batch_size", "a number"),
+        ({"protocol": {"steps": False}}, "protocol.steps", "a whole number or null"),
+        ({"protocol": {"seed": 10**400}}, "protocol.seed", "at most 4294967295"),
+        ({"protocol": {"stage": 5}}, "protocol.stage", "a text"),
+        ({"protocol": {"crop": [True, True]}}, "protocol.crop", "a list of whole numbers"),
+        ({"protocol": {"crop": 64}}, "protocol.crop", "a list of whole numbers"),
+        ({"protocol": {"crop": [64, "7"]}}, "protocol.crop.1", "at least 8"),
         ({"protocol": {"optimizer": "lion"}}, "protocol.optimizer", "'adam' or 'sgd'"),
         ({"protocol": {"crop": [64]}}, "protocol.crop", ""),
         ({"protocol": {"crop": [64, 64, 64]}}, "protocol.crop", "2 integers"),
@@ -143,6 +157,27 @@ def test_a_bad_field_is_named_with_its_remedy(
     asked = sqlite_client.post("/v1/rankings/cost", json=body)
     assert (asked.status_code, asked.json()) == (422, answer.json())
     assert sqlite_client.get("/v1/rankings").json()["items"] == []
+
+
+def test_every_wrong_field_of_a_protocol_is_named(sqlite_client: TestClient) -> None:
+    _zoo()
+    answer = _post(sqlite_client, protocol={"batch_size": 1, "crop": [1, 2], "nope": 3, "seed": 4})
+    named = [fault["field"] for fault in answer.json()["errors"]]
+    assert named == ["protocol.batch_size", "protocol.crop.0", "protocol.crop.1", "protocol.nope"]
+
+
+def test_many_wrong_fields_are_named_up_to_a_limit(sqlite_client: TestClient) -> None:
+    _zoo()
+    answer = _post(sqlite_client, protocol={f"field{number}": 1 for number in range(5000)})
+    assert len(answer.json()["errors"]) == MOST_FAULTS
+
+
+def test_a_request_can_override_every_field_of_the_protocol(sqlite_client: TestClient) -> None:
+    _zoo()
+    given = {**PROTOCOL, "crop": [8, 8], "steps": 5, "stage": "encoder", "learning_rate": "0.5", "seed": 7.0}
+    made = _post(sqlite_client, protocol=given)
+    assert made.status_code == 202
+    assert made.json()["protocol"] == {**given, "learning_rate": 0.5, "seed": 7}
 
 
 def test_a_candidate_listed_by_id_and_by_name_is_listed_twice(client: TestClient) -> None:

@@ -1,0 +1,143 @@
+"""A database of the revision before: nothing is lost, and its lists stay the same before a worker starts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+
+from service.api.app import create_app
+from service.settings import Settings
+from service.store import migrate
+from service.store.session import engine
+from tests.conftest import TestClient
+from tests.service.conftest import CAPABILITIES, INSPECTION, PROTOCOL
+
+CARD = {
+    "title": None,
+    "source_task": "segmentation",
+    "normalisation": {"scale": "unit", "mean": [], "std": []},
+    "head": "softmax",
+    "version": "2.1",
+    "note": {"by": "me"},
+    "origin": "hospital B",
+    "file": 7,
+    "nothing": None,
+}
+FINETUNE = CAPABILITIES["finetune_protocol"]["default"]
+FACTS = {"flags": ["low_spread"], "width": 8, "losses": [0.5], "metrics": {"dice": 0.4}}
+RECORD = {"N": 12, "layers": {"a": {"k": 1.5}}}
+ENDED = {"state": "done", "attempts": 1, "releases": 0, "sent_at": 1.0, "steps_done": 0, "steps_total": 0}
+ROWS: list[tuple[str, dict[str, Any]]] = [
+    (
+        "datasets",
+        {"id": "ds_1", "name": "discs", "uri": "/d.npz", "task": "segmentation", "spatial_dims": 2, **ENDED}
+        | {"inspection": INSPECTION, "created_at": 1.0},
+    ),
+    *(
+        (
+            "checkpoints",
+            {"id": f"ck_{name}", "name": name, "uri": f"/{name}.pt", "architecture": "unet", "card": CARD, **ENDED}
+            | {"parameters": {"spatial_dims": 2, "in_channels": 3, "classes": 2}, "created_at": 1.0},
+        )
+        for name in ("a", "b")
+    ),
+    (
+        "rankings",
+        {"id": "rk_1", "dataset_id": "ds_1", "measures": ["logme", "ac_corr"], "order_by": "logme"}
+        | {"protocol": PROTOCOL, "finetune_protocol": FINETUNE, "finetune_top": 0, "created_at": 1.0},
+    ),
+    *(
+        (
+            "evaluations",
+            {"id": f"ev_{name}", "ranking_id": "rk_1", "checkpoint_id": f"ck_{name}", "facts": FACTS, **ENDED}
+            | {"created_at": 1.0},
+        )
+        for name in ("a", "b")
+    ),
+    *(
+        (
+            "scores",
+            {"evaluation_id": f"ev_{name}", "measure": measure, "value": value, "seconds": 1.0, "flags": flags}
+            | {"record": RECORD},
+        )
+        for name, measure, value, flags in (
+            ("a", "logme", 1.0, ["retired_flag"]),
+            ("b", "logme", 2.0, []),
+            ("a", "ac_corr", 2.0, ["degenerate"]),
+            ("b", "ac_corr", 1.0, []),
+        )
+    ),
+    ("capabilities", {"kind": "protocol", "name": "ranking", "body": PROTOCOL}),
+    ("capabilities", {"kind": "protocol", "name": "finetune", "body": FINETUNE}),
+]
+OUTCOMES = [
+    ("accuracy", {"a": 0.1, "b": 0.9}),
+    ("dice", {"a": 0.7, "b": 0.6}),
+]
+
+
+def _insert(table: str, values: dict[str, Any]) -> None:
+    metadata = sa.MetaData()
+    columns = sa.Table(table, metadata, autoload_with=engine())
+    with engine().begin() as connection:
+        connection.execute(columns.insert().values(**values))
+
+
+def _outcome(metric: str, candidate: str, value: float) -> dict[str, Any]:
+    where = {"kind": "outcome", "target": "discs", "candidate": candidate, "source": "a paper", "course": "import"}
+    number = f"lg_{metric}_{candidate}"
+    return {"id": number, "key": number, "name": metric, "value": value, "higher_is_better": True, **where} | {
+        "created_at": 1.0
+    }
+
+
+@pytest.fixture
+def upgraded(configured: Settings) -> Iterator[TestClient]:
+    """A client on rows of the revision before, upgraded, with no worker since."""
+    command.downgrade(migrate.alembic_config(), "0002")
+    for table, values in ROWS:
+        _insert(table, values)
+    for metric, outcomes in OUTCOMES:
+        for candidate, value in outcomes.items():
+            _insert("ledger", _outcome(metric, candidate, value))
+    migrate.upgrade()
+    with TestClient(create_app(), raise_server_exceptions=False) as own:
+        yield own
+
+
+def test_every_entry_of_a_card_is_still_there(upgraded: TestClient) -> None:
+    card = upgraded.get("/v1/checkpoints/a").json()["card"]
+    assert {name: card[name] for name in CARD} == CARD
+
+
+def test_lists_depend_on_what_was_known_before(upgraded: TestClient) -> None:
+    shown = upgraded.get("/v1/rankings/rk_1?records=true").json()
+    places = {row["candidate"]["name"]: row["scores"] for row in shown["ranked"]}
+    assert [places[name]["logme"]["position"] for name in "ab"] == [2, 1]
+    assert [places[name]["ac_corr"]["position"] for name in "ab"] == [None, 1]
+    assert {row["candidate"]["name"]: row["outcome"] for row in shown["ranked"]} == OUTCOMES[1][1]
+    assert places["a"]["logme"]["record"] == RECORD
+    assert upgraded.get("/v1/protocols").json()["items"] == {"ranking": PROTOCOL, "finetune": FINETUNE}
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/v1/datasets", "/v1/checkpoints", "/v1/rankings", "/rankings/rk_1", "/checkpoints/a"]
+)
+def test_every_list_and_page_is_shown(upgraded: TestClient, path: str) -> None:
+    assert upgraded.get(path).status_code == 200
+
+
+def test_a_downgrade_gives_back_every_row_as_it_was(upgraded: TestClient) -> None:
+    command.downgrade(migrate.alembic_config(), "0002")
+    for table, values in ROWS:
+        keys = [name for name in ("id", "evaluation_id", "measure", "kind", "name") if name in values]
+        columns = sa.Table(table, sa.MetaData(), autoload_with=engine())
+        where = sa.and_(*(columns.c[key] == values[key] for key in keys))
+        with engine().connect() as connection:
+            row = connection.execute(sa.select(columns).where(where)).mappings().one()
+        assert json.loads(json.dumps({name: row[name] for name in values})) == values
