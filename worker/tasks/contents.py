@@ -198,8 +198,8 @@ def result_of(
         cases=tuple(finetuned.cases),
         best_epoch=finetuned.best_epoch,
         epochs=tuple(
-            contents.EpochResult(loss=row["loss"], metrics=row["metrics"], penalty=row.get("penalty"))
-            for row in finetuned.epochs
+            contents.EpochResult(loss=epoch.loss, metrics=epoch.metrics, penalty=epoch.penalty)
+            for epoch in finetuned.epochs
         ),
         seconds=finetuned.seconds,
         network_file=network_file,
