@@ -34,19 +34,20 @@ def inspection_of(target: Target) -> contents.Inspection:
         classes=None
         if labels.classes is None
         else tuple(
-            contents.ClassShare(label=one.label, count=one.count, share=one.share) for one in labels.classes
+            contents.ClassShare(label=of_class.label, count=of_class.count, share=of_class.share)
+            for of_class in labels.classes
         ),
         targets=None
         if labels.targets is None
         else tuple(
             contents.ColumnSummary(
-                column=one.column,
-                lowest=one.lowest,
-                mean=one.mean,
-                deviation=one.deviation,
-                highest=one.highest,
+                column=summary.column,
+                lowest=summary.lowest,
+                mean=summary.mean,
+                deviation=summary.deviation,
+                highest=summary.highest,
             )
-            for one in labels.targets
+            for summary in labels.targets
         ),
         spacing=target.spacing,
     )

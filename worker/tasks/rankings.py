@@ -59,14 +59,14 @@ def _score(work: EvaluationWork, progress: Progress) -> Scored:
     if donor is not None:
         return Scored(key, donor.facts, reused_from=donor.id)
     start = perf_counter()
-    known = measures()
-    needs = needs_of(known[name] for name in work.measures)
+    registered = measures()
+    needs = needs_of(registered[name] for name in work.measures)
     candidate = prepare(spec, data, seed=protocol.seed, device=device())
     gathered = gather(candidate, data, protocol=protocol, progress=progress, needs=needs)
     for name in work.measures:
         progress("measures", 0, 0)
         with compute_threads(protocol.threads):
-            score = evaluate(known[name], gathered.evidence)
+            score = evaluate(registered[name], gathered.evidence)
         _record(work, name, score)
     return Scored(key, facts_of(gathered.figures, seconds=perf_counter() - start))
 

@@ -71,11 +71,11 @@ def finetune(
     resume: TrainingState | None = None,
     after_epoch: AfterEpoch | None = None,
 ) -> Finetuned:
-    """Train on train, stop on val, keep the best epoch, and only then look at test.
+    """Train on the training images, stop on the validation images, keep the best epoch, then test it.
 
-    `options` are the method's, defaults where they name none. `after_epoch` is given the whole state after every
-    epoch; with such a state as `resume` and the candidate loaded anew, the result is that of a run which never
-    stopped (`seconds` counts from the resumption).
+    `options` are the method's; its defaults apply where an option is not given. `after_epoch` is called with the
+    whole state after every epoch. Given such a state as `resume`, and the candidate loaded from its file again,
+    the result is the same as that of a run without a stop; only `seconds` counts from where this call began.
     """
     start = perf_counter()
     loader = loader_of(target, candidate, protocol)

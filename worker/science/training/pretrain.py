@@ -84,7 +84,7 @@ def _train(
     resume: TrainingState | None,
     after_epoch: AfterEpoch | None,
 ) -> tuple[float, ...]:
-    """The mean loss of every epoch, those before a resumption included."""
+    """The mean loss of every epoch, including those before the run was resumed."""
     epochs: tuple[TrainedEpoch, ...] = ()
     if resume is not None:
         restore(training, resume)
