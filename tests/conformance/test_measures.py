@@ -127,7 +127,7 @@ def test_degenerate_features_give_finite_scores(measure, task, spoil):
 def test_separated_classes_beat_shuffled_labels(name, task):
     apart = features(spread=2.0, task=task)
     shuffled = replace(apart, labels=apart.labels[torch.randperm(120)])
-    assert score(name, evidence(features=apart)).value > score(name, evidence(features=shuffled)).value
+    assert score(name, evidence(task, features=apart)).value > score(name, evidence(task, features=shuffled)).value
 
 
 @pytest.mark.parametrize("name", HEAD_MEASURES)
@@ -165,8 +165,8 @@ def test_leep_of_a_head_that_tells_nothing_is_minus_the_entropy():
 def test_these_measures_ignore_the_scale_of_features(name, task, factor):
     f = features(task=task)
     scaled = replace(f, values=f.values * factor)
-    value = score(name, evidence(features=f)).value
-    assert score(name, evidence(features=scaled)).value == pytest.approx(value, rel=1e-5)
+    value = score(name, evidence(task, features=f)).value
+    assert score(name, evidence(task, features=scaled)).value == pytest.approx(value, rel=1e-5)
 
 
 @pytest.mark.parametrize(("name", "task"), FEATURE_CASES)
@@ -174,7 +174,7 @@ def test_these_measures_ignore_the_scale_of_features(name, task, factor):
 def test_feature_measures_refuse_what_is_not_finite(name, task, spoiled):
     f = features(task=task)
     f.values[3, 2] = spoiled
-    found = score(name, evidence(features=f))
+    found = score(name, evidence(task, features=f))
     assert (found.value, found.flags) == (None, ("failed",))
     assert "NaN" in found.reason
 
@@ -191,14 +191,14 @@ def test_feature_measures_refuse_one_class_and_one_sample(name):
 @pytest.mark.parametrize(("name", "task"), FEATURE_CASES)
 def test_features_that_do_not_vary_are_degenerate(name, task):
     f = features(task=task)
-    found = score(name, evidence(features=replace(f, values=torch.ones_like(f.values))))
+    found = score(name, evidence(task, features=replace(f, values=torch.ones_like(f.values))))
     assert finite(found), found.reason
     assert DEGENERATE.name in found.flags
 
 
 @pytest.mark.parametrize(("name", "task"), FEATURE_CASES)
 def test_records_say_what_was_seen(name, task):
-    found = score(name, evidence(features=singleton_class(fewer_rows(features(task=task)))))
+    found = score(name, evidence(task, features=singleton_class(fewer_rows(features(task=task)))))
     of_labels = {"regression": {"targets": 2}, "multilabel": {"labels": 3, "smallest_class": 1}}
     expected = {"N": 20, "D": 60, "scale": 1.7, "stage": "bottleneck"}
     expected |= of_labels.get(task, {"C": 4, "smallest_class": 1})

@@ -107,4 +107,4 @@ def test_a_strong_pull_keeps_the_weights_nearer_to_the_source(tmp_path: Path) ->
 
     weak, strong = (run(tmp_path, "l2_sp", {"alpha": alpha}) for alpha in (0.01, 100.0))
     assert drift(strong) < drift(weak)
-    assert strong.epochs[0]["penalty"] > 0
+    assert strong.epochs[0].penalty > 0

@@ -156,6 +156,19 @@ def _nan_images() -> Any:
         ("regression", {"labels": np.full(20, 0.1)}, r"labels: one value only in the training images, .* \[0\]"),
         ("regression", {"labels": np.stack((np.arange(20), np.full(20, 7)), 1)}, r"one value only.* \[1\]"),
         ("regression", {"labels": np.arange(20.0) * 1e300}, "labels: values up to .* too large"),
+        (  # the variance of the training images is finite, that of all images is not
+            "regression",
+            {"labels": _with(np.arange(20.0) * 1e150, 19, 1e155), "split": SPLIT},
+            r"labels: values up to 1e\+155 are too large; use another unit",
+        ),
+        ("classification", {"spacing": np.full((20, 2), 1e308)}, r"spacing: numbers up to 1e\+308 are too large"),
+        (
+            "classification",
+            {"spacing": np.full((20, 2), 3e38, np.float32)},
+            "spacing: numbers up to 3e.38 are too",
+        ),
+        ("classification", {"spacing": np.array([np.inf, 1.0])}, "spacing: not every number is finite"),
+        ("classification", {"spacing": np.array([np.nan, 1.0])}, "spacing: not every number is finite"),
         (
             "regression",
             {"labels": _with(np.arange(20.0), 19, 1e30), "split": SPLIT},
@@ -258,3 +271,24 @@ def test_columns_that_say_little_are_warnings(tmp_path: Path) -> None:
     values = _with(np.arange(20.0), slice(12, 16), 3.0)  # type: ignore[arg-type]
     data = read(_file(tmp_path, labels=values, split=SPLIT), task="regression", spatial_dims=2)
     assert any("one value only in the validation images" in one for one in data.warnings)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"spacing": np.array([1e308, 5e-324])},
+        {"spacing": np.full((20, 2), 65504, np.float16)},
+        {"images": np.stack((np.full((20, 8, 8), -1.7e308), np.full((20, 8, 8), 1.7e308)), 3)},
+        {"images": np.full((20, 8, 8), 65504, np.float16)},
+        {"images": np.full((20, 8, 8), 2**64 - 1, np.uint64)},
+        {"labels": np.arange(20.0) * 1e152},
+        {"labels": np.arange(20.0) * 1e-150},
+    ],
+)
+def test_every_number_of_an_inspection_is_finite(tmp_path: Path, changes: dict[str, Any]) -> None:
+    changes = {"labels": np.arange(20.0), **changes}
+    inspection = inspection_of(read(_file(tmp_path, **changes), task="regression", spatial_dims=2))
+    assert np.isfinite(inspection.value_range).all()
+    assert np.isfinite(inspection.spacing or ()).all()
+    for column in inspection.targets or ():
+        assert np.isfinite((column.lowest, column.mean, column.deviation, column.highest)).all()

@@ -22,6 +22,7 @@ from worker.science.training.objective import Batch, Objective, ParameterGroup, 
 from worker.science.training.phases import EVERYTHING, Phase, phase_at
 from worker.science.training.state import TrainingState, capture, load_state, restore, save_state
 from worker.science.training.target_objective import labelled_batches, target_objective
+from worker.science.training.trained_epoch import TrainedEpoch
 
 PROTOCOL = FinetuneProtocol(epochs=3, learning_rate=1e-2)
 ENCODER = "down_tr512.ops"
@@ -87,7 +88,7 @@ def test_a_penalty_on_features_of_the_step_reaches_the_encoder(tmp_path: Path) -
 
     plain, ours = run(tmp_path, lambda start: start.objective), run(tmp_path, prepare)
     assert set(shapes) == {(4, 32)}
-    assert ours.epochs[-1]["penalty"] < ours.epochs[0]["penalty"]
+    assert ours.epochs[-1].penalty < ours.epochs[0].penalty
     assert not same(plain, ours)
     assert all(not module._forward_hooks for module in ours.network.modules())
 
@@ -106,7 +107,7 @@ def test_a_penalty_may_look_at_the_batch_with_the_source_network(tmp_path: Path)
 
         return replace(start.objective, watched=(ENCODER,), penalties=(distance,))
 
-    assert run(tmp_path, prepare).epochs[0]["penalty"] > 0
+    assert run(tmp_path, prepare).epochs[0].penalty > 0
 
 
 def test_a_method_may_look_at_the_data_before_the_first_step(tmp_path: Path) -> None:
@@ -251,12 +252,12 @@ def test_memory_dropout_and_random_hooks_survive_a_stop(tmp_path: Path, optimize
     file = tmp_path / "state.safetensors"
     whole = begun()
     trained(whole, range(stopped))
-    save_state(capture(whole, stopped, rows=({"loss": 0.1 + 0.2},)), file)
+    save_state(capture(whole, stopped, epochs=(TrainedEpoch(0.1 + 0.2),)), file)
     trained(whole, range(stopped, 4))
     resumed = begun()
     torch.manual_seed(99)
     state = load_state(file)
-    assert (state.epoch, state.best, state.rows) == (stopped, None, ({"loss": 0.1 + 0.2},))
+    assert (state.epoch, state.best, state.epochs) == (stopped, None, (TrainedEpoch(0.1 + 0.2),))
     restore(resumed, state)
     trained(resumed, range(stopped, 4))
     assert not changed(weights(whole), weights(resumed))

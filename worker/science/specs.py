@@ -15,7 +15,7 @@ Progress = Callable[[str, int, int], None]
 class FieldBounds:
     """What a field of a protocol may be: its default, its bounds or choices, and whether it may be null.
 
-    For a list the bounds are those of its items, and `length` is the smallest and the largest number of items.
+    For a list the bounds are those of its items.
     """
 
     default: Any
@@ -24,7 +24,6 @@ class FieldBounds:
     highest: float | None = None
     choices: tuple[str, ...] | None = None
     nullable: bool = False
-    length: tuple[int, int] | None = None
 
 
 def bounded(default: Any, **bounds: Any) -> Any:
@@ -41,7 +40,7 @@ class Protocol:
     weight_decay: float = bounded(0.0, lowest=0, highest=1e6)
     batch_size: int = bounded(4, lowest=2, highest=100_000)  # a norm layer needs two images
     # None: whole images in 2D, at most 96 voxels a side in 3D
-    crop: tuple[int, ...] | None = bounded(None, lowest=8, highest=100_000, nullable=True, length=(2, 3))
+    crop: tuple[int, ...] | None = bounded(None, lowest=8, highest=100_000, nullable=True)
     # stop the epoch after so many; None: every training image once
     steps: int | None = bounded(None, lowest=1, highest=10_000_000, nullable=True)
     seed: int = bounded(0, lowest=0, highest=2**32 - 1)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from models_zoo.loading.load import sha256
-from service.jobs import transaction
+from service.jobs import contents, transaction
 from service.jobs.work import claim_preflight
 from worker.devices import worker_name
 from worker.science.candidate import load_source
@@ -17,6 +19,18 @@ from worker.tasks.lease import carry_out
 from worker.tasks.specs import candidate_spec
 
 
+@dataclass(frozen=True)
+class Preflighted:
+    """The outcome of a preflight."""
+
+    sha256: str
+    preflight: contents.Preflight
+
+    def columns(self) -> Mapping[str, Any]:
+        """The values to write, by the columns of the checkpoint's row."""
+        return {"sha256": self.sha256, "preflight": self.preflight}
+
+
 def preflight_checkpoint(checkpoint_id: str) -> None:
     """Claim, load the weights into their architecture, record what was loaded and what was not."""
     with transaction() as session:
@@ -24,7 +38,7 @@ def preflight_checkpoint(checkpoint_id: str) -> None:
     if work is None:
         return
 
-    def compute(progress: Progress) -> dict[str, Any]:
+    def compute(progress: Progress) -> Preflighted:
         progress("loading", 0, 1)
         spec = candidate_spec(work.uri, work.architecture, work.parameters, work.card)
         if not os.path.isfile(spec.path):  # false, where Path.is_file may raise
@@ -34,6 +48,6 @@ def preflight_checkpoint(checkpoint_id: str) -> None:
         if expected and expected != digest:
             raise ScienceError(f"uri: the file's sha256 is {digest}, its card says {expected}; get the right file")
         _, report = load_source(spec)
-        return {"sha256": digest, "preflight": preflight_of(report)}
+        return Preflighted(digest, preflight_of(report))
 
     carry_out(work.claim, compute)

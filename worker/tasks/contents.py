@@ -34,19 +34,20 @@ def inspection_of(target: Target) -> contents.Inspection:
         classes=None
         if labels.classes is None
         else tuple(
-            contents.ClassShare(label=one.label, count=one.count, share=one.share) for one in labels.classes
+            contents.ClassShare(label=of_class.label, count=of_class.count, share=of_class.share)
+            for of_class in labels.classes
         ),
         targets=None
         if labels.targets is None
         else tuple(
             contents.ColumnSummary(
-                column=one.column,
-                lowest=one.lowest,
-                mean=one.mean,
-                deviation=one.deviation,
-                highest=one.highest,
+                column=summary.column,
+                lowest=summary.lowest,
+                mean=summary.mean,
+                deviation=summary.deviation,
+                highest=summary.highest,
             )
-            for one in labels.targets
+            for summary in labels.targets
         ),
         spacing=target.spacing,
     )
@@ -198,8 +199,8 @@ def result_of(
         cases=tuple(finetuned.cases),
         best_epoch=finetuned.best_epoch,
         epochs=tuple(
-            contents.EpochResult(loss=row["loss"], metrics=row["metrics"], penalty=row.get("penalty"))
-            for row in finetuned.epochs
+            contents.EpochResult(loss=epoch.loss, metrics=epoch.metrics, penalty=epoch.penalty)
+            for epoch in finetuned.epochs
         ),
         seconds=finetuned.seconds,
         network_file=network_file,

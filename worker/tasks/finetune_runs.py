@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,17 @@ from worker.tasks.specs import read_registered, verified_spec
 CARD = "zoorank_card"  # the key of the card, as JSON, in the safetensors metadata
 
 
+@dataclass(frozen=True)
+class Delivered:
+    """The outcome of a finetune run."""
+
+    result: contents.FinetuneResult
+
+    def columns(self) -> Mapping[str, Any]:
+        """The values to write, by the columns of the run's row."""
+        return {"result": self.result}
+
+
 def run_finetune(run_id: str) -> None:
     """Claim, train, write the network, record the metrics."""
     with transaction() as session:
@@ -34,7 +47,7 @@ def run_finetune(run_id: str) -> None:
         carry_out(work.claim, lambda progress: _run(work, progress))
 
 
-def _run(work: FinetuneWork, progress: Progress) -> dict[str, Any]:
+def _run(work: FinetuneWork, progress: Progress) -> Delivered:
     progress("loading", 0, 1)
     method = methods().get(work.method)
     if method is None:
@@ -49,7 +62,7 @@ def _run(work: FinetuneWork, progress: Progress) -> dict[str, Any]:
     progress("writing", 0, 1)
     file = _write(finetuned.network, card, name=f"{work.claim.id}-{work.claim.token}.safetensors")
     primary = target.task.primary.name
-    return {"result": result_of(finetuned, card, primary=primary, network_file=file.name)}
+    return Delivered(result_of(finetuned, card, primary=primary, network_file=file.name))
 
 
 def _write(network: nn.Module, card: contents.NetworkCard, *, name: str) -> Path:

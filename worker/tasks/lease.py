@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 
@@ -17,6 +16,7 @@ from service.settings import settings
 from worker import stopping
 from worker.science.errors import ScienceError
 from worker.science.specs import Progress
+from worker.tasks.outcome import Outcome
 from worker.tasks.reasons import reason_of
 
 BEATS_A_LEASE = 4
@@ -31,9 +31,9 @@ class StoppedError(Exception):
 class Heartbeat(threading.Thread):
     """Renews a claim until it is stopped or lost."""
 
-    def __init__(self, held: Claim) -> None:
-        super().__init__(name=f"heartbeat-{held.id}", daemon=True)
-        self._held = held
+    def __init__(self, claim: Claim) -> None:
+        super().__init__(name=f"heartbeat-{claim.id}", daemon=True)
+        self._claim = claim
         self._over = threading.Event()
         self._lost = threading.Event()
         self._at: tuple[str, int, int] = ("starting", 0, 0)
@@ -41,9 +41,9 @@ class Heartbeat(threading.Thread):
     def progress(self, stage: str, done: int, total: int) -> None:
         """Note the progress of the job; LeaseLostError or StoppedError when it must stop."""
         if self._lost.is_set():
-            raise LeaseLostError(self._held.id)
+            raise LeaseLostError(self._claim.id)
         if stopping.requested():
-            raise StoppedError(self._held.id)
+            raise StoppedError(self._claim.id)
         self._at = (stage, done, total)
 
     def run(self) -> None:
@@ -53,12 +53,12 @@ class Heartbeat(threading.Thread):
             stage, done, total = self._at
             try:
                 with transaction() as session:
-                    renew(session, self._held, stage=stage, done=done, total=total)
+                    renew(session, self._claim, stage=stage, done=done, total=total)
             except LeaseLostError:
                 self._lost.set()
                 return
             except Exception as error:
-                _log.warning("heartbeat of %s failed: %s", self._held.id, type(error).__name__)
+                _log.warning("heartbeat of %s failed: %s", self._claim.id, type(error).__name__)
 
     def stop(self) -> None:
         """End the thread and wait until its last renewal is over."""
@@ -67,9 +67,9 @@ class Heartbeat(threading.Thread):
 
 
 @contextmanager
-def beating(held: Claim) -> Iterator[Progress]:
-    """Keep `held` alive while the body computes; the body reports through what is yielded."""
-    heartbeat = Heartbeat(held)
+def beating(claim: Claim) -> Iterator[Progress]:
+    """Keep the claim alive while the body computes; the body reports through what is yielded."""
+    heartbeat = Heartbeat(claim)
     heartbeat.start()
     try:
         yield heartbeat.progress
@@ -77,31 +77,34 @@ def beating(held: Claim) -> Iterator[Progress]:
         heartbeat.stop()
 
 
-def carry_out(held: Claim, compute: Callable[[Progress], dict[str, Any]]) -> None:
-    """Compute under a heartbeat, then record: done with the values computed, or failed with the reason."""
-    _log.info("%s: attempt %d", held.id, held.token)
+def carry_out(claim: Claim, compute: Callable[[Progress], Outcome]) -> None:
+    """Compute under a heartbeat, then record: done with the outcome, or failed with the reason."""
+    _log.info("%s: attempt %d", claim.id, claim.token)
     try:
-        with beating(held) as progress:
-            reason, values = _outcome(held, lambda: compute(progress))
+        with beating(claim) as progress:
+            ended = _outcome_or_reason(claim, lambda: compute(progress))
         with transaction() as session:
-            ending.complete(session, held, state="failed" if reason else "done", reason=reason, **values)
+            if isinstance(ended, str):
+                ending.complete(session, claim, state="failed", reason=ended)
+            else:
+                ending.complete(session, claim, state="done", **ended.columns())
     except LeaseLostError:
-        _log.info("%s: attempt %d lost its lease or was canceled", held.id, held.token)
+        _log.info("%s: attempt %d lost its lease or was canceled", claim.id, claim.token)
     except StoppedError:
         with transaction() as session:
-            release(session, held)
-        _log.info("%s: attempt %d was given back, since the worker stops", held.id, held.token)
+            release(session, claim)
+        _log.info("%s: attempt %d was given back, since the worker stops", claim.id, claim.token)
 
 
-def _outcome(held: Claim, compute: Callable[[], dict[str, Any]]) -> tuple[str | None, dict[str, Any]]:
+def _outcome_or_reason(claim: Claim, compute: Callable[[], Outcome]) -> Outcome | str:
     try:
-        return None, compute()
+        return compute()
     except (LeaseLostError, StoppedError):
         raise
     except (ScienceError, ZooError) as error:
-        return reason_of(error), {}
+        return reason_of(error)
     except (MemoryError, torch.OutOfMemoryError):
-        return "out of memory: use a smaller batch_size or crop, or a larger machine", {}
+        return "out of memory: use a smaller batch_size or crop, or a larger machine"
     except Exception as error:
-        _log.exception("%s failed", held.id)
-        return f"internal error ({type(error).__name__}): the worker's log has the details", {}
+        _log.exception("%s failed", claim.id)
+        return f"internal error ({type(error).__name__}): the worker's log has the details"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any
 
 from service import jobs
-from service.jobs import transaction
+from service.jobs import contents, transaction
 from service.jobs.scores import copy_scores, record_score
 from service.jobs.work import EvaluationWork, claim_evaluation
 from worker.devices import worker_name
@@ -26,6 +27,19 @@ from worker.tasks.specs import read_registered, verified_spec
 from worker.version import science_version
 
 
+@dataclass(frozen=True)
+class Scored:
+    """The outcome of an evaluation whose scores are recorded."""
+
+    content_key: str
+    facts: contents.EvaluationFacts | None
+    reused_from: str | None = None  # the evaluation that the scores were copied from
+
+    def columns(self) -> Mapping[str, Any]:
+        """The values to write, by the columns of the evaluation's row."""
+        return {"content_key": self.content_key, "facts": self.facts, "reused_from": self.reused_from}
+
+
 def score_candidate(evaluation_id: str) -> None:
     """Claim, gather the evidence, record every measure's score."""
     with transaction() as session:
@@ -34,7 +48,7 @@ def score_candidate(evaluation_id: str) -> None:
         carry_out(work.claim, lambda progress: _score(work, progress))
 
 
-def _score(work: EvaluationWork, progress: Progress) -> dict[str, Any]:
+def _score(work: EvaluationWork, progress: Progress) -> Scored:
     progress("loading", 0, 1)
     spec = verified_spec(work.checkpoint)
     data = read_registered(work.dataset)
@@ -43,19 +57,18 @@ def _score(work: EvaluationWork, progress: Progress) -> dict[str, Any]:
     with transaction() as session:
         donor = copy_scores(session, work, key)
     if donor is not None:
-        return {"content_key": key, "reused_from": donor.id, "facts": donor.facts}
+        return Scored(key, donor.facts, reused_from=donor.id)
     start = perf_counter()
-    known = measures()
-    needs = needs_of(known[name] for name in work.measures)
+    registered = measures()
+    needs = needs_of(registered[name] for name in work.measures)
     candidate = prepare(spec, data, seed=protocol.seed, device=device())
     gathered = gather(candidate, data, protocol=protocol, progress=progress, needs=needs)
     for name in work.measures:
         progress("measures", 0, 0)
         with compute_threads(protocol.threads):
-            score = evaluate(known[name], gathered.evidence)
+            score = evaluate(registered[name], gathered.evidence)
         _record(work, name, score)
-    facts = facts_of(gathered.figures, seconds=perf_counter() - start)
-    return {"content_key": key, "facts": facts}
+    return Scored(key, facts_of(gathered.figures, seconds=perf_counter() - start))
 
 
 def content_key(work: EvaluationWork, spec: CandidateSpec, protocol: Protocol) -> str:

@@ -52,16 +52,16 @@ def candidate_spec(
     uri: str, architecture: str, parameters: Mapping[str, Any], card: contents.Card
 ) -> CandidateSpec:
     """What science needs to build and load a checkpoint; ScienceError names a missing parameter."""
-    own = dict(parameters)
+    remaining = dict(parameters)
     try:
-        common = {name: int(own.pop(name)) for name in ("spatial_dims", "in_channels", "classes")}
+        common = {name: int(remaining.pop(name)) for name in ("spatial_dims", "in_channels", "classes")}
     except (KeyError, TypeError, ValueError) as error:
         raise ScienceError(f"parameters: {error} must be a whole number; register the checkpoint again") from error
     normalisation = card.normalisation
     return CandidateSpec(
         path=checked_path(uri),
         architecture=architecture,
-        parameters=own,
+        parameters=remaining,
         normalisation={"scale": normalisation.scale, "mean": normalisation.mean, "std": normalisation.std},
         head=card.head,
         **common,

@@ -98,7 +98,11 @@ def _spacing(spacing: NDArray[Any] | None, spatial_dims: int) -> tuple[float, ..
         raise ScienceError(f"spacing: shape {spacing.shape}; give {spatial_dims} numbers in millimetres")
     if not spacing.size or not (np.isfinite(spacing) & (spacing > 0)).all():
         raise ScienceError("spacing: not every number is finite and above 0; give millimetres")
-    return tuple(float(size) for size in spacing.reshape(-1, spatial_dims).mean(axis=0))
+    with np.errstate(over="ignore"):
+        mean = spacing.reshape(-1, spatial_dims).mean(axis=0)
+    if not np.isfinite(mean).all():
+        raise ScienceError(f"spacing: numbers up to {spacing.max():g} are too large; give millimetres")
+    return tuple(float(size) for size in mean)
 
 
 def _value_range(images: NDArray[Any], split: NDArray[np.str_]) -> tuple[float, float]:

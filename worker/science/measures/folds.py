@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from worker.science.errors import NotApplicableError, ScienceError
-from worker.science.measures.samples import Array, checked_features, present_classes
+from worker.science.measures.samples import Array, are_classes, checked_features, present_classes
 
 FOLDS = 5
 # predict(train features (N, D), train targets (N, C), test features (M, D)) -> (M, C)
@@ -29,7 +29,7 @@ def held_out_skill(
     """
     rows = checked_features(features).astype(np.float64)
     fold = grouped_folds(groups)
-    if targets.ndim == 1 and not targets.is_floating_point():
+    if are_classes(targets):
         labels = present_classes(features, targets).numpy()
         predicted = _held_out(rows, np.eye(labels.max() + 1)[labels], fold, classes).argmax(1)
         return float(np.mean([(predicted[labels == label] == label).mean() for label in range(labels.max() + 1)]))

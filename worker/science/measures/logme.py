@@ -17,6 +17,7 @@ from worker.science.measures.samples import (
     ROWS,
     Array,
     Rows,
+    are_classes,
     blocks,
     checked_features,
     describe,
@@ -24,6 +25,7 @@ from worker.science.measures.samples import (
     gram,
     present_classes,
 )
+from worker.science.target_tasks.registry import LabelKind
 
 NO_RESIDUAL = 1e-6  # below this share of unexplained target the features interpolate it
 RELATIVE_EPSILON = 1e-12  # least residual outside the features' span, as a share of the target
@@ -91,7 +93,7 @@ class Spectrum:
 def logme(evidence: Evidence) -> Score:
     """LogME of the candidate's features: a column for each class present, or the columns of the labels."""
     features = gathered(evidence.features, Part.FEATURES)
-    of_labels = class_evidence if features.labels.ndim == 1 else log_evidence
+    of_labels = class_evidence if evidence.task.label_kind is LabelKind.CLASS else log_evidence
     largest = of_labels(features.values, features.labels)
     return scored(largest, features)
 
@@ -155,7 +157,7 @@ def decompose(features: Rows, targets: Tensor) -> Spectrum:
 
 def cross(features: Rows, targets: Tensor) -> Array:
     """F^T Y in float64, (D, C), from ROWS rows at a time; targets as in `decompose` (sums by class)."""
-    if targets.ndim == 1:
+    if are_classes(targets):
         sums = torch.zeros(int(targets.max()) + 1, features.shape[1], dtype=torch.float64)
         for block, classes in zip(blocks(features), targets.split(ROWS), strict=True):
             sums.index_add_(0, classes, torch.from_numpy(block))
@@ -168,12 +170,12 @@ def cross(features: Rows, targets: Tensor) -> Array:
 
 def squared_lengths(targets: Tensor) -> Array:
     """||y_c||^2 of each column, (C,); targets as in `decompose`."""
-    lengths: Tensor = targets.bincount().double() if targets.ndim == 1 else targets.square().sum(0)
+    lengths: Tensor = targets.bincount().double() if are_classes(targets) else targets.square().sum(0)
     return lengths.numpy()
 
 
 def _columns(targets: Tensor) -> Tensor:
-    return torch.nn.functional.one_hot(targets).double() if targets.ndim == 1 else targets
+    return torch.nn.functional.one_hot(targets).double() if are_classes(targets) else targets
 
 
 def _kept(matrix: Array, other: int) -> tuple[Array, Array]:

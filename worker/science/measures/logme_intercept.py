@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from worker.science.evidence.parts import Evidence, Part, gathered
+from worker.science.evidence.parts import Evidence, Features, Part, gathered
 from worker.science.measures.logme import log_evidence, scored
 from worker.science.measures.registry import EVERY_KIND, Score, register
 from worker.science.measures.samples import checked_features, describe, flags_of, present_classes
+from worker.science.target_tasks.registry import LabelKind
 
 
 @register(
@@ -29,7 +30,7 @@ def logme_intercept(evidence: Evidence) -> Score:
     """
     features = gathered(evidence.features, Part.FEATURES)
     values = checked_features(features.values)
-    targets = _columns(features.values, features.labels)
+    targets = _columns(features, evidence.task.label_kind)
     centred = torch.from_numpy((values - values.mean(0, dtype=np.float64)).astype(values.dtype))
     centred_targets = targets - targets.mean(0)
     if not centred.any():
@@ -37,11 +38,11 @@ def logme_intercept(evidence: Evidence) -> Score:
     return scored(log_evidence(centred, centred_targets), features)
 
 
-def _columns(features: Tensor, labels: Tensor) -> Tensor:
+def _columns(features: Features, kind: LabelKind) -> Tensor:
     """One-hot columns of the classes present, or the columns of the labels: (N, C) float64."""
-    if labels.ndim == 1:
-        return one_hot(present_classes(features, labels)).double()
-    return labels.detach().cpu().double()
+    if kind is LabelKind.CLASS:
+        return one_hot(present_classes(features.values, features.labels)).double()
+    return features.labels.detach().cpu().double()
 
 
 def _without_features(targets: Tensor) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from worker.science.measures.samples import Array, checked_features, present_classes
+from worker.science.measures.samples import Array, are_classes, checked_features, present_classes
 
 STEPS = 11
 NARROW = 1e-3  # relative change of alpha / beta that ends the iteration
@@ -22,7 +22,7 @@ def thuml_log_evidence(features: Tensor, targets: Tensor, *, corrected: bool = F
     """
     values = checked_features(features).astype(np.float64)
     columns = targets.detach().cpu().double().numpy()
-    if targets.ndim == 1 and not targets.is_floating_point():
+    if are_classes(targets):
         classes = present_classes(features, targets).numpy()
         columns = np.eye(classes.max() + 1)[classes]
     singular, left = _decompose(values)

@@ -36,9 +36,14 @@ def describe(features: Features) -> dict[str, Any]:
     return counted | {"scale": features.scale, "stage": features.stage}
 
 
+def are_classes(labels: Tensor) -> bool:
+    """Whether labels are class numbers (N,) int64, and not columns (N, T) or real numbers (N,)."""
+    return labels.ndim == 1 and not labels.is_floating_point()
+
+
 def _counted(labels: Tensor) -> dict[str, int]:
     """Classes and the images (or voxels) of the rarest; of columns, how many, and the rarest answer's images."""
-    if labels.ndim == 1:
+    if are_classes(labels):
         _, counts = labels.unique(return_counts=True)
         return {"C": len(counts), "smallest_class": int(counts.min())}
     if labels.is_floating_point():

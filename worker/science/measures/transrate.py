@@ -54,7 +54,7 @@ def _score(evidence: Evidence, gain: Callable[[Tensor, Tensor], float]) -> Score
     """The gain by the classes, or the mean of the gains by each regression target's bins."""
     features = gathered(evidence.features, Part.FEATURES)
     record = describe(features) | {"epsilon": DISTORTION}
-    if features.labels.ndim == 1:
+    if evidence.task.label_kind is LabelKind.CLASS:
         return Score(gain(features.values, features.labels), flags_of(features), record)
     gains = [gain(features.values, binned(column)) for column in features.labels.unbind(1)]
     return Score(float(np.mean(gains)), flags_of(features), record | {"bins": BINS})

@@ -64,10 +64,21 @@ def still_numbers(train: NDArray[np.float64]) -> list[int]:
     """Columns that vary by no more than rounding; ScienceError for numbers whose variance overflows."""
     with np.errstate(over="ignore", invalid="ignore"):
         mean, deviation = train.mean(axis=0), train.std(axis=0)
-    if not np.isfinite(deviation).all():
-        raise ScienceError(f"labels: values up to {np.abs(train).max():g} are too large; use another unit")
+    _refuse_overflow(train, deviation)
     columns: list[int] = np.flatnonzero(deviation <= LEAST_SPREAD * np.abs(mean)).tolist()
     return columns
+
+
+def refuse_large(labels: NDArray[np.float64]) -> None:
+    """ScienceError for columns whose variance over all images overflows: no summary could say their deviation."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        deviation = np.array([column.std() for column in labels.T])
+    _refuse_overflow(labels, deviation)
+
+
+def _refuse_overflow(labels: NDArray[np.float64], deviation: NDArray[np.float64]) -> None:
+    if not np.isfinite(deviation).all():
+        raise ScienceError(f"labels: values up to {np.abs(labels).max():g} are too large; use another unit")
 
 
 def refuse_far(train: NDArray[np.float64], labels: NDArray[np.float64]) -> None:

@@ -55,6 +55,7 @@ def check(values: NDArray[np.float64], split: NDArray[np.str_]) -> Labels:
     train = values[split == "train"]
     columns.refuse_still(columns.still_numbers(train))
     columns.refuse_far(train, values)
+    columns.refuse_large(values)
     return Labels(values, tuple(range(values.shape[1])), columns.still_warnings(values[split == "val"]))
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 from torch import nn
 
@@ -31,6 +30,7 @@ from worker.science.training.method import Method, Start
 from worker.science.training.options import complete_options
 from worker.science.training.state import AfterEpoch, Best, TrainingState, capture, restore
 from worker.science.training.target_objective import labelled_batches, target_objective
+from worker.science.training.trained_epoch import TrainedEpoch
 from worker.science.training.validation import validate
 
 
@@ -39,10 +39,10 @@ class Finetuned:
     """The delivered plain network and how it came about."""
 
     network: nn.Module
-    metrics: dict[str, dict[str, float | None]]  # split -> metric -> value
+    metrics: dict[str, Mapping[str, float | None]]  # split -> metric -> value
     cases: list[float | None]  # of every test image, as in `Validation`; None where it is not defined
     best_epoch: int  # counted from 1
-    epochs: list[dict[str, Any]]
+    epochs: tuple[TrainedEpoch, ...]
     seconds: float
 
 
@@ -51,7 +51,7 @@ class _SoFar:
     """How far a finetune is: epochs done, what each gave, and the best of them."""
 
     epoch: int
-    rows: tuple[Mapping[str, Any], ...]
+    epochs: tuple[TrainedEpoch, ...]
     best: Best
 
     def ended(self, protocol: FinetuneProtocol) -> bool:
@@ -71,11 +71,11 @@ def finetune(
     resume: TrainingState | None = None,
     after_epoch: AfterEpoch | None = None,
 ) -> Finetuned:
-    """Train on train, stop on val, keep the best epoch, and only then look at test.
+    """Train on the training images, stop on the validation images, keep the best epoch, then test it.
 
-    `options` are the method's, defaults where they name none. `after_epoch` is given the whole state after every
-    epoch; with such a state as `resume` and the candidate loaded anew, the result is that of a run which never
-    stopped (`seconds` counts from the resumption).
+    `options` are the method's; its defaults apply where an option is not given. `after_epoch` is called with the
+    whole state after every epoch. Given such a state as `resume`, and the candidate loaded from its file again,
+    the result is the same as that of a run without a stop; only `seconds` counts from where this call began.
     """
     start = perf_counter()
     loader = loader_of(target, candidate, protocol)
@@ -86,14 +86,14 @@ def finetune(
         training.network.load_state_dict(dict(so_far.best.network))
         delivered = method.deliver(training.network)
         best = max(so_far.best.epoch, 1)
-        metrics = {"validation": so_far.rows[best - 1]["metrics"]}
+        metrics = {"validation": so_far.epochs[best - 1].metrics}
         cases: list[float | None] = []
         test = target.indices("test")
         if len(test):
             tested = validate(delivered, loader, test, lambda *step: progress("test", *step))
             metrics["test"] = _json(tested.metrics)
             cases = [_finite(case) for case in tested.cases]
-    return Finetuned(delivered, metrics, cases, best, [dict(row) for row in so_far.rows], perf_counter() - start)
+    return Finetuned(delivered, metrics, cases, best, so_far.epochs, perf_counter() - start)
 
 
 def _prepared(
@@ -131,7 +131,7 @@ def _train(
     while not so_far.ended(protocol):
         so_far = _one_more_epoch(training, loader, so_far, progress=progress)
         if after_epoch is not None:
-            after_epoch(capture(training, so_far.epoch, best=so_far.best, rows=so_far.rows))
+            after_epoch(capture(training, so_far.epoch, best=so_far.best, epochs=so_far.epochs))
     return so_far
 
 
@@ -141,7 +141,7 @@ def _resumed(training: Training, resume: TrainingState | None) -> _SoFar:
     if resume.best is None:
         raise ScienceError("resume: the state has no best epoch, as a finetune's has; start this run again")
     restore(training, resume)
-    return _SoFar(resume.epoch, resume.rows, resume.best)
+    return _SoFar(resume.epoch, resume.epochs, resume.best)
 
 
 def _one_more_epoch(training: Training, loader: TargetLoader, so_far: _SoFar, *, progress: Progress) -> _SoFar:
@@ -155,15 +155,16 @@ def _one_more_epoch(training: Training, loader: TargetLoader, so_far: _SoFar, *,
     best = so_far.best
     if score > best.score:
         best = Best(epoch + 1, score, deepcopy(training.network.state_dict()))
-    return _SoFar(epoch + 1, (*so_far.rows, _row(training, losses, metrics)), best)
+    return _SoFar(epoch + 1, (*so_far.epochs, _trained(training, losses, metrics)), best)
 
 
-def _row(training: Training, losses: Losses, metrics: dict[str, float]) -> dict[str, Any]:
+def _trained(training: Training, losses: Losses, metrics: dict[str, float]) -> TrainedEpoch:
     """What is recorded of an epoch: means over its steps, and the validation metrics."""
-    row: dict[str, Any] = {"loss": sum(losses.loss) / len(losses.loss), "metrics": _json(metrics)}
-    if training.objective.penalties:
-        row["penalty"] = sum(losses.penalty) / len(losses.penalty)
-    return row
+    return TrainedEpoch(
+        loss=sum(losses.loss) / len(losses.loss),
+        metrics=_json(metrics),
+        penalty=sum(losses.penalty) / len(losses.penalty) if training.objective.penalties else None,
+    )
 
 
 def _score(metrics: dict[str, float], task: TargetTask) -> tuple[float, float]:

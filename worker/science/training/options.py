@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -64,6 +65,8 @@ def _choice(option: Option, value: object) -> str:
 def _number(option: Option, value: object) -> int | float:
     whole = isinstance(option.default, int)
     kind = "a whole number" if whole else "a finite number"
+    if isinstance(value, int) and abs(value) > sys.float_info.max:  # has too many digits to be shown
+        raise ScienceError(f"options.{option.name}: the number is out of range; give {kind}{_bounds(option)}")
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not math.isfinite(value):
         raise ScienceError(f"options.{option.name}: {value!r} is not {kind}; give {kind}{_bounds(option)}")
     if value < (-math.inf if option.lowest is None else option.lowest) or value > (

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 import torch
 from torch import nn
@@ -26,6 +25,7 @@ from worker.science.training.options import complete_options
 from worker.science.training.recipe import Attained, Pretext, Recipe
 from worker.science.training.samples import Samples
 from worker.science.training.state import AfterEpoch, TrainingState, capture, restore
+from worker.science.training.trained_epoch import TrainedEpoch
 
 
 @dataclass(frozen=True)
@@ -84,18 +84,18 @@ def _train(
     resume: TrainingState | None,
     after_epoch: AfterEpoch | None,
 ) -> tuple[float, ...]:
-    """The mean loss of every epoch, those before a resumption included."""
-    rows: tuple[Mapping[str, Any], ...] = ()
+    """The mean loss of every epoch, including those before the run was resumed."""
+    epochs: tuple[TrainedEpoch, ...] = ()
     if resume is not None:
         restore(training, resume)
-        rows = resume.rows
-    for epoch in range(len(rows), training.epochs):
+        epochs = resume.epochs
+    for epoch in range(len(epochs), training.epochs):
         after_step = steps_of_all(progress, "pretrain", epoch=epoch, epochs=training.epochs)
         losses = train_epoch(training, epoch, after_step=after_step)
-        rows = (*rows, {"loss": sum(losses.loss) / len(losses.loss)})
+        epochs = (*epochs, TrainedEpoch(sum(losses.loss) / len(losses.loss)))
         if after_epoch is not None:
-            after_epoch(capture(training, epoch + 1, rows=rows))
-    return tuple(row["loss"] for row in rows)
+            after_epoch(capture(training, epoch + 1, epochs=epochs))
+    return tuple(epoch.loss for epoch in epochs)
 
 
 @torch.no_grad()

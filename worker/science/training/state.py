@@ -15,6 +15,7 @@ from torch import Tensor
 
 from worker.science.errors import ScienceError
 from worker.science.training.loop import Training
+from worker.science.training.trained_epoch import TrainedEpoch, dict_form, of_dict_form
 
 Tensors = Mapping[str, Tensor]
 PARTS = ("network", "optimizer", "random", "memory")  # the tensors that every state has
@@ -34,7 +35,7 @@ class TrainingState:
     """What a run needs to go on after `epoch` epochs exactly as if it had not stopped; tensors on the CPU.
 
     optimizer: "<position of the weight>/<name>" -> tensor; random: torch's generator states by device type;
-    memory: the objective's; rows: what was recorded of every epoch, JSON values.
+    memory: the objective's; epochs: what was recorded of each.
     """
 
     epoch: int
@@ -43,14 +44,14 @@ class TrainingState:
     random: Tensors
     memory: Tensors = field(default_factory=dict)
     best: Best | None = None
-    rows: tuple[Mapping[str, Any], ...] = ()
+    epochs: tuple[TrainedEpoch, ...] = ()
 
 
 AfterEpoch = Callable[[TrainingState], None]  # called with the state after every epoch
 
 
 def capture(
-    training: Training, epoch: int, *, best: Best | None = None, rows: tuple[Mapping[str, Any], ...] = ()
+    training: Training, epoch: int, *, best: Best | None = None, epochs: tuple[TrainedEpoch, ...] = ()
 ) -> TrainingState:
     """Copies of everything that changes while training, when `epoch` epochs are done."""
     return TrainingState(
@@ -60,7 +61,7 @@ def capture(
         random=_random_states(training),
         memory=_copies(training.objective.memory),
         best=best and Best(best.epoch, best.score, _copies(best.network)),
-        rows=rows,
+        epochs=epochs,
     )
 
 
@@ -85,7 +86,8 @@ def restore(training: Training, state: TrainingState) -> None:
 def save_state(state: TrainingState, path: Path) -> None:
     """Write a safetensors file beside `path`, then rename it: a file that is there is whole."""
     tensors = {f"{part}/{key}": value for part in PARTS for key, value in getattr(state, part).items()}
-    numbers: dict[str, Any] = {"epoch": state.epoch, "rows": list(state.rows), "best": None}
+    rows = [dict_form(epoch) for epoch in state.epochs]
+    numbers: dict[str, Any] = {"epoch": state.epoch, "rows": rows, "best": None}
     if state.best is not None:
         tensors |= {f"best/{key}": value for key, value in state.best.network.items()}
         numbers["best"] = {"epoch": state.best.epoch, "score": state.best.score}
@@ -106,7 +108,8 @@ def load_state(path: Path) -> TrainingState:
             parts[part][key] = file.get_tensor(name)
     best_network = parts.pop("best")
     best = numbers["best"] and Best(numbers["best"]["epoch"], tuple(numbers["best"]["score"]), best_network)
-    return TrainingState(numbers["epoch"], **parts, best=best, rows=tuple(numbers["rows"]))
+    epochs = tuple(map(of_dict_form, numbers["rows"]))
+    return TrainingState(numbers["epoch"], **parts, best=best, epochs=epochs)
 
 
 def _copies(tensors: Tensors) -> dict[str, Tensor]:
