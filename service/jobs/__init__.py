@@ -5,13 +5,14 @@ Workers enter the service here. What they need of the store is passed on below.
 
 from service.store import contents, published
 from service.store.capabilities import publish
-from service.store.dict_form import descriptions, plain, storable_text
+from service.store.dict_form import check_storable, descriptions, plain, storable_text
 from service.store.session import Session, transaction
 from service.store.tables import Score
 
 __all__ = [
     "Score",
     "Session",
+    "check_storable",
     "contents",
     "descriptions",
     "plain",

@@ -6,7 +6,7 @@ import ast
 import inspect
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
 from itertools import pairwise
 from textwrap import dedent
@@ -73,6 +73,12 @@ def stored(content: object) -> Json:
     form: Json = storable({**plain(content), "version": VERSION})
     read(type(content), form)
     return form
+
+
+def check_storable(value: object) -> None:
+    """ValueError when `value` is a content that could not be read again from its column."""
+    if is_dataclass(value):
+        stored(value)
 
 
 def storable(value: Any) -> Any:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 
 from models_zoo.errors import ZooError
-from service.jobs import ending, transaction
+from service.jobs import check_storable, ending, transaction
 from service.jobs.claims import Claim, LeaseLostError, release, renew
 from service.settings import settings
 from worker import stopping
@@ -98,7 +98,10 @@ def carry_out(claim: Claim, compute: Callable[[Progress], Outcome]) -> None:
 
 def _outcome_or_reason(claim: Claim, compute: Callable[[], Outcome]) -> Outcome | str:
     try:
-        return compute()
+        outcome = compute()
+        for value in outcome.columns().values():
+            check_storable(value)
+        return outcome
     except (LeaseLostError, StoppedError):
         raise
     except (ScienceError, ZooError) as error:
