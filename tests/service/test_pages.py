@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
+from sqlalchemy import event
 
 from service.jobs import ending, requests
 from service.jobs.claims import claim, renew
@@ -22,7 +24,7 @@ from service.jobs.scores import record_score
 from service.store import capabilities
 from service.store.contents import Inspection, Preflight
 from service.store.dict_form import read
-from service.store.session import transaction
+from service.store.session import engine, transaction
 from service.store.tables import Evaluation, FinetuneRun, Ranking
 from tests.conftest import TestClient
 from tests.service.conftest import (
@@ -107,6 +109,36 @@ def test_a_finished_ranking(client: TestClient) -> None:
         assert expected in page
     assert "<summary>record</summary>" in page
     assert "live.js" not in page
+
+
+@contextmanager
+def _statements() -> Iterator[list[str]]:
+    """Every statement that is executed meanwhile."""
+    executed: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        executed.append(" ".join(statement.split()))
+
+    event.listen(engine(), "before_cursor_execute", note)
+    try:
+        yield executed
+    finally:
+        event.remove(engine(), "before_cursor_execute", note)
+
+
+def test_the_page_of_an_ended_ranking_computes_its_list_once(client: TestClient) -> None:
+    ranking = finished_ranking()
+    with _statements() as of_the_api:
+        assert client.get(f"/v1/rankings/{ranking.id}?records=true").json()["state"] == "done"
+    with _statements() as of_the_page:
+        assert "<summary>record</summary>" in client.get(f"/rankings/{ranking.id}").text
+    scores = "FROM scores JOIN evaluations ON evaluations.id = scores.evaluation_id WHERE"
+    for query in (scores, "FROM evaluations JOIN checkpoints"):
+        assert sum(query in statement for statement in of_the_api) == 1, query
+        assert sum(query in statement for statement in of_the_page) == 1, query
+    counting_states = [statement for statement in of_the_page if "GROUP BY evaluations.ranking_id" in statement]
+    assert len(counting_states) == 1
+    assert sorted(of_the_page) == sorted([*of_the_api, *counting_states])
 
 
 def test_a_running_ranking_refreshes_with_and_without_javascript(client: TestClient) -> None:

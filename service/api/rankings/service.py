@@ -119,6 +119,11 @@ def _candidates(session: Session, request: RankingRequest, dataset: Dataset) -> 
     return list(found.values())
 
 
+def has_ended(session: Session, ranking_id: str) -> bool:
+    """Whether no evaluation of the ranking is open any more."""
+    return rankings.state_of(rankings.states(session, [ranking_id])[ranking_id]) in ENDED_STATES
+
+
 def ranked(session: Session, ranking_id: str, *, records: bool = False) -> RankingOut:
     """A ranking with its list; on demand with what each score was computed from, which is long."""
     ranking = _found(session, ranking_id)
