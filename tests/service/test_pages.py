@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Page, ViewportSize, expect, sync_playwright
 from sqlalchemy import event
 
 from service.jobs import ending, requests
@@ -47,6 +47,8 @@ FLAGS = [
     "--no-first-run",
     "--disable-background-networking",
 ]
+WINDOW: ViewportSize = {"width": 1300, "height": 900}
+NARROW = 400  # pixels
 
 
 def finished_ranking() -> Ranking:
@@ -247,13 +249,21 @@ def address(sqlite_client: TestClient) -> Iterator[str]:
 @pytest.fixture
 def tab(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
     """A tab, and everything that went wrong in it."""
-    page = browser.new_page(viewport={"width": 1300, "height": 900})
+    page = browser.new_page(viewport=WINDOW)
     wrong: list[str] = []
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("requestfailed", lambda request: wrong.append(request.url))
     yield page, wrong
     page.close()
+
+
+def _fits(page: Page) -> bool:
+    """Whether the open page is no wider than a window of NARROW pixels."""
+    page.set_viewport_size({**WINDOW, "width": NARROW})
+    width = int(page.evaluate("document.documentElement.scrollWidth"))
+    page.set_viewport_size(WINDOW)
+    return width <= NARROW
 
 
 def _picture(page: Page, name: str) -> None:
@@ -267,6 +277,7 @@ def test_a_visitor_reads_a_finished_ranking(address: str, tab: tuple[Page, list[
     ranking = finished_ranking()
     page.goto(address)
     _picture(page, "overview")
+    assert _fits(page)
     page.get_by_role("link", name=ranking.id).click()
     expect(page.get_by_role("heading", name="Ranked list")).to_be_visible()
     rows = page.locator("table.ranked").first.locator("tbody tr")
@@ -282,13 +293,24 @@ def test_a_visitor_reads_a_finished_ranking(address: str, tab: tuple[Page, list[
     page.locator("details").first.locator("summary").click()
     expect(page.locator("details").first.locator("dd")).to_be_visible()
     _picture(page, "ranking")
+    assert _fits(page)
     page.get_by_role("link", name="near", exact=True).first.click()
     expect(page.get_by_role("heading", name="near")).to_be_visible()
     _picture(page, "checkpoint")
+    assert _fits(page)
     page.get_by_role("link", name="API").click()
     expect(page.get_by_text("Idempotency-Key").first).to_be_visible()
     _picture(page, "docs")
+    assert _fits(page)
     assert wrong == []
+
+
+def test_no_page_is_wider_than_a_narrow_window(address: str, tab: tuple[Page, list[str]]) -> None:
+    page, _ = tab
+    finished_ranking()
+    for path in ("/datasets/discs", "/checkpoints/near", "/agreement", "/docs", "/rankings/none"):
+        page.goto(f"{address}{path}")
+        assert _fits(page), path
 
 
 def test_a_visitor_watches_a_ranking_end(address: str, tab: tuple[Page, list[str]]) -> None:
@@ -302,6 +324,7 @@ def test_a_visitor_watches_a_ranking_end(address: str, tab: tuple[Page, list[str
     page.goto(f"{address}/rankings/{ranking.id}")
     expect(page.locator("progress")).to_have_attribute("value", "3")
     _picture(page, "running")
+    assert _fits(page)
     with transaction() as session:
         renew(session, held, stage="one epoch", done=9, total=12)
     expect(page.locator("progress")).to_have_attribute("value", "9")
