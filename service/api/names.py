@@ -6,7 +6,7 @@ import re
 from pathlib import Path as FilePath
 from typing import Annotated
 
-from fastapi import Path
+from fastapi import Path, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 _NOT_IN_NAMES = r"[^A-Za-z0-9._+-]+"
@@ -18,6 +18,7 @@ Name = Annotated[
     Field(description="Name of letters, digits, spaces and `._+-`."),
 ]
 Reference = Annotated[Text, Field(description="Id or name of what is meant.")]
+Part = Annotated[str | None, Query(max_length=500, pattern=r"^[^\x00]*$")]  # what to narrow a list to
 PathReference = Annotated[
     str,
     Path(

@@ -19,6 +19,7 @@ from service.store.session import Session, database_now
 from service.store.tables import Worked, WorkState
 
 RESENT_PER_SWEEP = 10  # rows of each kind
+LEASE_RAN_OUT = "the lease of its worker ran out"
 
 
 class LeaseLostError(Exception):
@@ -125,6 +126,7 @@ def release_expired(session: Session) -> Iterator[Worked]:
                 yield row
             else:
                 row.state, row.sent_at = WorkState.QUEUED, time.time()
+                events.write(session, table, row.id, state=row.state, attempt=row.attempts, reason=LEASE_RAN_OUT)
                 enqueue(session, table, row.id)
 
 

@@ -6,19 +6,19 @@ import hashlib
 import json
 from collections.abc import Mapping
 
-from service.store import outcomes
+from service.store import checkpoints, datasets, outcomes
 from service.store.contents import FinetuneProtocol, FinetuneResult, Value
 from service.store.dict_form import plain
 from service.store.outcomes import OWN
 from service.store.session import Session
-from service.store.tables import Checkpoint, Dataset, FinetuneRun, LedgerRow
+from service.store.tables import FinetuneRun, LedgerRow
 
 
 def record(session: Session, run: FinetuneRun) -> None:
     """Add the outcomes of a run that is done: one row for each finite test metric."""
     result = run.result or FinetuneResult()
-    dataset = session.get_one(Dataset, run.dataset_id)
-    checkpoint = session.get_one(Checkpoint, run.checkpoint_id)
+    dataset = datasets.with_id(session, run.dataset_id)
+    checkpoint = checkpoints.with_id(session, run.checkpoint_id)
     rows = [
         LedgerRow(
             key=hashlib.sha256(json.dumps((run.id, metric)).encode()).hexdigest(),

@@ -17,6 +17,11 @@ def find(session: Session, reference: str) -> Checkpoint | None:
     return session.scalar(select(Checkpoint).where(named))
 
 
+def with_id(session: Session, checkpoint_id: str) -> Checkpoint:
+    """The checkpoint with this id, to which another row refers."""
+    return session.get_one(Checkpoint, checkpoint_id)
+
+
 def named(session: Session, names: Collection[str]) -> dict[str, Checkpoint]:
     """Those of these names that are registered."""
     return {row.name: row for row in with_names(session, Checkpoint, Checkpoint.name, names)}

@@ -16,6 +16,11 @@ def find(session: Session, reference: str) -> Dataset | None:
     return session.scalar(select(Dataset).where((Dataset.id == reference) | (Dataset.name == reference)))
 
 
+def with_id(session: Session, dataset_id: str) -> Dataset:
+    """The dataset with this id, to which another row refers."""
+    return session.get_one(Dataset, dataset_id)
+
+
 def named(session: Session, names: Collection[str]) -> dict[str, Dataset]:
     """Those of these names that are registered."""
     return {row.name: row for row in with_names(session, Dataset, Dataset.name, names)}

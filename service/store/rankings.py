@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, exists, func, select
+from sqlalchemy import ColumnElement, case, distinct, func, select
 from sqlalchemy.orm import Session, defer
 
 from service.store.contents import Protocol
 from service.store.paging import page
 from service.store.tables import (
-    ENDED_STATES,
-    OPEN_STATES,
     Checkpoint,
     Dataset,
     Evaluation,
@@ -34,14 +32,14 @@ def listed(
     after: str | None,
     limit: int,
     dataset_id: str | None = None,
-    state: str | None = None,
+    combinations: Collection[Collection[WorkState]] | None = None,
 ) -> list[Ranking]:
-    """One page, newest first."""
+    """One page, newest first; `combinations` are those of the evaluations' states, see ledger.ranking_state."""
     query = select(Ranking)
     if dataset_id:
         query = query.where(Ranking.dataset_id == dataset_id)
-    if state:
-        query = query.where(_in_state(state))
+    if combinations is not None:
+        query = query.where(_in_combinations(combinations))
     return page(session, query, Ranking.id, after=after, limit=limit)
 
 
@@ -118,21 +116,9 @@ def states(session: Session, ranking_ids: Sequence[str]) -> dict[str, dict[str, 
     return counts
 
 
-def state_of(counts: Mapping[str, int]) -> WorkState:
-    """The state of a ranking whose evaluations are in these states."""
-    if not any(counts.get(state) for state in OPEN_STATES):
-        return WorkState.CANCELED if counts.get(WorkState.CANCELED) else WorkState.DONE
-    return WorkState.QUEUED if set(counts) == {WorkState.QUEUED} else WorkState.RUNNING
-
-
-def _in_state(state: str) -> ColumnElement[bool]:
-    def has(*states: str) -> ColumnElement[bool]:
-        return exists().where(Evaluation.ranking_id == Ranking.id, Evaluation.state.in_(states))
-
-    is_open, ended = has(*OPEN_STATES), has(*ENDED_STATES)
-    return {
-        WorkState.DONE: ~is_open & ~has(WorkState.CANCELED),
-        WorkState.CANCELED: ~is_open & has(WorkState.CANCELED),
-        WorkState.QUEUED: is_open & ~has(WorkState.RUNNING) & ~ended,
-        WorkState.RUNNING: is_open & (has(WorkState.RUNNING) | ended),
-    }[WorkState(state)]
+def _in_combinations(combinations: Collection[Collection[WorkState]]) -> ColumnElement[bool]:
+    """Whether the states of a ranking's evaluations, taken together, are one of these combinations."""
+    bit = {state: 1 << number for number, state in enumerate(WorkState)}
+    bits = func.coalesce(func.sum(distinct(case(bit, value=Evaluation.state))), 0)
+    combination = select(bits).where(Evaluation.ranking_id == Ranking.id).scalar_subquery()
+    return combination.in_([sum(bit[state] for state in states) for states in combinations])

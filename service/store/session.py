@@ -24,6 +24,7 @@ __all__ = [
     "after_commit",
     "database_now",
     "engine",
+    "forget_rows",
     "make_engine",
     "reading",
     "transaction",
@@ -84,6 +85,11 @@ def reading() -> Iterator[Session]:
         own = own.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     with Session(own) as session:
         yield session
+
+
+def forget_rows(session: Session) -> None:
+    """Read every row again at its next use, as it is in the database then; write changes to rows before."""
+    session.expire_all()
 
 
 @contextmanager

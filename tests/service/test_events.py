@@ -62,7 +62,19 @@ def test_a_release_a_lost_lease_and_a_cancel_are_events(configured: Settings) ->
             session.flush()
             ending.sweep(session)
     states = [state for state, _, _ in _states(held.id)]
-    assert states == ["running", "queued", "running", "running", "running", "failed"]
+    lost = ["running", "queued"] * (configured.attempts - 1)
+    assert states == ["running", "queued", *lost, "running", "failed"]
+
+
+def test_a_lost_lease_is_an_event_of_the_attempt_that_lost_it() -> None:
+    held = _claimed()
+    with transaction() as session:
+        session.execute(update(Dataset).values(lease_until=1.0))
+        ending.sweep(session)
+    assert _states(held.id) == [("running", 1, None), ("queued", 1, claims.LEASE_RAN_OUT)]
+    with transaction() as session:
+        ending.sweep(session)  # it waits for a worker now, which is no second event
+    assert len(_states(held.id)) == 2
 
 
 def test_canceling_a_ranking_is_an_event_of_each_evaluation() -> None:

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Error, Page, ViewportSize, expect, sync_playwright
+from sqlalchemy import event
 
 from service.jobs import ending, requests
 from service.jobs.claims import claim, renew
@@ -22,7 +24,7 @@ from service.jobs.scores import record_score
 from service.store import capabilities
 from service.store.contents import Inspection, Preflight
 from service.store.dict_form import read
-from service.store.session import transaction
+from service.store.session import engine, transaction
 from service.store.tables import Evaluation, FinetuneRun, Ranking
 from tests.conftest import TestClient
 from tests.service.conftest import (
@@ -45,6 +47,8 @@ FLAGS = [
     "--no-first-run",
     "--disable-background-networking",
 ]
+WINDOW: ViewportSize = {"width": 1300, "height": 900}
+NARROW = 400  # pixels
 
 
 def finished_ranking() -> Ranking:
@@ -107,6 +111,36 @@ def test_a_finished_ranking(client: TestClient) -> None:
         assert expected in page
     assert "<summary>record</summary>" in page
     assert "live.js" not in page
+
+
+@contextmanager
+def _statements() -> Iterator[list[str]]:
+    """Every statement that is executed meanwhile."""
+    executed: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        executed.append(" ".join(statement.split()))
+
+    event.listen(engine(), "before_cursor_execute", note)
+    try:
+        yield executed
+    finally:
+        event.remove(engine(), "before_cursor_execute", note)
+
+
+def test_the_page_of_an_ended_ranking_computes_its_list_once(client: TestClient) -> None:
+    ranking = finished_ranking()
+    with _statements() as of_the_api:
+        assert client.get(f"/v1/rankings/{ranking.id}?records=true").json()["state"] == "done"
+    with _statements() as of_the_page:
+        assert "<summary>record</summary>" in client.get(f"/rankings/{ranking.id}").text
+    scores = "FROM scores JOIN evaluations ON evaluations.id = scores.evaluation_id WHERE"
+    for query in (scores, "FROM evaluations JOIN checkpoints"):
+        assert sum(query in statement for statement in of_the_api) == 1, query
+        assert sum(query in statement for statement in of_the_page) == 1, query
+    counting_states = [statement for statement in of_the_page if "GROUP BY evaluations.ranking_id" in statement]
+    assert len(counting_states) == 1
+    assert sorted(of_the_page) == sorted([*of_the_api, *counting_states])
 
 
 def test_a_running_ranking_refreshes_with_and_without_javascript(client: TestClient) -> None:
@@ -215,13 +249,21 @@ def address(sqlite_client: TestClient) -> Iterator[str]:
 @pytest.fixture
 def tab(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
     """A tab, and everything that went wrong in it."""
-    page = browser.new_page(viewport={"width": 1300, "height": 900})
+    page = browser.new_page(viewport=WINDOW)
     wrong: list[str] = []
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("requestfailed", lambda request: wrong.append(request.url))
     yield page, wrong
     page.close()
+
+
+def _fits(page: Page) -> bool:
+    """Whether the open page is no wider than a window of NARROW pixels."""
+    page.set_viewport_size({**WINDOW, "width": NARROW})
+    width = int(page.evaluate("document.documentElement.scrollWidth"))
+    page.set_viewport_size(WINDOW)
+    return width <= NARROW
 
 
 def _picture(page: Page, name: str) -> None:
@@ -235,6 +277,7 @@ def test_a_visitor_reads_a_finished_ranking(address: str, tab: tuple[Page, list[
     ranking = finished_ranking()
     page.goto(address)
     _picture(page, "overview")
+    assert _fits(page)
     page.get_by_role("link", name=ranking.id).click()
     expect(page.get_by_role("heading", name="Ranked list")).to_be_visible()
     rows = page.locator("table.ranked").first.locator("tbody tr")
@@ -250,13 +293,24 @@ def test_a_visitor_reads_a_finished_ranking(address: str, tab: tuple[Page, list[
     page.locator("details").first.locator("summary").click()
     expect(page.locator("details").first.locator("dd")).to_be_visible()
     _picture(page, "ranking")
+    assert _fits(page)
     page.get_by_role("link", name="near", exact=True).first.click()
     expect(page.get_by_role("heading", name="near")).to_be_visible()
     _picture(page, "checkpoint")
+    assert _fits(page)
     page.get_by_role("link", name="API").click()
     expect(page.get_by_text("Idempotency-Key").first).to_be_visible()
     _picture(page, "docs")
+    assert _fits(page)
     assert wrong == []
+
+
+def test_no_page_is_wider_than_a_narrow_window(address: str, tab: tuple[Page, list[str]]) -> None:
+    page, _ = tab
+    finished_ranking()
+    for path in ("/datasets/discs", "/checkpoints/near", "/agreement", "/docs", "/rankings/none"):
+        page.goto(f"{address}{path}")
+        assert _fits(page), path
 
 
 def test_a_visitor_watches_a_ranking_end(address: str, tab: tuple[Page, list[str]]) -> None:
@@ -270,6 +324,7 @@ def test_a_visitor_watches_a_ranking_end(address: str, tab: tuple[Page, list[str
     page.goto(f"{address}/rankings/{ranking.id}")
     expect(page.locator("progress")).to_have_attribute("value", "3")
     _picture(page, "running")
+    assert _fits(page)
     with transaction() as session:
         renew(session, held, stage="one epoch", done=9, total=12)
     expect(page.locator("progress")).to_have_attribute("value", "9")

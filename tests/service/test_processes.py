@@ -184,6 +184,10 @@ def test_rank_asks_before_it_takes_more_than_one_epoch_a_candidate(
         assert (run.returncode, run.stdout) == (1, "")
         assert cost in run.stderr
         assert "add --yes" in run.stderr
+    too_few = [*command[:-1], "1"]
+    run = subprocess.run(too_few, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert "protocol.null_permutations: " in run.stderr
     said = _at_a_terminal(command, "n\n").communicate(timeout=30)[1]
     assert cost in said
     assert "Request this ranking? [y/N]" in said

@@ -113,6 +113,14 @@ def test_the_steps_of_an_epoch_are_those_that_will_be_trained(
         assert "not been inspected" in found["seconds_from"]
 
 
+def test_a_published_bound_of_the_batch_size_changes_no_cost(sqlite_client: TestClient) -> None:
+    _zoo(26)
+    fields = CAPABILITIES["protocol_field"]
+    with transaction() as session:
+        publish(session, {**CAPABILITIES, "protocol_field": {**fields, "batch_size": {"lowest": 4}}})
+    assert _cost(sqlite_client)["steps_per_epoch"] == 4
+
+
 def test_past_evaluations_of_equal_networks_tell_the_seconds(client: TestClient) -> None:
     _zoo()
     _evaluate(client, "a", PAST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from service.jobs.work import claim_evaluation
 from service.ledger import ranked_list
 from service.store import capabilities
 from service.store.session import engine, reading, transaction
-from service.store.tables import Dataset, Evaluation
+from service.store.tables import Dataset, Evaluation, WorkState
 from tests.conftest import TestClient
 from tests.service.conftest import (
     CAPABILITIES,
@@ -387,6 +388,35 @@ def test_lists_filter_by_dataset_and_by_state(client: TestClient) -> None:
         assert client.get(f"/v1/rankings/{own}").json()["state"] == state
     assert ids(limit=2) == [running["id"], canceled]
     assert ids(limit=2, after=canceled) == [done["id"], queued]
+
+
+def test_the_filter_agrees_with_the_state_for_every_combination_of_evaluations(client: TestClient) -> None:
+    every = [states for size in range(6) for states in combinations(WorkState, size)]
+    assert len(every) == 32
+    with transaction() as session:
+        dataset = add_dataset(session)
+        found = [add_checkpoint(session, f"c{number}") for number in range(6)]
+        made = [add_ranking(session, [], dataset_id=dataset.id) for _ in every]
+        for ranking, states in zip(made, every, strict=True):
+            twice = [*states, *states[:1]]  # two evaluations in one state count once
+            for checkpoint, state in zip(found, twice, strict=False):
+                session.add(Evaluation(ranking_id=ranking.id, checkpoint_id=checkpoint.id, state=state))
+    expected: dict[str, set[str]] = {}
+    for ranking, states in zip(made, every, strict=True):
+        is_open = bool({"queued", "running"} & set(states))
+        ended = "canceled" if "canceled" in states else "done"
+        state = ("queued" if set(states) == {"queued"} else "running") if is_open else ended
+        expected.setdefault(state, set()).add(ranking.id)
+    for state, ids in expected.items():
+        shown = client.get("/v1/rankings", params={"state": state, "limit": 100}).json()["items"]
+        assert {row["id"] for row in shown} == ids, state
+        assert {row["state"] for row in shown} == {state}
+    assert {state: len(ids) for state, ids in expected.items()} == {
+        "done": 4,
+        "canceled": 4,
+        "queued": 1,
+        "running": 23,
+    }
 
 
 def test_cancel_keeps_what_is_done(client: TestClient) -> None:

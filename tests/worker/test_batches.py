@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from service.api.rankings.cost import steps_of_an_epoch
 from tests.worker.targets import loader, target
 
 
@@ -22,6 +24,16 @@ def test_a_last_batch_of_one_image_is_dropped_and_steps_cut_the_epoch() -> None:
     assert [len(batch) for batch in loader(data).training_order(epoch=0)] == [4] * 5
     assert [len(batch) for batch in loader(data, batch_size=6).training_order(epoch=0)] == [6, 6, 6, 3]
     assert len(loader(data, steps=2).training_order(epoch=0)) == 2
+
+
+@pytest.mark.parametrize("count", [34, 35, 37, 40])
+def test_the_cost_of_a_ranking_counts_the_steps_that_are_trained(count: int) -> None:
+    data = target(count=count)
+    images = len(data.indices("train"))
+    for batch_size in (2, 3, 4, 5, images - 1, images, images + 1):
+        for steps in (None, 1, 3, 90):
+            trained = loader(data, batch_size=batch_size, steps=steps).training_order(epoch=0)
+            assert steps_of_an_epoch(images, batch_size=batch_size, steps=steps) == len(trained)
 
 
 def test_crops_cut_image_and_mask_alike_and_move_with_the_epoch() -> None:

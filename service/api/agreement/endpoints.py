@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
 from service.api.agreement import service
 from service.api.agreement.schemas import SliceOut
 from service.api.errors import FIND_PROBLEMS
+from service.api.names import Part
 from service.ledger.records import Slice
 from service.store.session import reading
 
 router = APIRouter(prefix="/v1/agreement", tags=["outcomes"])
-Part = Annotated[str | None, Query(pattern=r"^[^\x00]*$", max_length=400)]
 
 
-@router.get("", responses=FIND_PROBLEMS)
-def read_agreement(
+def _slice(
     target: Annotated[Part, Query(description="Only the target of this name.")] = None,
     task: Annotated[Part, Query(description="Only targets of this task.")] = None,
     modality: Annotated[Part, Query(description="Only targets of this modality.")] = None,
@@ -29,6 +28,21 @@ def read_agreement(
         Part, Query(description="Metric of the outcomes; null takes the one that most candidates have.")
     ] = None,
     source_task: Annotated[Part, Query(description="Only registered candidates trained on this task.")] = None,
+) -> Slice:
+    return Slice(
+        target=target,
+        task=task,
+        modality=modality,
+        architecture=architecture,
+        zoo=zoo,
+        metric=metric,
+        source_task=source_task,
+    )
+
+
+@router.get("", responses=FIND_PROBLEMS)
+def read_agreement(
+    part: Annotated[Slice, Depends(_slice)],
     ranking: Annotated[
         Part, Query(description="Ranking whose protocol the scores shall be of, where there are any.")
     ] = None,
@@ -52,7 +66,6 @@ def read_agreement(
     by_target: Annotated[bool, Query(description="Whether to include the figures of each target.")] = False,
 ) -> SliceOut:
     """How well the scores of every measure agree with outcomes: rank correlations, regret and intervals."""
-    part = Slice(target, task, modality, architecture, zoo, metric, source_task)
     with reading() as session:
         return service.over(
             session,

@@ -9,8 +9,8 @@ from typing import ClassVar
 from fastapi import APIRouter, Request, Response
 
 from service.api.agreement import service
-from service.api.agreement.endpoints import Part
 from service.api.agreement.schemas import SliceOut, TargetOut
+from service.api.names import Part
 from service.api.web.render import page
 from service.ledger.records import Slice
 from service.store.session import reading

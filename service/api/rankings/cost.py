@@ -11,9 +11,11 @@ from service.api.rankings.schemas import CostOut
 from service.store import capabilities, costs
 from service.store.contents import EvaluationFacts, Protocol
 from service.store.costs import Past
-from service.store.published import MEASURES, PROTOCOL_FIELDS
+from service.store.published import MEASURES
 from service.store.session import Session
 from service.store.tables import Checkpoint, Dataset, Ranking
+
+FEWEST_IMAGES_OF_A_STEP = 2
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def epochs_of(session: Session, measures: Sequence[str], protocol: Protocol) -> 
 def cost_of(session: Session, ranking: Ranking, dataset: Dataset, candidates: Sequence[Checkpoint]) -> CostOut:
     """What this ranking would take; it need not be in the database."""
     epochs = epochs_of(session, ranking.measures, ranking.protocol)
-    steps = _steps_per_epoch(session, dataset, ranking.protocol)
+    steps = _steps_per_epoch(dataset, ranking.protocol)
     seconds, why = _seconds(session, ranking, candidates, epochs, steps)
     return CostOut(
         dataset=NamedOut.model_validate(dataset),
@@ -59,17 +61,22 @@ def cost_of(session: Session, ranking: Ranking, dataset: Dataset, candidates: Se
     )
 
 
-def _steps_per_epoch(session: Session, dataset: Dataset, protocol: Protocol) -> int | None:
-    """Every training image once; None before the dataset was inspected.
-
-    A last batch that is smaller than the smallest batch size that the workers accept is dropped.
-    """
+def _steps_per_epoch(dataset: Dataset, protocol: Protocol) -> int | None:
+    """The steps of this protocol; None before the dataset was inspected."""
     if dataset.inspection is None:
         return None
-    images, batch = dataset.inspection.splits["train"], protocol.batch_size
-    smallest = capabilities.of_kind(session, PROTOCOL_FIELDS)["batch_size"].lowest or 1
-    whole = images // batch + (images % batch >= smallest)
-    return min(whole, protocol.steps or whole)
+    images = dataset.inspection.splits["train"]
+    return steps_of_an_epoch(images, batch_size=protocol.batch_size, steps=protocol.steps)
+
+
+def steps_of_an_epoch(images: int, *, batch_size: int, steps: int | None) -> int:
+    """Every training image once, at most `steps` batches; a last batch of one image is dropped.
+
+    This is the rule of the worker's loader (`TargetLoader.training_order`), repeated because the steps are shown
+    before anything is trained. A test holds the two together.
+    """
+    whole = images // batch_size + (images % batch_size >= FEWEST_IMAGES_OF_A_STEP)
+    return min(whole, steps or whole)
 
 
 def _seconds(

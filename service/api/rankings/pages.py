@@ -16,7 +16,7 @@ from service.api.web.charts.curves import Curve, curves
 from service.api.web.render import page
 from service.ledger.fusion import DERIVED
 from service.store.session import reading
-from service.store.tables import ENDED_STATES, OPEN_STATES, WorkState
+from service.store.tables import OPEN_STATES, WorkState
 
 router = APIRouter(include_in_schema=False)
 
@@ -42,13 +42,13 @@ class RankingPage:
 def show_ranking(request: Request, ranking_id: PathReference) -> Response:
     """One ranking: live progress, the ranked list, every score."""
     with reading() as session:
-        ranking = service.ranked(session, ranking_id)
-        if ranking.state in ENDED_STATES:  # while it runs, the page is fetched again and again
-            ranking = service.ranked(session, ranking_id, records=True)
+        ended = service.has_ended(session, ranking_id)
+        # Records are long, and while the ranking runs, the page is fetched again and again.
+        ranking = service.ranked(session, ranking_id, records=ended)
     rows = ranking.ranked
     context = RankingPage(
         ranking=ranking,
-        running=ranking.state not in ENDED_STATES,
+        running=not ended,
         measures=_columns(ranking),
         placed=_placed(rows),
         unplaced=[row for row in rows if row.position is None and row.state == WorkState.DONE],

@@ -24,10 +24,11 @@ from service.jobs import requests
 from service.ledger.answer import NOT_YET, answer_of, flags_of, notes_of, track_record_of
 from service.ledger.fusion import DERIVED, trust_of
 from service.ledger.ranked_list import Candidate, rank
+from service.ledger.ranking_state import combinations_of, state_of
 from service.ledger.statistics.fused import FUSED
 from service.store import checkpoints, datasets, finetune_runs, rankings
 from service.store.published import FINETUNE_PROTOCOLS, MEASURES, RANKING_PROTOCOLS
-from service.store.session import Session
+from service.store.session import Session, forget_rows
 from service.store.tables import ENDED_STATES, OPEN_STATES, Checkpoint, Dataset, Ranking, Score, WorkState
 
 
@@ -119,12 +120,17 @@ def _candidates(session: Session, request: RankingRequest, dataset: Dataset) -> 
     return list(found.values())
 
 
+def has_ended(session: Session, ranking_id: str) -> bool:
+    """Whether no evaluation of the ranking is open any more."""
+    return state_of(rankings.states(session, [ranking_id])[ranking_id]) in ENDED_STATES
+
+
 def ranked(session: Session, ranking_id: str, *, records: bool = False) -> RankingOut:
     """A ranking with its list; on demand with what each score was computed from, which is long."""
     ranking = _found(session, ranking_id)
     found = rank(session, ranking, records=records)
     counts = Counter(row.evaluation.state for row in found.candidates)
-    over = rankings.state_of(counts) in ENDED_STATES
+    over = state_of(counts) in ENDED_STATES
     first = next((row for row in found.candidates if row.position is not None), None)
     epochs = epochs_of(session, ranking.measures, ranking.protocol)
     track_record = track_record_of(found.fusion, ranking.measures) if over else NOT_YET
@@ -191,7 +197,7 @@ def _summary(session: Session, ranking: Ranking, counts: dict[str, int]) -> Rank
     return RankingSummary(
         id=ranking.id,
         dataset=NamedOut.model_validate(datasets.find(session, ranking.dataset_id)),
-        state=rankings.state_of(counts),
+        state=state_of(counts),
         counts=counts,
         order_by=ranking.order_by,
         measures=ranking.measures,
@@ -213,7 +219,8 @@ def listed(
     if dataset is not None:
         row = datasets.find(session, dataset)
         dataset_id = row.id if row else "none"
-    rows = rankings.listed(session, after=after, limit=limit + 1, dataset_id=dataset_id, state=state)
+    combinations = None if state is None else combinations_of(WorkState(state))
+    rows = rankings.listed(session, after=after, limit=limit + 1, dataset_id=dataset_id, combinations=combinations)
     counts = rankings.states(session, [row.id for row in rows])
     shown = [_summary(session, row, counts[row.id]) for row in rows[:limit]]
     return Page(items=shown, next=shown[-1].id if len(rows) > limit else None)
@@ -229,5 +236,5 @@ def cancel(session: Session, ranking_id: str) -> RankingOut:
             f"ranking {ranking_id} is over", field="ranking", remedy="nothing is left to cancel; read it"
         )
     requests.cancel_ranking(session, ranking)
-    session.expire_all()
+    forget_rows(session)
     return ranked(session, ranking_id)

@@ -163,17 +163,21 @@ def rank_command(
         int, typer.Option("--finetune-top", min=0, max=5, help="Finetune this many of the best.")
     ] = 0,
     permutations: Annotated[
-        int | None, typer.Option("--permutations", min=2, max=999, help="Label permutations of ac_corr_null.")
+        int | None,
+        typer.Option(
+            "--permutations",
+            help="Number of epochs on permuted labels for each candidate, for measures that need them.",
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Accept the cost without a question.")] = False,
 ) -> None:
     """Rank checkpoints for a dataset and print the ranked list. The status is 1 when no candidate has a place.
 
-    A request of more than one training epoch a candidate (--measure ac_corr_null) first shows its cost on stderr
-    and asks for consent. Without a terminal, and with --json, only --yes gives it.
+    A request of more than one training epoch for a candidate first shows its cost on stderr and asks for consent.
+    Without a terminal, and with --json, only --yes gives it.
     """
     more: dict[str, Any] = {"finetune_top": finetune_top}
-    more |= {"protocol": {"null_permutations": permutations}} if permutations else {}
+    more |= {"protocol": {"null_permutations": permutations}} if permutations is not None else {}
     more |= {"measures": measure} if measure else {}
     more |= {"order_by": order_by} if order_by else {}
     with _errors_shown(), ZooRank(url) as zoo:
