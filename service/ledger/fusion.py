@@ -10,7 +10,7 @@ from service.ledger.flags import Flags
 from service.ledger.statistics.fused import FUSED, HISTORY_PRIOR, Combination, fuse
 from service.ledger.statistics.prior import Prior, history_prior
 from service.ledger.statistics.target_record import TargetRecord, of_task, others
-from service.store import capabilities
+from service.store import capabilities, datasets
 from service.store.contents import Figure, ScoreRecord
 from service.store.published import MEASURES
 from service.store.session import Session
@@ -66,7 +66,7 @@ class Fusion:
 
 def fusion(session: Session, ranking: Ranking, scores: Mapping[str, Scores], flags: Flags) -> Fusion:
     """Fuse sound scores of candidates (name -> measure -> score) with what the ledger holds of other targets."""
-    dataset = session.get_one(Dataset, ranking.dataset_id)
+    dataset = datasets.with_id(session, ranking.dataset_id)
     records = tuple(ledger.records(session, protocol=ranking.protocol))
     history = of_task(others(records, target=dataset.name, cohort=dataset.cohort), dataset.task)
     own = next((record for record in records if record.target == dataset.name), None)

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Query, Response
 
 from service.api.errors import READ_PROBLEMS, WRITE_PROBLEMS
 from service.api.idempotency import Repeatable
+from service.api.names import Part
 from service.api.outcomes import service
 from service.api.outcomes.schemas import ImportedOut, Kind, OutcomeOut, OutcomesImport, RemovedOut
 from service.api.paging import After, Limit, Page
 from service.store.session import reading, transaction
 
 router = APIRouter(prefix="/v1/outcomes", tags=["outcomes"])
-Part = Annotated[str | None, Query(pattern=r"^[^\x00]*$", max_length=500)]
 
 
 @router.post("", response_model=ImportedOut, responses=WRITE_PROBLEMS)
