@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,13 +33,14 @@ from worker.tasks.contents import inspection_of
 
 SCIENCE = Path(registry.__file__).parents[1]
 TOY = "toy_counting"  # a name that no task of the product has
+FIELD = "counts"
 ERROR = Metric("toy_count_error", "Mean absolute error of the counts.", higher_is_better=False, lowest=0.0)
 SHARE = Metric("toy_near_counts", "Share of counts told within one half.", lowest=0.0, highest=1.0)
 
 
 def decode(stored: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.float64]:
-    table = columns.columns_of(stored, shape[0], task=TOY, one_axis=True, form="(N,)")
-    return columns.numbers(table, task=TOY)
+    table = columns.columns_of(stored, shape[0], field=FIELD, task=TOY, one_axis=True, form="(N,)")
+    return columns.numbers(table, field=FIELD, task=TOY)
 
 
 def tally(outputs: int, standard: Standard | None) -> RowTally:
@@ -55,7 +58,7 @@ def tally(outputs: int, standard: Standard | None) -> RowTally:
 COUNTING = TargetTask(
     name=TOY,
     summary="How many there are in every image.",
-    field="counts",
+    field=FIELD,
     label_kind=LabelKind.NUMBER,
     outputs=Outputs.IMAGE,
     head="none",
@@ -63,7 +66,7 @@ COUNTING = TargetTask(
     threshold_free=SHARE,
     further_metrics=(),
     decode=decode,
-    check=check,
+    check=partial(check, field=FIELD),
     describe=describe,
     standardise=standardise,
     tensor=tensor,
@@ -79,8 +82,8 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> TargetTask:
     return registry.register(COUNTING)
 
 
-def _file(folder: Path) -> Path:
-    """Images with as many bright squares as their count says."""
+def _file(folder: Path, stored: NDArray[Any] | None = None) -> Path:
+    """Images with as many bright squares as their count says; the file may hold other counts."""
     random = np.random.default_rng(0)
     counts = np.arange(40) % 5
     images = random.normal(60, 8, (40, 16, 16))
@@ -88,7 +91,7 @@ def _file(folder: Path) -> Path:
         for place in range(count):
             images[index, 3 * place : 3 * place + 2, 4:12] += 120
     path = folder / "counts.npz"
-    np.savez(path, images=images.clip(0, 255).astype(np.uint8), counts=counts)
+    np.savez(path, images=images.clip(0, 255).astype(np.uint8), counts=counts if stored is None else stored)
     return path
 
 
@@ -114,6 +117,25 @@ def test_one_more_target_task_is_one_set_of_functions(tmp_path: Path, counting: 
     of_voxels = ", ".join(tasks_for(Outputs.VOXEL))
     with pytest.raises(ScienceError, match=f"unet is for {of_voxels}, the target is {TOY}"):
         candidate(unet_file(tmp_path), data)
+
+
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [
+        (np.arange(7), "shape"),
+        (np.zeros((40, 1001)), "1001 columns"),
+        (np.array(["many"] * 40), "needs numbers"),
+        (np.full(40, np.nan), "NaN or infinite"),
+        (np.ones(40), "one value only in the training images"),
+        (np.arange(40) * 1e300, "too large"),
+        (np.where(np.arange(40) == 39, 1e12, np.arange(40)), "standard deviations"),
+    ],
+)
+def test_refusals_name_the_field_of_the_task(
+    tmp_path: Path, counting: TargetTask, stored: NDArray[Any], message: str
+) -> None:
+    with pytest.raises(ScienceError, match=rf"^{FIELD}: .*({message})"):
+        read(_file(tmp_path, stored), task=TOY, spatial_dims=2)
 
 
 def test_an_unknown_target_task_is_named(tmp_path: Path) -> None:
