@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from tests.conformance.stored_labels import IMAGES, SIDE, SPLIT, stored_labels
 from worker.science.metrics import LOSS
 from worker.science.target_tasks.registry import LabelKind, Labels, Standard, TargetTask, target_tasks
 
-IMAGES, SIDE, STEPS = 24, 8, 300
-SPLIT = np.array(["train", "val"] * (IMAGES // 2))
-STORED = {  # labels of an image; those of voxels are the same with two axes more
-    LabelKind.CLASS: np.arange(IMAGES) % 3,
-    LabelKind.NUMBER: np.random.default_rng(0).normal(50, 9, (IMAGES, 2)),
-    LabelKind.YES_NO: np.random.default_rng(0).integers(0, 2, (IMAGES, 3)),
-}
+STEPS = 300
 
 
 def labels_of(task: TargetTask, columns: int | None) -> tuple[Labels, Standard | None]:
     """Checked labels as a file stores them, and what they are standardised by; numbers have 1 or 2 columns."""
-    stored: NDArray[np.generic] = STORED[task.label_kind]
-    stored = stored[:, 0] if columns == 1 else stored
-    if task.per_voxel:
-        stored = np.stack([np.roll(np.resize(stored, (SIDE, SIDE)), shift, 1) for shift in range(IMAGES)])
+    stored = stored_labels(task, columns=columns)
     labels = task.check(task.decode(stored, (IMAGES, 1, SIDE, SIDE)), SPLIT)
     return labels, task.standardise(labels.values) if task.standardise else None
 
