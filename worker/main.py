@@ -36,9 +36,9 @@ def deferred(name: str) -> Callable[..., None]:
 
 
 def register_tasks(app: Celery) -> Celery:
-    """Give the app every task under its name."""
+    """Give this app, and no other of the process, every task under its name."""
     for name in task_names():
-        app.task(name=name)(deferred(name))
+        app.task(name=name, shared=False)(deferred(name))
     return app
 
 

@@ -10,6 +10,10 @@ from service.store.session import Session
 from service.store.tables import OPEN_STATES, Evaluation, FinetuneRun, Ranking, WorkState
 
 
+def nothing(session: Session, row_id: str) -> None:
+    """Nothing follows."""
+
+
 def after_inspection(session: Session, dataset_id: str) -> None:
     """Send the evaluations and finetune runs again that wait for this dataset."""
     evaluations = select(Evaluation.id).join(Ranking).where(Ranking.dataset_id == dataset_id)

@@ -1,13 +1,15 @@
-"""The kinds of job: which table holds the rows, and what follows the end of one."""
+"""The kinds of job: every table of rows that workers work on, and what follows the end of such a row."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from service.jobs import following
 from service.store.session import Session
 from service.store.tables import Checkpoint, Dataset, Evaluation, FinetuneRun, Worked
+
+Follow = Callable[[Session, str], None]
 
 
 @dataclass(frozen=True)
@@ -15,15 +17,17 @@ class Kind:
     """One kind of job. `follow` is called with the row's id in the transaction that ends the row."""
 
     table: type[Worked]
-    follow: Callable[[Session, str], None]
+    follow: Follow
 
 
-KINDS = (
-    Kind(Dataset, following.after_inspection),
-    Kind(Checkpoint, following.after_preflight),
-    Kind(Evaluation, following.after_evaluation),
-    Kind(FinetuneRun, following.after_finetune_run),
-)
+_FOLLOWS: Mapping[type[Worked], Follow] = {
+    Dataset: following.after_inspection,
+    Checkpoint: following.after_preflight,
+    Evaluation: following.after_evaluation,
+    FinetuneRun: following.after_finetune_run,
+}
+# Every direct subclass of Worked is a table: a kind of job that nobody lists here is swept all the same.
+KINDS = tuple(Kind(table, _FOLLOWS.get(table, following.nothing)) for table in Worked.__subclasses__())
 _BY_TABLE = {kind.table: kind for kind in KINDS}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.jobs import events, following
@@ -17,6 +18,7 @@ from service.store.tables import (
     FinetuneRun,
     Ranking,
     Values,
+    Worked,
     WorkState,
 )
 
@@ -142,14 +144,13 @@ def _candidate(row: Checkpoint) -> CandidateCheckpoint:
     return CandidateCheckpoint(row.name, row.uri, row.architecture, row.parameters, row.card, row.sha256 or "")
 
 
-def _claim_when_ready(
-    session: Session, row: Evaluation | FinetuneRun, needed: tuple[Dataset, Checkpoint], *, worker: str
-) -> Claim | None:
+def _claim_when_ready(session: Session, row: Worked, needed: Sequence[Worked], *, worker: str) -> Claim | None:
     """Claim `row` once all it needs is done; when a needed row failed, `row` fails with that reason."""
     failed = next((need for need in needed if need.state == WorkState.FAILED), None)
     if failed is not None and row.state == WorkState.QUEUED:
         row.state, row.finished_at = WorkState.FAILED, time.time()
-        row.reason = f"{type(failed).__name__.lower()} {failed.name}: {failed.reason}"
+        name = getattr(failed, "name", failed.id)  # rows that people gave no name are known by their id
+        row.reason = f"{type(failed).__name__.lower()} {name}: {failed.reason}"
         events.write(session, type(row), row.id, state=row.state, attempt=row.attempts, reason=row.reason)
         return None
     if any(need.state != WorkState.DONE for need in needed):

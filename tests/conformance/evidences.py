@@ -13,18 +13,10 @@ from worker.science.measures.registry import (
     evaluate,
     measures,
 )
-from worker.science.target_tasks.registry import target_task
+from worker.science.target_tasks.registry import LabelKind, metrics, target_task, target_tasks
 
 MEASURES = measures()
-METRICS = {
-    "dice": 0.7,
-    "average_precision": 0.8,
-    "accuracy": 0.6,
-    "auc": 0.9,
-    "r2": 0.5,
-    "spearman": 0.3,
-    "loss": 0.4,
-}
+METRICS = {name: round(0.3 + 0.01 * place, 2) for place, name in enumerate(metrics())}  # all of them differ
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -37,11 +29,12 @@ def features(
     """Noise moved by the label: by its class, by two standardised numbers, or by each of three labels."""
     labels, moved = torch.arange(rows) % classes, draw(classes, width, seed=1)
     shift = moved[labels]
-    if task == "regression":
+    kind = target_task(task).label_kind
+    if kind is LabelKind.NUMBER:
         labels = draw(rows, 2, seed=13)
         labels = (labels - labels.mean(0)) / labels.std(0, correction=0)
         shift = labels @ moved[:2]
-    elif task == "multilabel":
+    elif kind is LabelKind.YES_NO:
         labels = (draw(rows, 3, seed=14) > torch.tensor([0.0, 0.5, -0.5])).long()
         shift = labels.float() @ moved
     values = draw(rows, width) + spread * shift
@@ -127,6 +120,7 @@ def separable(f: Features) -> Features:
 
 
 def task_of(f: Features) -> str:
-    if f.labels.ndim == 1:
-        return "classification"
-    return "regression" if f.labels.is_floating_point() else "multilabel"
+    """A target task whose labels are of the same kind."""
+    of_columns = LabelKind.NUMBER if f.labels.is_floating_point() else LabelKind.YES_NO
+    kind = LabelKind.CLASS if f.labels.ndim == 1 else of_columns
+    return next(name for name, task in target_tasks().items() if task.label_kind is kind)

@@ -14,7 +14,7 @@ from models_zoo.errors import ZooError
 from models_zoo.loading.load import load, norm_census, replace_head, submodule
 from models_zoo.norms import KINDS, Norm
 from worker.science.acnorm.convert import affines, convert
-from worker.science.target_tasks.registry import tasks_for
+from worker.science.target_tasks.registry import target_tasks, tasks_for
 
 # an architecture not named here is built with its defaults; small values only keep the suite quick
 SMALL: dict[str, dict[str, Any]] = {
@@ -89,7 +89,7 @@ def test_declares_known_tasks_and_defaults(name: str, dims: int) -> None:
     architecture = architectures()[name]
     tasks = tasks_for(architecture.outputs)
     assert tasks
-    assert set(tasks) <= {"classification", "segmentation", "regression", "multilabel"}
+    assert set(tasks) <= set(target_tasks())
     assert architecture.summary
     assert set(SMALL.get(name, {})) <= set(architecture.parameters)
 

@@ -33,8 +33,9 @@ from worker.science.measures.registry import (
     evaluate,
     register,
 )
+from worker.science.target_tasks.registry import LabelKind, target_task, target_tasks
 
-TASKS = ("classification", "segmentation", "regression", "multilabel")
+TASKS = tuple(target_tasks())
 CASES = [
     pytest.param(measure, task, id=f"{name}-{task}")
     for name, measure in MEASURES.items()
@@ -199,9 +200,9 @@ def test_features_that_do_not_vary_are_degenerate(name, task):
 @pytest.mark.parametrize(("name", "task"), FEATURE_CASES)
 def test_records_say_what_was_seen(name, task):
     found = score(name, evidence(task, features=singleton_class(fewer_rows(features(task=task)))))
-    of_labels = {"regression": {"targets": 2}, "multilabel": {"labels": 3, "smallest_class": 1}}
+    of_labels = {LabelKind.NUMBER: {"targets": 2}, LabelKind.YES_NO: {"labels": 3, "smallest_class": 1}}
     expected = {"N": 20, "D": 60, "scale": 1.7, "stage": "bottleneck"}
-    expected |= of_labels.get(task, {"C": 4, "smallest_class": 1})
+    expected |= of_labels.get(target_task(task).label_kind, {"C": 4, "smallest_class": 1})
     assert expected.items() <= found.record.items()
     assert "N<D" in found.flags
     assert "N<D" not in score(name, evidence()).flags
@@ -278,9 +279,23 @@ def test_outcomes_need_a_defined_metric(name):
         assert found.reason
 
 
-def test_outcomes_read_the_metric_of_the_task():
-    values = [
-        [score(name, evidence(task)).value for name in OUTCOMES]
-        for task in ("segmentation", "classification", "regression", "multilabel")
-    ]
-    assert values == [[0.7, 0.8, -0.4], [0.6, 0.9, -0.4], [0.5, 0.3, -0.4], [0.9, 0.8, -0.4]]
+@pytest.mark.parametrize("task", TASKS)
+def test_outcomes_read_the_metrics_of_the_task(task):
+    primary, threshold_free = target_task(task).primary, target_task(task).threshold_free
+    expected = [one.signed(METRICS[one.name]) for one in (primary, threshold_free)]
+    assert len(set(METRICS.values())) == len(METRICS)
+    assert [score(name, evidence(task)).value for name in OUTCOMES] == [*expected, -METRICS["loss"]]
+
+
+@pytest.mark.parametrize(
+    ("task", "primary", "threshold_free"),
+    [
+        ("segmentation", "dice", "average_precision"),
+        ("classification", "accuracy", "auc"),
+        ("regression", "r2", "spearman"),
+        ("multilabel", "auc", "average_precision"),
+    ],
+)
+def test_outcomes_are_these_metrics_where_more_is_better(task, primary, threshold_free):
+    expected = [METRICS[primary], METRICS[threshold_free], -METRICS["loss"]]
+    assert [score(name, evidence(task)).value for name in OUTCOMES] == expected

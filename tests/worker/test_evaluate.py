@@ -12,6 +12,7 @@ from monai.networks.nets import UNet
 from torch import nn
 
 from models_zoo import architecture as registry
+from models_zoo.architecture import Outputs
 from models_zoo.card import Normalisation
 from models_zoo.loading.load import load
 from tests.worker.targets import Made, candidate, gather, silent, target, unet_file
@@ -21,6 +22,7 @@ from worker.science.errors import ScienceError
 from worker.science.evidence.parts import Part
 from worker.science.measures.registry import evaluate, measures, needs_of
 from worker.science.specs import Protocol
+from worker.science.target_tasks.registry import tasks_for
 from worker.science.training.loop import start_training, train_epoch
 from worker.science.training.target_objective import labelled_batches, target_objective
 
@@ -179,7 +181,7 @@ def test_figures_tell_how_it_came_about(tmp_path: Path) -> None:
         ({"spatial_dims": 3}, "the checkpoint is 3D, the dataset 2D"),
         (
             {"architecture": "unet_classifier"},
-            "is for classification, regression, multilabel, the target is segmentation",
+            f"is for {', '.join(tasks_for(Outputs.IMAGE))}, the target is segmentation",
         ),
     ],
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ from worker.science.measures.registry import evaluate, measures
 from worker.science.metrics import Metric
 from worker.science.specs import FinetuneProtocol
 from worker.science.target_tasks import columns, registry
-from worker.science.target_tasks.registry import LabelKind, Standard, TargetTask, target_tasks
+from worker.science.target_tasks.registry import LabelKind, Standard, TargetTask, target_tasks, tasks_for
 from worker.science.target_tasks.regression import check, describe, standardise, tensor
 from worker.science.target_tasks.tally import Judged, RowTally
 from worker.science.training.finetune import finetune
@@ -30,13 +32,15 @@ from worker.science.training.method import methods
 from worker.tasks.contents import inspection_of
 
 SCIENCE = Path(registry.__file__).parents[1]
-ERROR = Metric("count_error", "Mean absolute error of the counts.", higher_is_better=False, lowest=0.0)
-SHARE = Metric("near_counts", "Share of counts told within one half.", lowest=0.0, highest=1.0)
+TOY = "toy_counting"  # a name that no task of the product has
+FIELD = "counts"
+ERROR = Metric("toy_count_error", "Mean absolute error of the counts.", higher_is_better=False, lowest=0.0)
+SHARE = Metric("toy_near_counts", "Share of counts told within one half.", lowest=0.0, highest=1.0)
 
 
 def decode(stored: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.float64]:
-    table = columns.columns_of(stored, shape[0], task="counting", one_axis=True, form="(N,)")
-    return columns.numbers(table, task="counting")
+    table = columns.columns_of(stored, shape[0], field=FIELD, task=TOY, one_axis=True, form="(N,)")
+    return columns.numbers(table, field=FIELD, task=TOY)
 
 
 def tally(outputs: int, standard: Standard | None) -> RowTally:
@@ -45,16 +49,16 @@ def tally(outputs: int, standard: Standard | None) -> RowTally:
     def judge(told: Tensor, counts: Tensor) -> Judged:
         away = (told - counts).abs().double().numpy() * standard.deviation
         near = away < 0.5
-        metrics = {"count_error": float(away.mean()), "near_counts": float(near.mean())}
+        metrics = {"toy_count_error": float(away.mean()), "toy_near_counts": float(near.mean())}
         return Judged(metrics, away[:, 0].tolist())
 
     return RowTally(judge)
 
 
 COUNTING = TargetTask(
-    name="counting",
+    name=TOY,
     summary="How many there are in every image.",
-    field="counts",
+    field=FIELD,
     label_kind=LabelKind.NUMBER,
     outputs=Outputs.IMAGE,
     head="none",
@@ -62,7 +66,7 @@ COUNTING = TargetTask(
     threshold_free=SHARE,
     further_metrics=(),
     decode=decode,
-    check=check,
+    check=partial(check, field=FIELD),
     describe=describe,
     standardise=standardise,
     tensor=tensor,
@@ -73,13 +77,13 @@ COUNTING = TargetTask(
 
 @pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> TargetTask:
-    """A fifth target task, forgotten after the test."""
+    """One more target task, forgotten after the test."""
     monkeypatch.setattr(registry._REGISTERED, "_items", dict(registry._REGISTERED.all()))
     return registry.register(COUNTING)
 
 
-def _file(folder: Path) -> Path:
-    """Images with as many bright squares as their count says."""
+def _file(folder: Path, stored: NDArray[Any] | None = None) -> Path:
+    """Images with as many bright squares as their count says; the file may hold other counts."""
     random = np.random.default_rng(0)
     counts = np.arange(40) % 5
     images = random.normal(60, 8, (40, 16, 16))
@@ -87,46 +91,72 @@ def _file(folder: Path) -> Path:
         for place in range(count):
             images[index, 3 * place : 3 * place + 2, 4:12] += 120
     path = folder / "counts.npz"
-    np.savez(path, images=images.clip(0, 255).astype(np.uint8), counts=counts)
+    np.savez(path, images=images.clip(0, 255).astype(np.uint8), counts=counts if stored is None else stored)
     return path
 
 
-def test_a_fifth_target_task_is_one_set_of_functions(tmp_path: Path, counting: TargetTask) -> None:
-    data = read(_file(tmp_path), task="counting", spatial_dims=2)
+def test_one_more_target_task_is_one_set_of_functions(tmp_path: Path, counting: TargetTask) -> None:
+    data = read(_file(tmp_path), task=TOY, spatial_dims=2)
     assert data.task is counting
     [summary] = inspection_of(data).targets or ()
     assert summary.highest == 4.0
-    fitting = {name for name, measure in measures().items() if "counting" in measure.tasks}
+    fitting = {name for name, measure in measures().items() if TOY in measure.tasks}
     assert fitting == {name for name, measure in measures().items() if "regression" in measure.tasks}
     spec = unet_file(tmp_path, architecture="unet_classifier")
     evidence = gather(candidate(spec, data), silent, needs={Part.FEATURES, Part.EPOCH}).evidence
     knn, outcome = (evaluate(measures()[name], evidence) for name in ("knn", "one_epoch_outcome"))
     assert knn.value is not None
     assert evidence.epoch is not None
-    assert outcome.value == -evidence.epoch.metrics["count_error"]  # an error is better when it is lower
+    assert outcome.value == -evidence.epoch.metrics["toy_count_error"]  # an error is better when it is lower
     made = candidate(spec, data, FinetuneProtocol(epochs=1))
     result = finetune(
         made.candidate, data, method=methods()["vanilla"], protocol=FinetuneProtocol(epochs=1), progress=silent
     )
-    assert set(result.metrics["test"]) == {"count_error", "near_counts", "loss"}
+    assert set(result.metrics["test"]) == {"toy_count_error", "toy_near_counts", "loss"}
     assert len(result.cases) == len(data.indices("test"))
-    with pytest.raises(ScienceError, match="unet is for segmentation, the target is counting"):
+    of_voxels = ", ".join(tasks_for(Outputs.VOXEL))
+    with pytest.raises(ScienceError, match=f"unet is for {of_voxels}, the target is {TOY}"):
         candidate(unet_file(tmp_path), data)
 
 
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [
+        (np.arange(7), "shape"),
+        (np.zeros((40, 1001)), "1001 columns"),
+        (np.array(["many"] * 40), "needs numbers"),
+        (np.full(40, np.nan), "NaN or infinite"),
+        (np.ones(40), "one value only in the training images"),
+        (np.arange(40) * 1e300, "too large"),
+        (np.where(np.arange(40) == 39, 1e12, np.arange(40)), "standard deviations"),
+    ],
+)
+def test_refusals_name_the_field_of_the_task(
+    tmp_path: Path, counting: TargetTask, stored: NDArray[Any], message: str
+) -> None:
+    with pytest.raises(ScienceError, match=rf"^{FIELD}: .*({message})"):
+        read(_file(tmp_path, stored), task=TOY, spatial_dims=2)
+
+
 def test_an_unknown_target_task_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ScienceError, match="task: 'counting' is not known; use one of classification, segm"):
-        read(_file(tmp_path), task="counting", spatial_dims=2)
+    with pytest.raises(ScienceError, match=f"task: '{TOY}' is not known; use one of ") as refusal:
+        read(_file(tmp_path), task=TOY, spatial_dims=2)
+    offered = str(refusal.value).partition("use one of ")[2].split(", ")
+    assert sorted(offered) == sorted(target_tasks())
 
 
 def test_every_metric_is_explained_and_has_a_direction() -> None:
     for name, metric in registry.metrics().items():
         assert len(metric.meaning.split()) >= 5, name
         assert metric.meaning.endswith("."), name
-        assert metric.higher_is_better == (name not in ("loss", "mean_absolute_error")), name
         assert metric.signed(2.0) == (2.0 if metric.higher_is_better else -2.0)
-    assert registry.primary_for("auc") == ("multilabel",)
-    assert registry.primary_for("dice") == ("segmentation",)
+    for lower_is_better in ("loss", "mean_absolute_error"):
+        assert not registry.metric(lower_is_better).higher_is_better
+    for name, task in target_tasks().items():
+        assert name in registry.primary_for(task.primary.name)
+    assert "multilabel" in registry.primary_for("auc")
+    assert "classification" not in registry.primary_for("auc")
+    assert "segmentation" in registry.primary_for("dice")
     assert registry.primary_for("loss") == ()
 
 

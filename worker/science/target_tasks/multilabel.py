@@ -28,6 +28,7 @@ from worker.science.target_tasks.registry import (
 from worker.science.target_tasks.tally import Judged, RowTally
 
 NAME = "multilabel"
+FIELD = "labels"
 F1 = Metric("f1", "F1 score of each label at a probability of 0.5, mean over labels.", lowest=0.0, highest=1.0)
 LABEL_ACCURACY = Metric(
     "label_accuracy", "Share of right answers over all images and labels.", lowest=0.0, highest=1.0
@@ -35,22 +36,22 @@ LABEL_ACCURACY = Metric(
 
 
 def _decode(stored: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    table = columns.columns_of(stored, shape[0], task=NAME, one_axis=False, form="(N,L)")
+    table = columns.columns_of(stored, shape[0], field=FIELD, task=NAME, one_axis=False, form="(N,L)")
     if table.shape[1] < 2:
-        raise ScienceError("labels: one column only; multilabel needs two or more, else use task classification")
+        raise ScienceError(f"{FIELD}: one column only; {NAME} needs two or more, else use task classification")
     if table.dtype.kind not in "biuf":
-        raise ScienceError(f"labels: {table.dtype} values; store 0 and 1, one column a label")
+        raise ScienceError(f"{FIELD}: {table.dtype} values; store 0 and 1, one column a label")
     odd = np.unique(table[(table != 0) & (table != 1)])
     if len(odd):
         raise ScienceError(
-            f"labels: {odd[:5].tolist()} are neither 0 nor 1; store 0 and 1, and leave out images whose labels "
+            f"{FIELD}: {odd[:5].tolist()} are neither 0 nor 1; store 0 and 1, and leave out images whose labels "
             "are not known"
         )
     return table.astype(np.uint8)
 
 
 def _check(labels: NDArray[np.uint8], split: NDArray[np.str_]) -> Labels:
-    columns.refuse_still(columns.still_columns(labels[split == "train"]))
+    columns.refuse_still(columns.still_columns(labels[split == "train"]), field=FIELD)
     warnings = columns.still_warnings(labels[split == "val"])
     if (labels.sum(axis=1, dtype=np.int64) == 1).all():
         warnings.append("every image has exactly one label: is this a classification?")
@@ -99,7 +100,7 @@ MULTILABEL = register(
     TargetTask(
         name=NAME,
         summary="Several answers of yes or no for every image.",
-        field="labels",
+        field=FIELD,
         label_kind=LabelKind.YES_NO,
         outputs=Outputs.IMAGE,
         head="sigmoid",

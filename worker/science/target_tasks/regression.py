@@ -29,6 +29,7 @@ from worker.science.target_tasks.registry import (
 from worker.science.target_tasks.tally import Judged, RowTally
 
 NAME = "regression"
+FIELD = "labels"
 R2 = Metric("r2", "Coefficient of determination, mean over the targets that vary.", highest=1.0, preference=3)
 PEARSON = Metric("pearson", "Pearson's correlation, mean over the targets that vary.", lowest=-1.0, highest=1.0)
 SPEARMAN = Metric(
@@ -46,16 +47,16 @@ ERROR = Metric(
 
 def decode(stored: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Numbers (N, T) from an array (N,) or (N, T)."""
-    table = columns.columns_of(stored, shape[0], task=NAME, one_axis=True, form="(N,) or (N,T)")
-    return columns.numbers(table, task=NAME)
+    table = columns.columns_of(stored, shape[0], field=FIELD, task=NAME, one_axis=True, form="(N,) or (N,T)")
+    return columns.numbers(table, field=FIELD, task=NAME)
 
 
-def check(values: NDArray[np.float64], split: NDArray[np.str_]) -> Labels:
+def check(values: NDArray[np.float64], split: NDArray[np.str_], *, field: str = FIELD) -> Labels:
     """The numbers with their columns' places; ScienceError where a column does not vary or lies far off."""
     train = values[split == "train"]
-    columns.refuse_still(columns.still_numbers(train))
-    columns.refuse_far(train, values)
-    columns.refuse_large(values)
+    columns.refuse_still(columns.still_numbers(train, field=field), field=field)
+    columns.refuse_far(train, values, field=field)
+    columns.refuse_large(values, field=field)
     return Labels(values, tuple(range(values.shape[1])), columns.still_warnings(values[split == "val"]))
 
 
@@ -139,7 +140,7 @@ REGRESSION = register(
     TargetTask(
         name=NAME,
         summary="One number or several for every image.",
-        field="labels",
+        field=FIELD,
         label_kind=LabelKind.NUMBER,
         outputs=Outputs.IMAGE,
         head="none",

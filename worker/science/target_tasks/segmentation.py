@@ -38,7 +38,7 @@ def _decode(stored: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
 def _check(masks: NDArray[Any], split: NDArray[np.str_]) -> Labels:
     classes, places = reindexed(masks, split, field=FIELD, always=(0,))
     if not places[split == "train"].any():
-        raise ScienceError("masks: no foreground in any training image; store class numbers from 1")
+        raise ScienceError(f"{FIELD}: no foreground in any training image; store class numbers from 1")
     warnings = checked_classes(places, classes, split, field=FIELD)
     empty = sum(not mask.any() for mask in places)
     if empty:

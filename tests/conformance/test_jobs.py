@@ -1,0 +1,169 @@
+"""Every kind of job keeps the laws of the queue of record, on each kind of database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from celery import Celery
+from sqlalchemy import select
+
+from service.jobs import ending
+from service.jobs.claims import Claim, LeaseLostError, claim, release, renew
+from service.jobs.kinds import KINDS, Kind, kind_of
+from service.jobs.messages import outbox_of
+from service.settings import Settings
+from service.store.session import transaction
+from service.store.tables import Event, Worked, WorkState
+from tests.conformance.rows import queued, results
+from worker.main import register_tasks
+
+pytestmark = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.table.__tablename__)
+ATTEMPTS = 2
+
+
+@pytest.fixture(autouse=True)
+def few_attempts(configure: Callable[..., Settings], database_url: str) -> Settings:
+    """A fresh database of each kind; a row fails after few attempts, and the tests end its leases themselves."""
+    return configure(database_url=database_url, attempts=ATTEMPTS)
+
+
+def new_row(kind: Kind) -> str:
+    with transaction() as session:
+        row_id: str = queued(session, kind.table).id
+        return row_id
+
+
+def claimed(kind: Kind, row_id: str) -> Claim | None:
+    with transaction() as session:
+        return claim(session, kind.table, row_id, worker="test")
+
+
+def held(kind: Kind, row_id: str) -> Claim:
+    found = claimed(kind, row_id)
+    assert found is not None
+    return found
+
+
+def row_of(kind: Kind, row_id: str) -> Worked:
+    with transaction() as session:
+        row = session.get_one(kind.table, row_id)
+        session.expunge(row)
+        return row
+
+
+def states(kind: Kind, row_id: str) -> list[tuple[str, int]]:
+    """State and attempt of every event of a row, in order."""
+    table = kind.table.__tablename__
+    with transaction() as session:
+        events = session.scalars(
+            select(Event).where(Event.job == table, Event.row_id == row_id).order_by(Event.attempt, Event.at)
+        )
+        return [(event.state, event.attempt) for event in events]
+
+
+def sweep_after_the_lease(kind: Kind, row_id: str) -> list[tuple[str, str]]:
+    """End the lease of a row, sweep, and give the messages that the sweep sends."""
+    with transaction() as session:
+        session.get_one(kind.table, row_id).lease_until = 0.0
+    with transaction() as session:
+        ending.sweep(session)
+        return outbox_of(session)
+
+
+def test_its_table_and_its_task_are_its_own(kind: Kind) -> None:
+    assert kind_of(kind.table) is kind
+    assert [other.table for other in KINDS if other.table.job == kind.table.job] == [kind.table]
+    app = register_tasks(Celery("test", set_as_current=False))
+    assert app.tasks[kind.table.job].name == kind.table.job
+
+
+def test_it_is_claimed_once(kind: Kind) -> None:
+    row_id = new_row(kind)
+    assert held(kind, row_id).token == 1
+    assert claimed(kind, row_id) is None
+    row = row_of(kind, row_id)
+    assert (row.state, row.worker, row.attempts) == (WorkState.RUNNING, "test", 1)
+    assert row.started_at is not None
+    assert states(kind, row_id) == [("running", 1)]
+
+
+def test_it_is_renewed_by_the_worker_that_holds_it(kind: Kind) -> None:
+    row_id = new_row(kind)
+    holding = held(kind, row_id)
+    before = row_of(kind, row_id).lease_until
+    with transaction() as session:
+        renew(session, holding, stage="reading", done=3, total=7)
+    row = row_of(kind, row_id)
+    assert (row.stage, row.steps_done, row.steps_total) == ("reading", 3, 7)
+    assert before is not None
+    assert row.lease_until is not None
+    assert row.lease_until >= before
+    with pytest.raises(LeaseLostError), transaction() as session:
+        renew(session, Claim(kind.table, row_id, holding.token + 1), stage="reading", done=4, total=7)
+
+
+def test_it_is_released_and_sent_again_at_no_cost(kind: Kind) -> None:
+    row_id = new_row(kind)
+    for attempt in range(1, ATTEMPTS + 2):  # more often than it may fail
+        holding = held(kind, row_id)
+        assert holding.token == attempt
+        with transaction() as session:
+            release(session, holding)
+            assert outbox_of(session) == [(kind.table.job, row_id)]
+        row = row_of(kind, row_id)
+        assert (row.state, row.lease_until, row.releases) == (WorkState.QUEUED, None, attempt)
+    assert ("queued", 1) in states(kind, row_id)
+
+
+def test_it_is_swept_after_its_lease_ran_out_and_the_lost_worker_writes_nothing(kind: Kind) -> None:
+    row_id = new_row(kind)
+    lost = held(kind, row_id)
+    assert (kind.table.job, row_id) in sweep_after_the_lease(kind, row_id)
+    assert row_of(kind, row_id).state == WorkState.QUEUED
+    assert held(kind, row_id).token == 2
+    with pytest.raises(LeaseLostError), transaction() as session:
+        ending.complete(session, lost, state=WorkState.DONE, **results(kind.table))
+    assert row_of(kind, row_id).state == WorkState.RUNNING
+
+
+def test_a_row_whose_message_was_lost_is_sent_again(kind: Kind) -> None:
+    row_id = new_row(kind)
+    with transaction() as session:
+        session.get_one(kind.table, row_id).sent_at = 0.0
+    with transaction() as session:
+        ending.sweep(session)
+        assert outbox_of(session) == [(kind.table.job, row_id)]
+    with transaction() as session:
+        ending.sweep(session)
+        assert outbox_of(session) == []
+
+
+def test_it_fails_after_its_attempts(kind: Kind) -> None:
+    row_id = new_row(kind)
+    for _ in range(ATTEMPTS):
+        held(kind, row_id)
+        messages = sweep_after_the_lease(kind, row_id)
+    assert messages == []
+    row = row_of(kind, row_id)
+    assert (row.state, row.lease_until) == (WorkState.FAILED, None)
+    assert row.reason is not None
+    assert f"its worker died {ATTEMPTS} times" in row.reason
+    assert row.finished_at is not None
+    assert claimed(kind, row_id) is None
+    assert states(kind, row_id) == [("running", 1), ("running", 2), ("failed", 2)]
+
+
+@pytest.mark.parametrize("state", [WorkState.DONE, WorkState.FAILED])
+def test_it_ends_with_an_event(kind: Kind, state: WorkState) -> None:
+    row_id = new_row(kind)
+    holding = held(kind, row_id)
+    reason, values = (None, results(kind.table)) if state == WorkState.DONE else ("a reason", {})
+    with transaction() as session:
+        ending.complete(session, holding, state=state, reason=reason, **values)
+    row = row_of(kind, row_id)
+    assert (row.state, row.reason, row.lease_until) == (state, reason, None)
+    assert {name: getattr(row, name) for name in values} == values
+    assert row.finished_at is not None
+    assert claimed(kind, row_id) is None
+    assert states(kind, row_id) == [("running", 1), (str(state), 1)]
