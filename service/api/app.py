@@ -73,9 +73,9 @@ def _complete_document(app: FastAPI) -> None:
         document = generate()
         schemas = document["components"]["schemas"]
         if "Problem" not in schemas:
-            own = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas |= own.pop("$defs")
-            schemas["Problem"] = own
+            problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= problem.pop("$defs")
+            schemas["Problem"] = problem
             for name, examples in json.loads(_EXAMPLES.read_text(encoding="utf-8")).items():
                 schemas[name]["examples"] = examples
         return document

@@ -54,8 +54,8 @@ class ServiceError(Exception):
         self, detail: str, *, field: str | None = None, remedy: str = "", errors: list[Fault] | None = None
     ) -> None:
         super().__init__(detail)
-        own = [Fault(field=field, message=detail, remedy=remedy)] if remedy else []
-        self.errors = own if errors is None else errors
+        single = [Fault(field=field, message=detail, remedy=remedy)] if remedy else []
+        self.errors = single if errors is None else errors
 
     def problem(self) -> Problem:
         """The document that the client gets."""

@@ -59,17 +59,19 @@ def _on_service_error(request: Request, error: Exception) -> Response:
 
 def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
-    found: Sequence[dict[str, Any]] = error.errors()
-    faults = [
-        Fault(field=_field(one["loc"]), message=one["msg"], remedy=_remedy(one)) for one in found[:MOST_FAULTS]
-    ]
-    if len(found) > MOST_FAULTS:
-        more = f"{len(found) - MOST_FAULTS} more fields are wrong"
+    wrong: Sequence[dict[str, Any]] = error.errors()
+    faults = [_fault(details) for details in wrong[:MOST_FAULTS]]
+    if len(wrong) > MOST_FAULTS:
+        more = f"{len(wrong) - MOST_FAULTS} more fields are wrong"
         faults.append(Fault(field=None, message=more, remedy="correct these, then send it again"))
-    broken = any(one["type"] == "json_invalid" for one in found)
+    broken = any(details["type"] == "json_invalid" for details in wrong)
     kind = BrokenRequestError if broken else InvalidError
     detail = "; ".join(f"{fault.field}: {fault.message}" if fault.field else fault.message for fault in faults)
     return answer(request, kind(detail, errors=faults).problem())
+
+
+def _fault(details: dict[str, Any]) -> Fault:
+    return Fault(field=_field(details["loc"]), message=details["msg"], remedy=_remedy(details))
 
 
 def _field(loc: Sequence[str | int]) -> str | None:
@@ -77,11 +79,11 @@ def _field(loc: Sequence[str | int]) -> str | None:
     return ".".join(str(name) for name in names) or None
 
 
-def _remedy(found: dict[str, Any]) -> str:
-    expected = found.get("ctx", {}).get("expected")
+def _remedy(details: dict[str, Any]) -> str:
+    expected = details.get("ctx", {}).get("expected")
     if expected:
         return f"use {expected}"
-    return _REMEDIES.get(found["type"], "correct this value as the message says (see /docs)")
+    return _REMEDIES.get(details["type"], "correct this value as the message says (see /docs)")
 
 
 def _on_http(request: Request, error: Exception) -> Response:
@@ -109,13 +111,13 @@ def _on_http(request: Request, error: Exception) -> Response:
 def _allowed(request: Request) -> list[str]:
     document: dict[str, dict[str, object]] = request.app.openapi()["paths"]
     parts = request.url.path.split("/")
-    found = {
+    methods = {
         method.upper()
         for path, operations in document.items()
         if _matches(path.split("/"), parts)
         for method in operations
     }
-    return sorted(found) or ["GET"]
+    return sorted(methods) or ["GET"]
 
 
 def _matches(template: list[str], parts: list[str]) -> bool:

@@ -42,7 +42,9 @@ class ProblemError(ClientError):
         self.title: str = problem.get("title", "")
         self.detail: str = problem.get("detail", "")
         self.errors: list[Json] = problem.get("errors", [])
-        lines = [f"{one['field'] or 'request'}: {one['message']} -> {one['remedy']}" for one in self.errors]
+        lines = [
+            f"{fault['field'] or 'request'}: {fault['message']} -> {fault['remedy']}" for fault in self.errors
+        ]
         super().__init__("\n".join(lines) or self.detail or f"status {status}")
 
 

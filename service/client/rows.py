@@ -52,10 +52,10 @@ def read_long_rows(path: Path) -> LongRows:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BrokenRowsError(f"{path}: {error}; give a CSV or JSON file in UTF-8") from error
-    found = list(_from_json(path, text) if path.suffix.lower() == ".json" else _from_csv(path, text))
-    if not found:
+    placed_rows = list(_from_json(path, text) if path.suffix.lower() == ".json" else _from_csv(path, text))
+    if not placed_rows:
         raise BrokenRowsError(f"{path}: there is no row with a value; give one line an outcome or score")
-    return LongRows(path, [row for _, row in found], [place for place, _ in found])
+    return LongRows(path, [row for _, row in placed_rows], [place for place, _ in placed_rows])
 
 
 def _from_json(path: Path, text: str) -> Iterator[tuple[str, Row]]:
@@ -119,23 +119,25 @@ def _check_header(path: Path, header: list[str]) -> None:
     twice = sorted({name for name in header if header.count(name) > 1})
     for names, what in ((missing, "lacks"), (unknown, "has the unknown"), (twice, "repeats")):
         if names:
-            known = f"{', '.join(REQUIRED)}, and if at hand {', '.join(OPTIONAL)}"
-            raise BrokenRowsError(f"{path}, line 1: the header {what} {', '.join(names)}; the columns are {known}")
+            columns = f"{', '.join(REQUIRED)}, and if at hand {', '.join(OPTIONAL)}"
+            raise BrokenRowsError(
+                f"{path}, line 1: the header {what} {', '.join(names)}; the columns are {columns}"
+            )
 
 
 def _typed(where: str, row: dict[str, str]) -> Row:
-    found: Row = {name: cell for name, cell in row.items() if cell}
+    typed: Row = {name: cell for name, cell in row.items() if cell}
     for name in REQUIRED:
-        if name not in found:
+        if name not in typed:
             raise BrokenRowsError(f"{where}: {name} is empty; fill it, or empty the row's value to leave it out")
-    found["value"] = _number(where, "value", row["value"], float)
-    if "seed" in found:
-        found["seed"] = _number(where, "seed", row["seed"], int)
+    typed["value"] = _number(where, "value", row["value"], float)
+    if "seed" in typed:
+        typed["seed"] = _number(where, "seed", row["seed"], int)
     word = row["higher_is_better"].lower()
     if word not in (*_YES, *_NO):
         raise BrokenRowsError(f"{where}: higher_is_better is {word!r}; write true or false")
-    found["higher_is_better"] = word in _YES
-    return found
+    typed["higher_is_better"] = word in _YES
+    return typed
 
 
 def _number(where: str, column: str, cell: str, kind: type[int] | type[float]) -> int | float:

@@ -91,20 +91,20 @@ class FinetuneWork:
 
 def claim_inspection(session: Session, dataset_id: str, *, worker: str) -> Inspection | None:
     """Claim the inspection of a dataset; None when another worker has it or it has ended."""
-    held = claim(session, Dataset, dataset_id, worker=worker)
-    if held is None:
+    claimed = claim(session, Dataset, dataset_id, worker=worker)
+    if claimed is None:
         return None
     row = session.get_one(Dataset, dataset_id)
-    return Inspection(held, row.uri, row.task, row.spatial_dims)
+    return Inspection(claimed, row.uri, row.task, row.spatial_dims)
 
 
 def claim_preflight(session: Session, checkpoint_id: str, *, worker: str) -> Preflight | None:
     """Claim the preflight of a checkpoint; None when another worker has it or it has ended."""
-    held = claim(session, Checkpoint, checkpoint_id, worker=worker)
-    if held is None:
+    claimed = claim(session, Checkpoint, checkpoint_id, worker=worker)
+    if claimed is None:
         return None
     row = session.get_one(Checkpoint, checkpoint_id)
-    return Preflight(held, row.uri, row.architecture, row.parameters, row.card)
+    return Preflight(claimed, row.uri, row.architecture, row.parameters, row.card)
 
 
 def claim_evaluation(session: Session, evaluation_id: str, *, worker: str) -> EvaluationWork | None:
@@ -115,12 +115,12 @@ def claim_evaluation(session: Session, evaluation_id: str, *, worker: str) -> Ev
     ranking = session.get_one(Ranking, row.ranking_id)
     dataset = session.get_one(Dataset, ranking.dataset_id)
     checkpoint = session.get_one(Checkpoint, row.checkpoint_id)
-    held = _claim_when_ready(session, row, (dataset, checkpoint), worker=worker)
-    if held is None:
+    claimed = _claim_when_ready(session, row, (dataset, checkpoint), worker=worker)
+    if claimed is None:
         following.settle(session, ranking.id)
         return None
     measures = tuple(ranking.measures)
-    return EvaluationWork(held, _target(dataset), _candidate(checkpoint), measures, ranking.protocol)
+    return EvaluationWork(claimed, _target(dataset), _candidate(checkpoint), measures, ranking.protocol)
 
 
 def claim_finetune_run(session: Session, run_id: str, *, worker: str) -> FinetuneWork | None:
@@ -130,10 +130,10 @@ def claim_finetune_run(session: Session, run_id: str, *, worker: str) -> Finetun
         return None
     dataset = session.get_one(Dataset, row.dataset_id)
     checkpoint = session.get_one(Checkpoint, row.checkpoint_id)
-    held = _claim_when_ready(session, row, (dataset, checkpoint), worker=worker)
-    if held is None:
+    claimed = _claim_when_ready(session, row, (dataset, checkpoint), worker=worker)
+    if claimed is None:
         return None
-    return FinetuneWork(held, _target(dataset), _candidate(checkpoint), row.method, row.options, row.protocol)
+    return FinetuneWork(claimed, _target(dataset), _candidate(checkpoint), row.method, row.options, row.protocol)
 
 
 def _target(row: Dataset) -> TargetDataset:

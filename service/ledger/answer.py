@@ -104,7 +104,7 @@ def track_record_of(fusion: Fusion, measures: Sequence[str]) -> TrackRecord:
     """Each measure's agreement on similar past targets; derived scores come from the other targets each time."""
     dataset = fusion.dataset
     past = similar(
-        [one.record for one in leave_one_out(of_task(fusion.records, dataset.task), fusion.trust)],
+        [left_out.record for left_out in leave_one_out(of_task(fusion.records, dataset.task), fusion.trust)],
         target=dataset.name,
         task=dataset.task,
         modality=dataset.modality,
@@ -146,12 +146,12 @@ def _notes_on_order(fusion: Fusion, track_record: TrackRecord, order_by: str) ->
     past = fusion.combination.targets
     if order_by in DERIVED and past < FEWEST_SIMILAR:
         return [f"Thin history: outcomes on {_targets(past)} stand behind this order; the rest is published."]
-    found = track_record.measures.get(order_by)
-    if found is None or not found.weighted_tau <= 0 or found.targets < FEWEST_SIMILAR:
+    agreement = track_record.measures.get(order_by)
+    if agreement is None or not agreement.weighted_tau <= 0 or agreement.targets < FEWEST_SIMILAR:
         return []
     return [
-        f"{order_by}: its own track record speaks against this order. On {found.targets} past targets its mean "
-        f"weighted tau with outcomes is {found.weighted_tau:.2f}. Order by `fused` instead."
+        f"{order_by}: its own track record speaks against this order. On {agreement.targets} past targets its "
+        f"mean weighted tau with outcomes is {agreement.weighted_tau:.2f}. Order by `fused` instead."
     ]
 
 

@@ -33,8 +33,8 @@ class Flags:
 
     def of_list(self, facts: Sequence[EvaluationFacts]) -> list[str]:
         """The candidates' own flags, and those that only a comparison of candidates shows."""
-        own = {flag for one in facts for flag in one.flags}
-        return sorted(own | {name for name, flag in self.published.items() if _differs(flag, facts)})
+        raised = {flag for evaluation in facts for flag in evaluation.flags}
+        return sorted(raised | {name for name, flag in self.published.items() if _differs(flag, facts)})
 
     def meanings(self, names: Iterable[str]) -> list[str]:
         """A sentence for each of these flags that is published, by name."""
@@ -46,7 +46,7 @@ def _differs(flag: PublishedFlag, facts: Sequence[EvaluationFacts]) -> bool:
     """Whether the candidates differ in the fact that raises this flag."""
     if flag.differs is None:
         return False
-    values = {getattr(one, flag.differs, None) for one in facts}
+    values = {getattr(evaluation, flag.differs, None) for evaluation in facts}
     return len(values - {None}) > 1
 
 

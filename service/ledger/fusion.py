@@ -34,30 +34,30 @@ class Fusion:
 
     def scores(self, name: str) -> list[Score]:
         """The derived scores of one candidate; no prior where no candidate has a history."""
-        found = [self._fused(name)]
-        return [*found, self._prior(name)] if self.prior else found
+        fused = [self._fused(name)]
+        return [*fused, self._prior(name)] if self.prior else fused
 
     def _fused(self, name: str) -> Score:
-        one = self.combination.candidates.get(name)
-        if one is None:
+        candidate = self.combination.candidates.get(name)
+        if candidate is None:
             return self._missing(FUSED, "no measure that counts has a sound score, and there is no history")
         figures: dict[str, Figure] = {
-            "probability_best": one.best,
-            "first": one.first,
-            "expected_regret": one.regret,
-            "gain": one.gain,
+            "probability_best": candidate.best,
+            "first": candidate.first,
+            "expected_regret": candidate.regret,
+            "gain": candidate.gain,
             "consensus": self.combination.consensus,
             "prior": self.combination.prior,
             "targets": self.combination.targets,
         }
-        return Score(measure=FUSED, value=one.value, seconds=0.0, flags=[], record=ScoreRecord(figures))
+        return Score(measure=FUSED, value=candidate.value, seconds=0.0, flags=[], record=ScoreRecord(figures))
 
     def _prior(self, name: str) -> Score:
-        one = self.prior.get(name)
-        if one is None:
+        prior = self.prior.get(name)
+        if prior is None:
             return self._missing(HISTORY_PRIOR, "no outcome of this candidate on another target of this task")
-        figures: dict[str, Figure] = {"targets": one.targets}
-        return Score(measure=HISTORY_PRIOR, value=one.value, seconds=0.0, flags=[], record=ScoreRecord(figures))
+        figures: dict[str, Figure] = {"targets": prior.targets}
+        return Score(measure=HISTORY_PRIOR, value=prior.value, seconds=0.0, flags=[], record=ScoreRecord(figures))
 
     def _missing(self, measure: str, reason: str) -> Score:
         flags = self.flags.of_missing
@@ -69,7 +69,7 @@ def fusion(session: Session, ranking: Ranking, scores: Mapping[str, Scores], fla
     dataset = datasets.with_id(session, ranking.dataset_id)
     records = tuple(ledger.records(session, protocol=ranking.protocol))
     history = of_task(others(records, target=dataset.name, cohort=dataset.cohort), dataset.task)
-    own = next((record for record in records if record.target == dataset.name), None)
+    own_record = next((record for record in records if record.target == dataset.name), None)
     prior = history_prior(history)
     trust = trust_of(session)
     by_measure = _by_measure(scores, flags)
@@ -80,7 +80,7 @@ def fusion(session: Session, ranking: Ranking, scores: Mapping[str, Scores], fla
         trust=trust,
         prior={name: prior[name] for name in scores if name in prior},
         combination=_where_known(combination, by_measure, prior),
-        outcomes=own.outcomes if own else {},
+        outcomes=own_record.outcomes if own_record else {},
         flags=flags,
     )
 
@@ -91,19 +91,23 @@ def trust_of(session: Session) -> dict[str, float]:
 
 
 def _by_measure(scores: Mapping[str, Scores], flags: Flags) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = {}
-    for name, own in scores.items():
-        for measure, score in own.items():
+    by_measure: dict[str, dict[str, float]] = {}
+    for name, of_candidate in scores.items():
+        for measure, score in of_candidate.items():
             if flags.is_sound(score) and score.value is not None:
-                found.setdefault(measure, {})[name] = score.value
-    return dict(sorted(found.items()))
+                by_measure.setdefault(measure, {})[name] = score.value
+    return dict(sorted(by_measure.items()))
 
 
 def _where_known(
     combination: Combination, by_measure: Mapping[str, Mapping[str, float]], prior: Mapping[str, Prior]
 ) -> Combination:
     """Only candidates of whom something that counts is known: an average of nothing is no score."""
-    counting = [own for measure, own in by_measure.items() if combination.weights[measure] > 0]
+    counting = [of_measure for measure, of_measure in by_measure.items() if combination.weights[measure] > 0]
     return combination.only(
-        [name for name in combination.candidates if name in prior or any(name in own for own in counting)]
+        [
+            name
+            for name in combination.candidates
+            if name in prior or any(name in of_measure for of_measure in counting)
+        ]
     )

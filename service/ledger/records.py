@@ -32,8 +32,8 @@ class Slice:
 
     def has(self, record: TargetRecord) -> bool:
         """Whether the record's target is of this slice."""
-        asked = ((self.target, record.target), (self.task, record.task), (self.modality, record.modality))
-        return all(wanted is None or wanted == known for wanted, known in asked)
+        pairs = ((self.target, record.target), (self.task, record.task), (self.modality, record.modality))
+        return all(wanted is None or wanted == value for wanted, value in pairs)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def records(
     rows = outcomes.rows(session, target=part.target, source=part.zoo, cases=cases)
     described = _described(session, rows)
     allowed = _candidates_of(session, part)
-    imported, own = _imported_scores(rows), _own_scores(session, protocol)
+    imported_scores, own_scores = _imported_scores(rows), _own_scores(session, protocol)
     preferences = _preferences(session)
     kept = []
     for target in sorted({row.target for row in rows if row.kind == "outcome"}):
@@ -64,7 +64,7 @@ def records(
             if row.target == target and row.kind == "outcome" and (allowed is None or row.candidate in allowed)
         ]
         if of_target:
-            scores = {**imported.get(target, {}), **own.get(target, {})}
+            scores = {**imported_scores.get(target, {}), **own_scores.get(target, {})}
             metric = part.metric or _metric_of(of_target, preferences)
             kept.append(_record(target, described[target], of_target, scores, metric, cases=cases))
     return [record for record in kept if record.outcomes and part.has(record)]

@@ -47,7 +47,7 @@ def _field_docstrings(kind: type[Any]) -> dict[str, str]:
 
 def descriptions(kind: type[Any]) -> dict[str, str]:
     """Field -> its description, for every field of a content."""
-    return {one.name: one.metadata["description"] for one in fields(kind)}
+    return {declared.name: declared.metadata["description"] for declared in fields(kind)}
 
 
 @lru_cache
@@ -84,9 +84,9 @@ def check_storable(value: object) -> None:
 def storable(value: Any) -> Any:
     """The same value with None for NaN and infinity, and text without NUL and lone surrogates."""
     if isinstance(value, dict):
-        return {storable(key): storable(one) for key, one in value.items()}
+        return {storable(key): storable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [storable(one) for one in value]
+        return [storable(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return storable_text(value) if isinstance(value, str) else value

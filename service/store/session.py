@@ -80,10 +80,10 @@ def engine() -> Engine:
 @contextmanager
 def reading() -> Iterator[Session]:
     """A session for queries only; all of them see the database at one moment."""
-    own = engine()
-    if own.dialect.name == "postgresql":  # SQLite's BEGIN does so by itself
-        own = own.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    with Session(own) as session:
+    database = engine()
+    if database.dialect.name == "postgresql":  # SQLite's BEGIN does so by itself
+        database = database.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    with Session(database) as session:
         yield session
 
 

@@ -35,11 +35,11 @@ class Channel(filesystem.Channel):
 
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
         bound = filesystem.exchange_queue_t(routing_key or "", pattern or "", queue or "")
-        with (self.control_folder / "binding.lock").open("wb") as held:
-            fcntl.flock(held, fcntl.LOCK_EX)
-            known = self.get_table(exchange)
-            if bound not in known:
-                write_whole(self.control_folder / f"{exchange}.exchange", [bound, *known])
+        with (self.control_folder / "binding.lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            bindings = self.get_table(exchange)
+            if bound not in bindings:
+                write_whole(self.control_folder / f"{exchange}.exchange", [bound, *bindings])
 
 
 class Transport(filesystem.Transport):

@@ -87,12 +87,12 @@ def _free_port(host: str) -> int:
 
 
 def _children(settings: Settings, port: int) -> tuple[_Child, _Child]:
-    own = {
+    shared = {
         "ZOORANK_DATA_DIR": str(settings.data_dir),
         "ZOORANK_HOST": settings.host,
         "ZOORANK_PORT": str(port),
     }
-    environment = {**os.environ, **own}
+    environment = {**os.environ, **shared}
     uvicorn = ["-m", "uvicorn", "service.api.app:create_app", "--factory", "--timeout-graceful-shutdown", "5"]
     where = ["--host", settings.host, "--port", str(port), "--log-level", settings.log_level.lower()]
     api = _Child([sys.executable, *uvicorn, *where, "--no-access-log"], environment)

@@ -137,7 +137,9 @@ def _watch(sources: list[Source], steps: Mapping[str, tuple[int, int]], jobs: li
     """A bar a checkpoint, until all are written."""
     columns = (TextColumn("  {task.description:<14}"), BarColumn(), TextColumn("{task.fields[what]}"))
     with Progress(*columns, console=console) as bars:
-        shown = {one.name: bars.add_task(one.name, what=f"{one.task}; {one.data}") for one in sources}
+        shown = {
+            source.name: bars.add_task(source.name, what=f"{source.task}; {source.data}") for source in sources
+        }
         while not all(job.done() for job in jobs):
             time.sleep(0.2)
             for name, (done, total) in dict(steps).items():
@@ -168,13 +170,13 @@ def _register(http: httpx.Client, folder: Path) -> None:
     _post_once(http, "/v1/datasets", {**target, "modality": "photograph"})
     for source in SOURCES:
         card = {"source_task": source.task, "source_data": source.data, "modality": "photograph"}
-        own = {name: value for name, value in PARAMETERS.items() if name != "spatial_dims"}
+        parameters = {name: value for name, value in PARAMETERS.items() if name != "spatial_dims"}
         checkpoint = {
             "name": PREFIX + source.name,
             "uri": str(_file(folder, source)),
             "architecture": ARCHITECTURE,
             "spatial_dims": PARAMETERS["spatial_dims"],
-            "parameters": own,
+            "parameters": parameters,
             "card": {**card, "normalisation": {"scale": "unit"}},
         }
         _post_once(http, "/v1/checkpoints", checkpoint)

@@ -39,11 +39,11 @@ def over(
     trust = trust_of(session) if published else {}
     past = _chosen(session, part, trust, _protocol(session, ranking_id), cases=thorough)
     if scored:
-        past = [one for one in past if set(one.record.scores) - set(DERIVED)]
-    records = [one.record for one in past]
+        past = [left_out for left_out in past if set(left_out.record.scores) - set(DERIVED)]
+    records = [left_out.record for left_out in past]
     measures = sorted({measure for record in records for measure in record.scores})
-    found = agreements(records, measures, thorough=thorough, by_target=by_target)
-    shown = {name: AgreementOut.model_validate(one) for name, one in found.items()}
+    by_measure = agreements(records, measures, thorough=thorough, by_target=by_target)
+    shown = {name: AgreementOut.model_validate(agreement) for name, agreement in by_measure.items()}
     best_first = sorted(shown.items(), key=_best_first)
     return SliceOut(
         targets=[_target(record) for record in records],
@@ -54,8 +54,8 @@ def over(
 
 def _best_first(item: tuple[str, AgreementOut]) -> tuple[float, str]:
     """Best weighted tau first, those without one last, equals by name."""
-    name, own = item
-    return (math.inf if own.weighted_tau is None else -own.weighted_tau, name)
+    name, agreement = item
+    return (math.inf if agreement.weighted_tau is None else -agreement.weighted_tau, name)
 
 
 def _protocol(session: Session, ranking_id: str | None) -> Protocol | None:
@@ -73,7 +73,7 @@ def _chosen(
     """The records of the slice; what is derived for a target looks at all targets, also outside of the slice."""
     wide = replace(part, target=None, task=None, modality=None)
     records = ledger.records(session, wide, protocol=protocol, cases=cases)
-    return [one for one in leave_one_out(records, trust) if part.has(one.record)]
+    return [left_out for left_out in leave_one_out(records, trust) if part.has(left_out.record)]
 
 
 def targets(session: Session) -> list[TargetOut]:

@@ -31,8 +31,8 @@ def protocol_of(
     `dims` is the number of spatial dimensions of the dataset. `base` is the protocol of the ranking that asks
     for finetune runs: it replaces the defaults, but for its `steps`, since a finetune trains whole epochs.
     """
-    known = {one.name for one in fields(kind.content)}
-    options = {name: option for name, option in published(session, PROTOCOL_FIELDS).items() if name in known}
+    names = {declared.name for declared in fields(kind.content)}
+    options = {name: option for name, option in published(session, PROTOCOL_FIELDS).items() if name in names}
     given = read_options(overrides or {}, options, field=field)
     _check_crop(given.get("crop"), dims, field=field)
     inherited = {} if base is None else {name: value for name, value in plain(base).items() if name != "steps"}

@@ -84,21 +84,21 @@ def _check_card(session: Session, card: CheckpointCard) -> None:
 
 
 def _check(session: Session, architecture: str, parameters: Values) -> None:
-    known = published(session, ARCHITECTURES)
-    if architecture not in known:
+    architectures = published(session, ARCHITECTURES)
+    if architecture not in architectures:
         raise InvalidError(
             f"there is no architecture {architecture!r}",
             field="architecture",
-            remedy=f"use one of: {', '.join(known)}",
+            remedy=f"use one of: {', '.join(architectures)}",
         )
-    dims = known[architecture].spatial_dims
+    dims = architectures[architecture].spatial_dims
     if parameters["spatial_dims"] not in dims:
         raise InvalidError(
             f"{architecture} has no {parameters['spatial_dims']}D form",
             field="spatial_dims",
             remedy=f"use one of: {list(dims)}",
         )
-    faults = _faults(parameters, known[architecture].parameters)
+    faults = _faults(parameters, architectures[architecture].parameters)
     if faults:
         raise InvalidError("; ".join(fault.message for fault in faults), errors=faults)
 
@@ -175,5 +175,5 @@ def listed(
 def _shown(row: Checkpoint) -> CheckpointOut:
     entries = plain(row.card)
     more: Json = entries.pop("more")
-    own = {name: getattr(row, name) for name in CheckpointOut.model_fields if name != "card"}
-    return CheckpointOut(**own, card=CheckpointCard(**entries, **more))
+    columns = {name: getattr(row, name) for name in CheckpointOut.model_fields if name != "card"}
+    return CheckpointOut(**columns, card=CheckpointCard(**entries, **more))

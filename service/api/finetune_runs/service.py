@@ -52,9 +52,9 @@ def request_run(session: Session, request: FinetuneRequest) -> FinetuneOut:
 
 
 def _shown(session: Session, run: FinetuneRun) -> FinetuneOut:
-    own = {field: getattr(run, field) for field in FinetuneOut.model_fields if hasattr(run, field)}
+    columns = {field: getattr(run, field) for field in FinetuneOut.model_fields if hasattr(run, field)}
     return FinetuneOut(
-        **own,
+        **columns,
         dataset=NamedOut.model_validate(datasets.find(session, run.dataset_id)),
         checkpoint=NamedOut.model_validate(checkpoints.find(session, run.checkpoint_id)),
         ranking=run.ranking_id,

@@ -22,27 +22,27 @@ def import_rows(session: Session, request: OutcomesImport) -> ImportedOut:
     _refuse_unknown_tasks(session, rows)
     _refuse_contradictions(session, rows)
     _refuse_two_directions(rows)
-    found = outcomes.add(session, _once_each(rows))
+    imported = outcomes.add(session, _once_each(rows))
     return ImportedOut(
-        added=found.added, replaced=found.replaced, unchanged=len(rows) - found.added - found.replaced
+        added=imported.added, replaced=imported.replaced, unchanged=len(rows) - imported.added - imported.replaced
     )
 
 
 def _ledger_row(row: OutcomeRow, number: int, source: str | None) -> LedgerRow:
-    own = row.source or source
-    if own is None:
+    origin = row.source or source
+    if origin is None:
         raise InvalidError(
             f"rows.{number} does not say where it comes from",
             field=f"rows.{number}.source",
             remedy="give `source` for the whole import, or in every row",
         )
-    if own == OWN:
+    if origin == OWN:
         raise InvalidError(
             f"the source {OWN!r} is kept for this service's own runs",
             field="source" if row.source is None else f"rows.{number}.source",
             remedy="name the paper, table or notebook that the numbers come from",
         )
-    return LedgerRow(**row.model_dump(exclude={"source"}), source=own, course=own)
+    return LedgerRow(**row.model_dump(exclude={"source"}), source=origin, course=origin)
 
 
 def _refuse_unknown_tasks(session: Session, rows: list[LedgerRow]) -> None:
@@ -53,18 +53,18 @@ def _refuse_unknown_tasks(session: Session, rows: list[LedgerRow]) -> None:
 
 def _refuse_contradictions(session: Session, rows: list[LedgerRow]) -> None:
     """A target has one task, modality and cohort: in all rows, and as it is registered."""
-    known: dict[str, Mapping[str, str | None]] = {
+    registered_values: dict[str, Mapping[str, str | None]] = {
         target: {field: getattr(registered, field) for field in _DESCRIBED}
         for target, registered in datasets.named(session, {row.target for row in rows}).items()
     }
-    said: dict[tuple[str, str], str] = {}
+    first_values: dict[tuple[str, str], str] = {}
     for number, row in enumerate(rows):
         for field in _DESCRIBED:
             value = getattr(row, field)
             if value is None:
                 continue
-            registered_value = known.get(row.target, {}).get(field)
-            before = registered_value or said.setdefault((row.target, field), value)
+            registered_value = registered_values.get(row.target, {}).get(field)
+            before = registered_value or first_values.setdefault((row.target, field), value)
             if value != before:
                 where = "is registered with" if registered_value else "has in an earlier row"
                 raise InvalidError(
@@ -76,9 +76,10 @@ def _refuse_contradictions(session: Session, rows: list[LedgerRow]) -> None:
 
 def _refuse_two_directions(rows: list[LedgerRow]) -> None:
     """Values of one name on one target compare only if the same side is better for all."""
-    said: dict[tuple[str, str, str], tuple[int, bool]] = {}
+    first_directions: dict[tuple[str, str, str], tuple[int, bool]] = {}
     for number, row in enumerate(rows):
-        first, before = said.setdefault((row.kind, row.target, row.name), (number, row.higher_is_better))
+        key = (row.kind, row.target, row.name)
+        first, before = first_directions.setdefault(key, (number, row.higher_is_better))
         if before != row.higher_is_better:
             raise InvalidError(
                 f"the other side of {row.name!r} on {row.target!r} is better in rows.{first}",
@@ -89,10 +90,10 @@ def _refuse_two_directions(rows: list[LedgerRow]) -> None:
 
 def _once_each(rows: list[LedgerRow]) -> list[LedgerRow]:
     """Rows without repeats; two values for one thing are refused."""
-    found: dict[str, tuple[int, LedgerRow]] = {}
+    by_key: dict[str, tuple[int, LedgerRow]] = {}
     for number, row in enumerate(rows):
         row.key = outcomes.imported_key(row)
-        first, before = found.setdefault(row.key, (number, row))
+        first, before = by_key.setdefault(row.key, (number, row))
         if before.value != row.value:
             raise InvalidError(
                 f"another value than that of rows.{first} for the same {row.kind} {row.name!r} of "
@@ -100,7 +101,7 @@ def _once_each(rows: list[LedgerRow]) -> list[LedgerRow]:
                 field=f"rows.{number}.value",
                 remedy="keep one of them, or give each run its own `seed`",
             )
-    return [row for _, row in found.values()]
+    return [row for _, row in by_key.values()]
 
 
 def listed(session: Session, *, after: str | None, limit: int, **filters: str | None) -> Page[OutcomeOut]:
@@ -112,9 +113,9 @@ def listed(session: Session, *, after: str | None, limit: int, **filters: str | 
 
 
 def _shown(row: LedgerRow, target: Dataset | None, candidate: Checkpoint | None) -> OutcomeOut:
-    own = {field: getattr(row, field) for field in OutcomeOut.model_fields if hasattr(row, field)}
+    fields = {field: getattr(row, field) for field in OutcomeOut.model_fields if hasattr(row, field)}
     return OutcomeOut(
-        **own,
+        **fields,
         finetune_run=row.finetune_run_id,
         registered_target=target and target.id,
         registered_candidate=candidate and candidate.id,
@@ -122,7 +123,7 @@ def _shown(row: LedgerRow, target: Dataset | None, candidate: Checkpoint | None)
 
 
 def remove(session: Session, source: str) -> RemovedOut:
-    """Take back an import; own outcomes stay."""
+    """Delete the rows of one import; own outcomes stay."""
     if source == OWN:
         raise InvalidError(
             "the outcomes of this service's own runs can't be deleted",

@@ -91,15 +91,15 @@ def _seconds(
         return None, "the workers that run now do not say how many epochs these measures take"
     if steps is None:
         return None, "the dataset has not been inspected yet, so the steps of an epoch are not known"
-    known = [one for one in costs.past(session, ranking.dataset_id) if _tells(one, ranking.protocol)]
-    found = {row.name: _seconds_like(known, row, epochs, steps) for row in candidates}
-    unknown = [name for name, seconds in found.items() if seconds is None]
+    comparable = [past for past in costs.past(session, ranking.dataset_id) if _is_like(past, ranking.protocol)]
+    seconds_of = {row.name: _seconds_like(comparable, row, epochs, steps) for row in candidates}
+    unknown = [name for name, seconds in seconds_of.items() if seconds is None]
     if unknown:
         return None, (
             f"no past evaluation for this dataset shows how long {_listed(unknown)} will take: none of the same "
             "architecture and parameters with this batch size, crop, precision, and number of threads"
         )
-    return sum(seconds for seconds in found.values() if seconds is not None), (
+    return sum(seconds for seconds in seconds_of.values() if seconds is not None), (
         "past evaluations for this dataset, of the same architectures with the same batch size, crop, precision, "
         "and number of threads; on one worker, with nothing reused"
     )
@@ -109,7 +109,7 @@ def _listed(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _tells(past: Past, protocol: Protocol) -> bool:
+def _is_like(past: Past, protocol: Protocol) -> bool:
     """Whether an evaluation was timed, with steps that take as long as this protocol's."""
     timed = past.facts.steps and past.facts.epoch_seconds is not None and past.facts.seconds is not None
     return bool(timed) and _of_a_step(past.protocol) == _of_a_step(protocol)

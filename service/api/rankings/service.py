@@ -65,13 +65,13 @@ def _planned(session: Session, request: RankingRequest) -> tuple[Ranking, Datase
 
 
 def _measures(session: Session, request: RankingRequest, dataset: Dataset) -> list[str]:
-    known = published(session, MEASURES)
-    fitting = [name for name, measure in known.items() if dataset.task in measure.tasks]
-    usual = [name for name in fitting if not known[name].optional]
+    measures = published(session, MEASURES)
+    fitting = [name for name, measure in measures.items() if dataset.task in measure.tasks]
+    usual = [name for name in fitting if not measures[name].optional]
     asked = usual if request.measures is None else list(dict.fromkeys(request.measures))
     for number, name in enumerate(asked):
         if name not in fitting:
-            why = f"does not apply to {dataset.task}" if name in known else "does not exist"
+            why = f"does not apply to {dataset.task}" if name in measures else "does not exist"
             raise InvalidError(
                 f"measure {name!r} {why}",
                 field=f"measures.{number}",
@@ -86,38 +86,38 @@ def _ordering(session: Session, request: RankingRequest, measures: list[str]) ->
         usual = [name for name, measure in published(session, MEASURES).items() if measure.usual]
         best_single = [name for name in usual if name in measures] or measures
         return FUSED if any(trust.get(name) for name in measures) else best_single[0]
-    known = [*DERIVED, *measures]
-    if request.order_by not in known:
+    choices = [*DERIVED, *measures]
+    if request.order_by not in choices:
         raise InvalidError(
             f"the list can't be ordered by {request.order_by!r}, which is not among its measures",
             field="order_by",
-            remedy=f"order by one of {', '.join(known)}, or add it to the measures",
+            remedy=f"order by one of {', '.join(choices)}, or add it to the measures",
         )
     return request.order_by
 
 
 def _candidates(session: Session, request: RankingRequest, dataset: Dataset) -> list[Checkpoint]:
-    found: dict[str, Checkpoint] = {}
+    by_id: dict[str, Checkpoint] = {}
     for number, reference in enumerate(request.candidates):
         row = requested.candidate(session, reference, field=f"candidates.{number}")
-        if row.id in found:
+        if row.id in by_id:
             raise InvalidError(
                 f"candidate {row.name!r} is listed twice",
                 field=f"candidates.{number}",
                 remedy="list each candidate once, by id or by name",
             )
-        found[row.id] = row
+        by_id[row.id] = row
     if request.filter is not None:
         matching = checkpoints.matching(session, request.filter.model_dump(exclude_none=True))
         fitting = [row for row in matching if row.parameters["spatial_dims"] == dataset.spatial_dims]
-        found |= {row.id: row for row in fitting}
-    if not found:
+        by_id |= {row.id: row for row in fitting}
+    if not by_id:
         raise InvalidError(
             "there is no candidate to rank",
             field="candidates" if request.filter is None else "filter",
             remedy="list checkpoints in `candidates`, or give a `filter` that usable ones match",
         )
-    return list(found.values())
+    return list(by_id.values())
 
 
 def has_ended(session: Session, ranking_id: str) -> bool:
@@ -128,24 +128,24 @@ def has_ended(session: Session, ranking_id: str) -> bool:
 def ranked(session: Session, ranking_id: str, *, records: bool = False) -> RankingOut:
     """A ranking with its list; on demand with what each score was computed from, which is long."""
     ranking = _found(session, ranking_id)
-    found = rank(session, ranking, records=records)
-    counts = Counter(row.evaluation.state for row in found.candidates)
+    ranked_list = rank(session, ranking, records=records)
+    counts = Counter(row.evaluation.state for row in ranked_list.candidates)
     over = state_of(counts) in ENDED_STATES
-    first = next((row for row in found.candidates if row.position is not None), None)
+    first = next((row for row in ranked_list.candidates if row.position is not None), None)
     epochs = epochs_of(session, ranking.measures, ranking.protocol)
-    track_record = track_record_of(found.fusion, ranking.measures) if over else NOT_YET
+    track_record = track_record_of(ranked_list.fusion, ranking.measures) if over else NOT_YET
     return RankingOut(
         **dict(_summary(session, ranking, counts)),
         epochs_per_candidate=epochs.all if epochs else None,
         protocol=ranking.protocol,
         finetune_protocol=ranking.finetune_protocol,
-        flags=flags_of(found),
-        notes=notes_of(found, track_record),
-        answer=answer_of(found),
+        flags=flags_of(ranked_list),
+        notes=notes_of(ranked_list, track_record),
+        answer=answer_of(ranked_list),
         track_record=track_record,
         finetune_seconds=first.finetune_seconds if first else None,
         finetune_runs=[run.id for run in finetune_runs.of_ranking(session, ranking.id)],
-        ranked=[_row(row, records=records) for row in found.candidates],
+        ranked=[_row(row, records=records) for row in ranked_list.candidates],
     )
 
 

@@ -55,27 +55,27 @@ class Agreement:
 
 def agreement(records: Sequence[TargetRecord], measure: str, *, thorough: bool = True) -> Agreement | None:
     """Agreement over the records; None where no target has two candidates with score and outcome."""
-    found = [(record, *record.pair(measure)) for record in records]
-    found = [(record, names, x, y) for record, names, x, y in found if len(names) > 1 and np.ptp(y) > 0]
-    if not found:
+    pairs = [(record, *record.pair(measure)) for record in records]
+    comparable = [(record, names, x, y) for record, names, x, y in pairs if len(names) > 1 and np.ptp(y) > 0]
+    if not comparable:
         return None
-    ranking = [(record, names, x, y) for record, names, x, y in found if np.ptp(x) > 0]
+    ranking = [(record, names, x, y) for record, names, x, y in comparable if np.ptp(x) > 0]
     by_target = tuple(_of_target(record, x, y) for record, _, x, y in ranking)
-    pairs = tuple((tuple(x), tuple(y)) for _, _, x, y in ranking)
+    numbers = tuple((tuple(x), tuple(y)) for _, _, x, y in ranking)
     return Agreement(
         measure=measure,
         targets=len(ranking),
         candidates=len({name for _, names, _, _ in ranking for name in names}),
-        no_ranking=len(found) - len(ranking),
-        pearson=mean_of([one.pearson for one in by_target]),
-        kendall_tau=mean_of([one.kendall_tau for one in by_target]),
-        weighted_tau=mean_of([one.weighted_tau for one in by_target]),
-        hits=float(sum(one.hit for one in by_target)),
-        regret=mean_of([one.regret for one in by_target]),
+        no_ranking=len(comparable) - len(ranking),
+        pearson=mean_of([target.pearson for target in by_target]),
+        kendall_tau=mean_of([target.kendall_tau for target in by_target]),
+        weighted_tau=mean_of([target.weighted_tau for target in by_target]),
+        hits=float(sum(target.hit for target in by_target)),
+        regret=mean_of([target.regret for target in by_target]),
         intervals=_intervals(
-            pairs, tuple(_cases(record, names) for record, names, _, _ in ranking if thorough), thorough
+            numbers, tuple(_cases(record, names) for record, names, _, _ in ranking if thorough), thorough
         ),
-        p=_p(pairs) if thorough else float("nan"),
+        p=_p(numbers) if thorough else float("nan"),
         by_target=by_target,
     )
 
@@ -84,9 +84,9 @@ def agreements(
     records: Sequence[TargetRecord], measures: Sequence[str], *, thorough: bool = False, by_target: bool = False
 ) -> dict[str, Agreement]:
     """Measure -> its agreement, for those that have one; with the figures of each target on demand."""
-    found = {measure: agreement(records, measure, thorough=thorough) for measure in measures}
-    kept = {measure: one for measure, one in found.items() if one is not None}
-    return kept if by_target else {measure: replace(one, by_target=()) for measure, one in kept.items()}
+    by_measure = {measure: agreement(records, measure, thorough=thorough) for measure in measures}
+    kept = {measure: measured for measure, measured in by_measure.items() if measured is not None}
+    return kept if by_target else {measure: replace(measured, by_target=()) for measure, measured in kept.items()}
 
 
 def _of_target(record: TargetRecord, scores: Numbers, outcomes: Numbers) -> TargetAgreement:
@@ -125,17 +125,17 @@ def _intervals(
     """Percentile intervals of the mean weighted tau; none where nothing can be drawn again."""
     random = np.random.default_rng(0)
     taus = np.array([float(weighted_tau(x, y)) for x, y in pairs])
-    found: dict[str, Interval] = {}
+    intervals: dict[str, Interval] = {}
     if len(taus) > 1:
-        found["targets"] = _percentiles(random.choice(taus, (RESAMPLES, len(taus))).mean(1))
+        intervals["targets"] = _percentiles(random.choice(taus, (RESAMPLES, len(taus))).mean(1))
     if pairs and (thorough or len(pairs) == 1):
         draws = [_again(np.array(x), np.array(y), random) for x, y in pairs]
-        found["candidates"] = _percentiles(_mean_known(draws))
-    held = [rows for rows in cases if rows is not None]
-    if held and len(held) == len(pairs):
-        of_cases = [_other_cases(np.array(x), np.array(r), random) for (x, _), r in zip(pairs, held, strict=True)]
-        found["cases"] = _percentiles(_mean_known(of_cases))
-    return {over: interval for over, interval in found.items() if not np.isnan(interval).any()}
+        intervals["candidates"] = _percentiles(_mean_known(draws))
+    known = [rows for rows in cases if rows is not None]
+    if known and len(known) == len(pairs):
+        of_cases = [_other_cases(np.array(x), np.array(r), random) for (x, _), r in zip(pairs, known, strict=True)]
+        intervals["cases"] = _percentiles(_mean_known(of_cases))
+    return {over: interval for over, interval in intervals.items() if not np.isnan(interval).any()}
 
 
 def _again(x: Numbers, y: Numbers, random: np.random.Generator) -> Numbers:
@@ -154,8 +154,8 @@ def _other_cases(x: Numbers, rows: Numbers, random: np.random.Generator) -> Numb
 def _mean_known(draws: Sequence[Numbers]) -> Numbers:
     """Mean over targets of each draw, over those where what was drawn has an order."""
     values = np.array(draws)
-    known = np.isfinite(values)
-    return np.asarray(np.where(known, values, 0).sum(0)[known.any(0)] / known.sum(0)[known.any(0)])
+    finite = np.isfinite(values)
+    return np.asarray(np.where(finite, values, 0).sum(0)[finite.any(0)] / finite.sum(0)[finite.any(0)])
 
 
 def _percentiles(values: NDArray[np.float64]) -> Interval:

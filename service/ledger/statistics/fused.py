@@ -100,7 +100,7 @@ def fuse(history: Sequence[TargetRecord], scores: Scores, candidates: Sequence[s
     spread = _spread(history)
     best, regret, gain = _draws(values, math.sqrt(1 - explained))
     first = _resampled(history, rows, candidates, weights, coefficients)
-    found = {
+    fused = {
         name: Fused(
             value=float(values[i]),
             best=float(best[i]),
@@ -111,7 +111,7 @@ def fuse(history: Sequence[TargetRecord], scores: Scores, candidates: Sequence[s
         for i, name in enumerate(candidates)
     }
     return Combination(
-        candidates=found,
+        candidates=fused,
         weights=weights,
         consensus=float(coefficients[0]),
         prior=float(coefficients[1]),
@@ -127,17 +127,17 @@ def _parts(
     """Consensus and prior: (2, n). `rows` are the standardised scores of the weighted measures."""
     consensus = standardised(np.array(list(weights.values())) @ rows)
     prior = history_prior(history)
-    known = np.array([prior[name].value if name in prior else np.nan for name in candidates])
-    return np.array([consensus, np.nan_to_num(standardised(known))])
+    priors = np.array([prior[name].value if name in prior else np.nan for name in candidates])
+    return np.array([consensus, np.nan_to_num(standardised(priors))])
 
 
 def measure_weights(history: Sequence[TargetRecord], measures: Iterable[str], trust: Trust) -> dict[str, float]:
     """Measure -> its shrunken mean correlation with outcomes, at least 0."""
-    found = {}
+    weights = {}
     for measure in measures:
-        seen = [record.correlations[measure] for record in history if measure in record.correlations]
-        found[measure] = max(_shrunk(seen, trust.get(measure, 0.0), PUBLISHED_TARGETS), 0.0)
-    return found
+        correlations = [record.correlations[measure] for record in history if measure in record.correlations]
+        weights[measure] = max(_shrunk(correlations, trust.get(measure, 0.0), PUBLISHED_TARGETS), 0.0)
+    return weights
 
 
 def _shrunk(values: Sequence[float], towards: float, weight: float = EARLIER_TARGETS) -> float:
@@ -146,14 +146,11 @@ def _shrunk(values: Sequence[float], towards: float, weight: float = EARLIER_TAR
 
 def _coefficients(history: Sequence[TargetRecord], parts: Numbers, trust: Trust) -> tuple[Numbers, float]:
     """Of consensus and prior in the best linear predictor, and the share of variance it explains."""
-    past = [found for record in history if (found := _past_parts(history, record, trust)) is not None]
-    with_outcome = np.array(
-        [
-            _shrunk([_product(own[0], outcome) for own, outcome in past if own[0].any()], CONSENSUS_TRUST),
-            _shrunk([_product(own[1], outcome) for own, outcome in past if own[1].any()], _prior_trust(history)),
-        ]
-    )
-    between = np.mean([_product(*own) for own in (parts, *(own for own, _ in past))])
+    past = [target for record in history if (target := _past_parts(history, record, trust)) is not None]
+    consensus = [_product(each[0], outcome) for each, outcome in past if each[0].any()]
+    prior = [_product(each[1], outcome) for each, outcome in past if each[1].any()]
+    with_outcome = np.array([_shrunk(consensus, CONSENSUS_TRUST), _shrunk(prior, _prior_trust(history))])
+    between = np.mean([_product(*each) for each in (parts, *(each for each, _ in past))])
     between = np.clip(between, -MOST_ALIKE, MOST_ALIKE)
     best = np.linalg.solve(np.array([[1, between], [between, 1]]), with_outcome).clip(min=0)
     return best, float(np.clip(best @ (with_outcome * parts.any(1)), 0, MOST_EXPLAINED))
@@ -205,8 +202,8 @@ def _resampled(
 ) -> Numbers:
     """How often each candidate comes first when weighted measures and past targets are drawn again: (n,)."""
     random = np.random.default_rng(0)
-    own = np.array(list(weights.values()))
-    drawn = own * _counts(random, own > 0)  # (RESAMPLES, measures)
+    weight = np.array(list(weights.values()))
+    drawn = weight * _counts(random, weight > 0)  # (RESAMPLES, measures)
     consensus = drawn @ rows  # (RESAMPLES, n)
     past = centred(history, candidates)  # (targets, n)
     counts = _counts(random, np.ones(len(past), bool))
@@ -239,16 +236,16 @@ class LeftOut:
 
 def leave_one_out(records: Sequence[TargetRecord], trust: Trust) -> list[LeftOut]:
     """Every record with what is derived from the records of other targets and cohorts of its task."""
-    found = []
+    left_out = []
     for record in records:
         history = of_task(others(records, target=record.target, cohort=record.cohort), record.task)
-        prior = {name: one.value for name, one in history_prior(history).items() if name in record.outcomes}
+        prior = {name: entry.value for name, entry in history_prior(history).items() if name in record.outcomes}
         combination = fuse(history, record.scores, sorted(record.outcomes), trust)
-        values = {name: one.value for name, one in combination.candidates.items()}
+        values = {name: entry.value for name, entry in combination.candidates.items()}
         derived = {HISTORY_PRIOR: prior} if prior else {}
         scores = {**record.scores, **derived, FUSED: values}
-        found.append(LeftOut(replace(record, scores=scores), combination))
-    return found
+        left_out.append(LeftOut(replace(record, scores=scores), combination))
+    return left_out
 
 
 @dataclass(frozen=True)
@@ -265,16 +262,16 @@ class Answers:
 
 def answers(past: Sequence[LeftOut]) -> Answers:
     """Over targets with scores or a prior to choose by, and at least two outcomes."""
-    asked = [one for one in past if len(one.record.outcomes) > 1 and len(one.record.scores) > 1]
-    regrets = [_regret(one) for one in asked]
-    sure = [len(one.combination.leaders) == 1 for one in asked]
-    expected = [one.combination.candidates[one.combination.leaders[0]].regret for one in asked]
+    asked = [target for target in past if len(target.record.outcomes) > 1 and len(target.record.scores) > 1]
+    regrets = [_regret(target) for target in asked]
+    sure = [len(target.combination.leaders) == 1 for target in asked]
+    expected = [target.combination.candidates[target.combination.leaders[0]].regret for target in asked]
     return Answers(
         targets=len(asked),
         answered=sum(sure),
         regret=mean_of(regrets),
-        regret_answered=mean_of([regret for regret, one in zip(regrets, sure, strict=True) if one]),
-        regret_abstained=mean_of([regret for regret, one in zip(regrets, sure, strict=True) if not one]),
+        regret_answered=mean_of([regret for regret, answered in zip(regrets, sure, strict=True) if answered]),
+        regret_abstained=mean_of([regret for regret, answered in zip(regrets, sure, strict=True) if not answered]),
         regret_expected=mean_of([value for value in expected if value is not None]),
     )
 

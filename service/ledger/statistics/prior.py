@@ -24,11 +24,14 @@ def history_prior(records: Sequence[TargetRecord]) -> dict[str, Prior]:
     `records` are other targets than the one asked for, without those of its cohort. Centred, since a raw mean
     favours candidates that were tried on easy targets. A target with one candidate is left out.
     """
-    found: dict[str, list[float]] = {}
+    centred_outcomes: dict[str, list[float]] = {}
     for record in records:
         for name, value in record.centred.items():
-            found.setdefault(name, []).append(value)
-    return {name: Prior(sum(own) / len(own), len(own)) for name, own in sorted(found.items())}
+            centred_outcomes.setdefault(name, []).append(value)
+    return {
+        name: Prior(sum(outcomes) / len(outcomes), len(outcomes))
+        for name, outcomes in sorted(centred_outcomes.items())
+    }
 
 
 def centred(records: Sequence[TargetRecord], candidates: Sequence[str]) -> Numbers:

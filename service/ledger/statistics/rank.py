@@ -27,8 +27,8 @@ def pearson(scores: ArrayLike, outcomes: ArrayLike) -> Numbers:
     x, y = _both(scores, outcomes)
     x, y = x - x.mean(-1, keepdims=True), y - y.mean(-1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
-        found: Numbers = (x * y).sum(-1) / np.sqrt((x * x).sum(-1) * (y * y).sum(-1))
-    return np.where(_ordered(x, y), found, np.nan)
+        correlation: Numbers = (x * y).sum(-1) / np.sqrt((x * x).sum(-1) * (y * y).sum(-1))
+    return np.where(_ordered(x, y), correlation, np.nan)
 
 
 def kendall_tau(scores: ArrayLike, outcomes: ArrayLike) -> Numbers:
@@ -73,8 +73,8 @@ def _tau(x: Numbers, y: Numbers, weights: Numbers) -> Numbers:
     of_x, of_y = _signs(x), _signs(y)
     with np.errstate(invalid="ignore", divide="ignore"):
         untied = (pairs * np.abs(of_x)).sum((-2, -1)) * (pairs * np.abs(of_y)).sum((-2, -1))
-        found: Numbers = (pairs * of_x * of_y).sum((-2, -1)) / np.sqrt(untied)
-    return np.where(_ordered(x, y), np.clip(found, -1, 1), np.nan)
+        tau: Numbers = (pairs * of_x * of_y).sum((-2, -1)) / np.sqrt(untied)
+    return np.where(_ordered(x, y), np.clip(tau, -1, 1), np.nan)
 
 
 def _signs(values: Numbers) -> NDArray[np.int8]:

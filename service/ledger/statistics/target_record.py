@@ -33,19 +33,19 @@ class TargetRecord:
 
     def pair(self, measure: str) -> tuple[tuple[str, ...], Numbers, Numbers]:
         """Candidates that have both, their scores and their outcomes: names and two of (n,)."""
-        own = self.scores.get(measure, {})
-        names = tuple(sorted(name for name in own if name in self.outcomes))
-        return names, np.array([own[name] for name in names]), np.array([self.outcomes[name] for name in names])
+        scores = self.scores.get(measure, {})
+        names = tuple(sorted(name for name in scores if name in self.outcomes))
+        return names, np.array([scores[name] for name in names]), np.array([self.outcomes[name] for name in names])
 
     @cached_property
     def correlations(self) -> dict[str, float]:
         """Measure -> Pearson's correlation of its scores with the outcomes; without those that have no order."""
-        found = {}
+        by_measure = {}
         for measure in self.scores:
             _, x, y = self.pair(measure)
             if len(x) > 1 and np.ptp(x) > 0 and np.ptp(y) > 0:
-                found[measure] = float(np.mean(standardised(x) * standardised(y)))
-        return found
+                by_measure[measure] = float(np.mean(standardised(x) * standardised(y)))
+        return by_measure
 
     @cached_property
     def centred(self) -> dict[str, float]:
@@ -104,19 +104,20 @@ def _targets(records: Sequence[TargetRecord], task: str | None) -> str:
 
 def standardised(values: Numbers) -> Numbers:
     """Mean 0, standard deviation 1 over the finite values; 0 where they are constant; NaN stays."""
-    known = values[np.isfinite(values)]
-    if len(known) < 2 or np.ptp(known) == 0:
+    finite = values[np.isfinite(values)]
+    if len(finite) < 2 or np.ptp(finite) == 0:
         return np.where(np.isfinite(values), 0.0, np.nan)
-    return np.asarray((values - known.mean()) / known.std())
+    return np.asarray((values - finite.mean()) / finite.std())
 
 
 def standardised_rows(scores: Mapping[str, Mapping[str, float]], candidates: Sequence[str]) -> Numbers:
     """One row a measure; a candidate without a score counts as average: (measures, n)."""
     rows = [
-        standardised(np.array([own.get(name, np.nan) for name in candidates], float)) for own in scores.values()
+        standardised(np.array([of_measure.get(name, np.nan) for name in candidates], float))
+        for of_measure in scores.values()
     ]
-    known = np.array(rows).reshape(len(rows), len(candidates))
-    return np.where(np.isfinite(known), known, 0.0)
+    stacked = np.array(rows).reshape(len(rows), len(candidates))
+    return np.where(np.isfinite(stacked), stacked, 0.0)
 
 
 def mean_of(values: Sequence[float]) -> float:

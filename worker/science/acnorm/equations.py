@@ -33,8 +33,8 @@ def keep_correlated(correlation: Tensor) -> Tensor:
 
     correlation: (K, K), overwritten and returned. Exact ties stay, so equal channels keep each other.
     """
-    own = correlation.diagonal().unsqueeze(1)  # (K, 1)
-    keep = torch.ge(correlation, own, out=torch.empty_like(correlation))  # 1 or 0: a float mask is faster
+    diagonal = correlation.diagonal().unsqueeze(1)  # (K, 1)
+    keep = torch.ge(correlation, diagonal, out=torch.empty_like(correlation))  # 1 or 0: a float mask is faster
     return correlation.mul_(keep)
 
 
