@@ -29,7 +29,7 @@ LOW_SPREAD = flags.register(
     Flag(
         "low_spread",
         "The affine parameters moved far in comparison with how far apart the channels are. There AC-Corr mostly "
-        "tells how far they moved.",
+        "measures how far they moved.",
     )
 )
 BEYOND_PAPER = flags.register(
