@@ -24,7 +24,7 @@ from worker.science.training.recipe import recipes
 from worker.tasks.contents import default_finetune_protocol, default_protocol
 
 # The type of a value -> its name in what is published.
-_TYPES: Mapping[Any, str] = {
+_TYPES: Mapping[Any, published.OptionType] = {
     bool: "boolean",
     int: "integer",
     float: "number",

@@ -42,6 +42,7 @@ METRICS = {
 }
 PROTOCOLS = {"ranking": "ranking_protocol", "finetune": "finetune_protocol"}  # name before -> kind from now on
 DEFAULT = "default"
+ADDED = ("flag", "metric", "recipe", "target_task", "protocol_field", "card_field", *PROTOCOLS.values())
 Json = dict[str, Any]
 
 
@@ -71,9 +72,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    published = sa.table("capabilities", sa.column("kind", sa.Text()))
-    added = ("flag", "metric", *PROTOCOLS.values())
-    op.execute(sa.delete(published).where(published.c.kind.in_(added)))
+    _publish_as_before()
     op.drop_table("events")
     for table, column in CONTENTS:
         _rewrite(table, column, _without_version)
@@ -104,12 +103,31 @@ def _rewrite(table: str, column: str, change: Callable[[Json], Json], keys: tupl
             connection.execute(sa.update(rows).where(row).values({column: change(content)}))
 
 
+def _capabilities() -> sa.TableClause:
+    return sa.table(
+        "capabilities", sa.column("kind", sa.Text()), sa.column("name", sa.Text()), sa.column("body", sa.JSON())
+    )
+
+
+def _publish_as_before() -> None:
+    """The default protocols under their names before, and nothing of the kinds that are new."""
+    table = _capabilities()
+    now = op.get_bind().execute(sa.select(table.c.kind, table.c.body)).all()
+    names = {kind: name for name, kind in PROTOCOLS.items()}
+    op.execute(sa.delete(table).where(table.c.kind.in_((*ADDED, "protocol"))))
+    rows = [
+        {"kind": "protocol", "name": names[kind], "body": _without_version(body)}
+        for kind, body in now
+        if kind in names
+    ]
+    if rows:
+        op.bulk_insert(table, rows)
+
+
 def _publish_what_was_known() -> None:
     """Publish what the lists of a database in use depend on; a new database has nothing to list."""
     connection = op.get_bind()
-    table = sa.table(
-        "capabilities", sa.column("kind", sa.Text()), sa.column("name", sa.Text()), sa.column("body", sa.JSON())
-    )
+    table = _capabilities()
     before = connection.execute(sa.select(table.c.kind, table.c.name, table.c.body)).all()
     if not before:
         return

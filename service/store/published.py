@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from service.store.contents import CardEntries, FinetuneProtocol, Protocol, Value
 from service.store.dict_form import content
 
 Content = TypeVar("Content")
+OptionType = Literal["boolean", "integer", "number", "text", "integers"]
 
 
 @content
@@ -40,7 +41,7 @@ class PublishedOption:
 
     meaning: str = ""
     """What the option decides, in a sentence."""
-    type: str = "text"
+    type: OptionType = "text"
     """Type of the value: boolean, integer, number, text, or integers for a list of whole numbers."""
     default: Value = None
     """Value that is used when a request does not give one."""

@@ -135,13 +135,13 @@ def test_a_filter_adds_what_matches_and_fits(client: TestClient) -> None:
         ({"protocol": {"crop": [64, "7"]}}, "protocol.crop.1", "at least 8"),
         ({"protocol": {"optimizer": "lion"}}, "protocol.optimizer", "'adam' or 'sgd'"),
         ({"protocol": {"crop": [64]}}, "protocol.crop", ""),
-        ({"protocol": {"crop": [64, 64, 64]}}, "protocol.crop", "2 integers"),
+        ({"protocol": {"crop": [64, 64, 64]}}, "protocol.crop", "2 whole numbers"),
         ({"protocol": {"epochs": 3}}, "protocol.epochs", "remove"),
         ({"protocol": {"null_permutations": 1}}, "protocol.null_permutations", ""),
         ({"protocol": {"null_permutations": 1000}}, "protocol.null_permutations", ""),
         ({"protocol": {"seed": None}}, "protocol.seed", "leave it out"),
         ({"finetune": {"epochs": 0}}, "finetune.epochs", ""),
-        ({"finetune": {"crop": [8, 8, 8]}}, "finetune.crop", "2 integers"),
+        ({"finetune": {"crop": [8, 8, 8]}}, "finetune.crop", "2 whole numbers"),
     ],
 )
 def test_a_bad_field_is_named_with_its_remedy(

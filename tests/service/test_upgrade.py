@@ -12,10 +12,12 @@ from alembic import command
 
 from service.api.app import create_app
 from service.settings import Settings
-from service.store import migrate
-from service.store.session import engine
+from service.store import migrate, tables
+from service.store.contents import FinetuneProtocol, FinetuneResult
+from service.store.dict_form import VERSION, read
+from service.store.session import engine, transaction
 from tests.conftest import TestClient
-from tests.service.conftest import CAPABILITIES, INSPECTION, PROTOCOL
+from tests.service.conftest import CAPABILITIES, INSPECTION, PROTOCOL, publish
 
 CARD = {
     "title": None,
@@ -31,6 +33,7 @@ CARD = {
 FINETUNE = CAPABILITIES["finetune_protocol"]["default"]
 FACTS = {"flags": ["low_spread"], "width": 8, "losses": [0.5], "metrics": {"dice": 0.4}}
 RECORD = {"N": 12, "layers": {"a": {"k": 1.5}}}
+RESULT = {"metrics": {"test": {"dice": 0.5}}, "network_file": "x.safetensors"}
 ENDED = {"state": "done", "attempts": 1, "releases": 0, "sent_at": 1.0, "steps_done": 0, "steps_total": 0}
 ROWS: list[tuple[str, dict[str, Any]]] = [
     (
@@ -67,13 +70,34 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
         )
         for name, measure, value, flags in (
             ("a", "logme", 1.0, ["retired_flag"]),
+            ("a", "knn", 1.0, ["saturated"]),
+            ("b", "knn", 2.0, ["failed"]),
+            ("a", "nce", 1.0, ["not_applicable"]),
             ("b", "logme", 2.0, []),
             ("a", "ac_corr", 2.0, ["degenerate"]),
             ("b", "ac_corr", 1.0, []),
         )
     ),
+    (
+        "finetune_runs",
+        {
+            "id": "ft_1",
+            "dataset_id": "ds_1",
+            "checkpoint_id": "ck_a",
+            "ranking_id": "rk_1",
+            "method": "vanilla",
+            **ENDED,
+        }
+        | {"protocol": FINETUNE, "result": RESULT, "created_at": 1.0},
+    ),
     ("capabilities", {"kind": "protocol", "name": "ranking", "body": PROTOCOL}),
     ("capabilities", {"kind": "protocol", "name": "finetune", "body": FINETUNE}),
+]
+COLUMNS = [
+    (table.name, column.name)
+    for table in tables.Base.metadata.tables.values()
+    for column in table.columns
+    if isinstance(column.type, tables.Content) and (table.name, column.name) != ("checkpoints", "preflight")
 ]
 OUTCOMES = [
     ("accuracy", {"a": 0.1, "b": 0.9}),
@@ -120,6 +144,9 @@ def test_lists_depend_on_what_was_known_before(upgraded: TestClient) -> None:
     places = {row["candidate"]["name"]: row["scores"] for row in shown["ranked"]}
     assert [places[name]["logme"]["position"] for name in "ab"] == [2, 1]
     assert [places[name]["ac_corr"]["position"] for name in "ab"] == [None, 1]
+    assert [places[name]["knn"]["position"] for name in "ab"] == [None, None]
+    assert places["a"]["nce"]["position"] is None
+    assert places["b"]["fused"]["flags"] == ["not_applicable"]
     assert {row["candidate"]["name"]: row["outcome"] for row in shown["ranked"]} == OUTCOMES[1][1]
     assert places["a"]["logme"]["record"] == RECORD
     assert upgraded.get("/v1/protocols").json()["items"] == {"ranking": PROTOCOL, "finetune": FINETUNE}
@@ -132,7 +159,30 @@ def test_every_list_and_page_is_shown(upgraded: TestClient, path: str) -> None:
     assert upgraded.get(path).status_code == 200
 
 
-def test_a_downgrade_gives_back_every_row_as_it_was(upgraded: TestClient) -> None:
+def test_jobs_keep_their_method_protocol_and_result(upgraded: TestClient) -> None:
+    run = upgraded.get("/v1/finetune-runs/ft_1").json()
+    assert (run["method"], run["options"], run["protocol"]) == ("vanilla", {}, FINETUNE)
+    assert run["result"]["metrics"] == RESULT["metrics"]
+    with engine().connect() as connection:
+        assert connection.scalar(sa.text("SELECT finetune_method FROM rankings")) == "ac_norm"
+        contents = connection.execute(sa.select(tables.FinetuneRun.__table__.c["protocol", "result"])).one()
+    assert contents == (read(FinetuneProtocol, FINETUNE), read(FinetuneResult, RESULT))
+
+
+def test_every_content_has_its_version(upgraded: TestClient) -> None:
+    for table, column in COLUMNS:
+        columns = sa.Table(table, sa.MetaData(), autoload_with=engine())
+        with engine().connect() as connection:
+            stored = connection.scalars(sa.select(columns.c[column]).where(columns.c[column].is_not(None))).all()
+        assert stored
+        assert {content["version"] for content in stored if content is not None} == {VERSION}, (table, column)
+
+
+@pytest.mark.parametrize("worker_started", [False, True])
+def test_a_downgrade_gives_back_every_row_as_it_was(upgraded: TestClient, worker_started: bool) -> None:
+    if worker_started:
+        with transaction() as session:
+            publish(session)
     command.downgrade(migrate.alembic_config(), "0002")
     for table, values in ROWS:
         keys = [name for name in ("id", "evaluation_id", "measure", "kind", "name") if name in values]
@@ -141,3 +191,8 @@ def test_a_downgrade_gives_back_every_row_as_it_was(upgraded: TestClient) -> Non
         with engine().connect() as connection:
             row = connection.execute(sa.select(columns).where(where)).mappings().one()
         assert json.loads(json.dumps({name: row[name] for name in values})) == values
+    with engine().connect() as connection:
+        kinds = set(connection.scalars(sa.text("SELECT kind FROM capabilities")))
+    assert kinds == {"protocol"} | (
+        {"measure", "architecture", "card", "method", "reader"} if worker_started else set()
+    )

@@ -72,7 +72,7 @@ def _read(name: str, value: Value, options: Mapping[str, PublishedOption], *, fi
     """One value as the type of its option; InvalidError names what is wrong with it."""
     if name not in options:
         raise InvalidError(
-            f"there is no {_shown(name)} in {field}", field=f"{field}.{name}", remedy=_known(options)
+            f"{shown_value(name)} is not a field of {field}", field=f"{field}.{name}", remedy=_known(options)
         )
     option, place = options[name], f"{field}.{name}"
     if value is None:
@@ -81,9 +81,9 @@ def _read(name: str, value: Value, options: Mapping[str, PublishedOption], *, fi
         raise InvalidError(f"{name} can't be null", field=place, remedy="leave it out to get the default")
     if option.choices is not None and value not in option.choices:
         remedy = f"use {' or '.join(map(repr, option.choices))}"
-        raise InvalidError(f"{name} is {_shown(value)}", field=place, remedy=remedy)
+        raise InvalidError(f"{name} is {shown_value(value)}", field=place, remedy=remedy)
     typed = _typed(name, value, option, place=place)
-    faults = _out_of_bounds(name, typed, option, place=place)
+    faults = _out_of_bounds(name, typed, value, option, place=place)[:MOST_FAULTS]
     if faults:
         raise InvalidError("; ".join(fault.message for fault in faults), errors=faults)
     return typed
@@ -93,7 +93,8 @@ def _known(options: Mapping[str, PublishedOption]) -> str:
     return f"remove it, or use one of: {', '.join(sorted(options))}" if options else "remove it"
 
 
-def _shown(value: object) -> str:
+def shown_value(value: object) -> str:
+    """A value as it is shown in a message, cut to a readable length."""
     text = repr(value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
@@ -106,24 +107,24 @@ def _typed(name: str, value: Value, option: PublishedOption, *, place: str) -> V
         typed: Value = _ADAPTERS[option.type].validate_python(value)
     except (ValueError, OverflowError):  # ValidationError is a ValueError
         expected = _IN_WORDS[option.type] + " or null" * option.nullable
-        raise InvalidError(f"{name} is {_shown(value)}", field=place, remedy=f"give {expected}") from None
+        raise InvalidError(f"{name} is {shown_value(value)}", field=place, remedy=f"give {expected}") from None
     return typed
 
 
-def _out_of_bounds(name: str, value: Value, option: PublishedOption, *, place: str) -> list[Fault]:
-    """One fault for a number out of bounds; of a list, for each of its items."""
-    if isinstance(value, list):
+def _out_of_bounds(name: str, value: Value, given: Value, option: PublishedOption, *, place: str) -> list[Fault]:
+    """One fault for a number out of bounds; of a list, for each of its items. Messages show what was given."""
+    if isinstance(value, list) and isinstance(given, list):
         return [
             fault
-            for number, item in enumerate(value[:MOST_FAULTS])
-            for fault in _out_of_bounds(name, item, option, place=f"{place}.{number}")
+            for number, (item, given_item) in enumerate(zip(value, given, strict=True))
+            for fault in _out_of_bounds(name, item, given_item, option, place=f"{place}.{number}")
         ]
     if isinstance(value, bool) or not isinstance(value, int | float):
         return []
     wanted = _bound_that_fails(value, option)
     if wanted is None:
         return []
-    return [Fault(field=place, message=f"{name} is {_shown(value)}", remedy=f"give a number {wanted}")]
+    return [Fault(field=place, message=f"{name} is {shown_value(given)}", remedy=f"give a number {wanted}")]
 
 
 def _bound_that_fails(value: float, option: PublishedOption) -> str | None:

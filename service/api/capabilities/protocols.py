@@ -43,7 +43,7 @@ def protocol_of(
 def _check_crop(crop: Value, dims: int, *, field: str) -> None:
     if isinstance(crop, list) and len(crop) != dims:
         raise InvalidError(
-            f"the crop has {len(crop)} axes, the dataset {dims}",
+            f"the crop has {len(crop)} numbers, the dataset {dims} axes",
             field=f"{field}.crop",
-            remedy=f"give {dims} integers",
+            remedy=f"give {dims} whole numbers",
         )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 
-from service.api.capabilities.options import read_options
+from service.api.capabilities.options import read_options, shown_value
 from service.api.capabilities.published import published
 from service.api.checkpoints.schemas import CardNormalisation, CheckpointCard, CheckpointOut, CheckpointRequest
-from service.api.errors import ConflictError, Fault, InvalidError, NotFoundError
+from service.api.errors import MOST_FAULTS, ConflictError, Fault, InvalidError, NotFoundError
 from service.api.names import name_from
 from service.api.paging import Page, page_of
 from service.jobs import requests
@@ -115,11 +115,15 @@ def _check_channels(normalisation: CardNormalisation, channels: Value) -> None:
 
 def _faults(parameters: Values, own: Mapping[str, Value]) -> list[Fault]:
     faults = [
-        Fault(field=f"parameters.{key}", message=f"{key} is missing", remedy="give a whole number of at least 1")
+        Fault(
+            field=f"parameters.{key}",
+            message=f"{key} is {shown_value(parameters[key])}" if key in parameters else f"{key} is missing",
+            remedy="give a whole number of at least 1",
+        )
         for key in ("in_channels", "classes")
         if not _counts(parameters.get(key))
     ]
-    for key, value in parameters.items():
+    for key, value in list(parameters.items())[:MOST_FAULTS]:
         field = f"parameters.{key}"
         if key not in own and key not in _ALWAYS:
             names = ", ".join(sorted({*own, "in_channels", "classes"}))
