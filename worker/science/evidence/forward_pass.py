@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models_zoo.architecture import Network
 from worker.science.data.loader import Indices, TargetLoader
 from worker.science.data.sampling import FROZEN_EPOCH
 from worker.science.errors import ScienceError
+from worker.science.module_outputs import outputs_of
 from worker.science.specs import Progress
 
 
@@ -49,7 +48,8 @@ def frozen_pass(
     """Show every training image once to the network in evaluation mode (source running statistics)."""
     train, size = loader.data.indices("train"), loader.protocol.batch_size
     network.module.eval()
-    with _outputs_of(network.module, {path for collector in collectors for path in collector.paths}) as outputs:
+    paths = {path for collector in collectors for path in collector.paths}
+    with outputs_of(network.module, sorted(paths)) as outputs:
         for start in range(0, len(train), size):
             progress("features", start, len(train))
             indices = train[start : start + size]
@@ -60,21 +60,6 @@ def frozen_pass(
             for collector in collectors:
                 collector.update(batch)
             outputs.clear()
-
-
-@contextmanager
-def _outputs_of(module: nn.Module, paths: set[str]) -> Iterator[dict[str, Tensor]]:
-    caught: dict[str, Tensor] = {}
-
-    def keep(path: str, _module: nn.Module, _inputs: object, output: Tensor) -> None:
-        caught[path] = output
-
-    handles = [module.get_submodule(path).register_forward_hook(partial(keep, path)) for path in sorted(paths)]
-    try:
-        yield caught
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def unit_scale(values: Tensor, stage: str) -> tuple[Tensor, float]:

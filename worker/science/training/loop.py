@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from worker.science.errors import ScienceError
+from worker.science.module_outputs import outputs_of
 from worker.science.specs import Progress, Protocol
 from worker.science.training.objective import Batch, Objective, Step, Stream
 from worker.science.training.phases import only_these_train, phase_at
@@ -105,7 +106,7 @@ def train_epoch(training: Training, epoch: int, *, after_step: Callable[[int, in
     network.train()
     with (
         only_these_train(network, partial(objective.trains, phase)),
-        _outputs_of(network, objective.watched) as outputs,
+        outputs_of(network, objective.watched) as outputs,
     ):
         for batch in training.stream.batches(epoch):
             loss, penalty = _train_step(training, batch, outputs, number=len(losses) + 1)
@@ -143,19 +144,3 @@ def _train_step(
             hook(network)
     outputs.clear()
     return loss.item(), sum(penalty.item() for penalty in penalties)
-
-
-@contextmanager
-def _outputs_of(network: nn.Module, paths: tuple[str, ...]) -> Iterator[MutableMapping[str, Tensor]]:
-    """The outputs of the modules at `paths` in the latest forward pass."""
-    outputs: dict[str, Tensor] = {}
-
-    def keep(path: str, module: nn.Module, inputs: object, output: Tensor) -> None:
-        outputs[path] = output
-
-    handles = [network.get_submodule(path).register_forward_hook(partial(keep, path)) for path in paths]
-    try:
-        yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()
