@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,3 +48,13 @@ def mean_or_nan(values: Iterable[float]) -> float:
     """Mean of the values; NaN when there are none."""
     listed = list(values)
     return float(np.mean(listed)) if listed else float("nan")
+
+
+def finite_or_none(value: float) -> float | None:
+    """The value as JSON can hold it: None for NaN and infinity."""
+    return value if math.isfinite(value) else None
+
+
+def finite_metrics(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """Metrics as JSON can hold them: None where one is not defined."""
+    return {name: finite_or_none(value) for name, value in metrics.items()}

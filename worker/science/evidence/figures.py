@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from worker.science.candidate import Candidate
 from worker.science.data.loader import TargetLoader
 from worker.science.evidence.parts import Evidence
 from worker.science.flags import Flag, raised
+from worker.science.metrics import finite_metrics
 
 ENOUGH_STEPS = 20  # an epoch of fewer steps is weak evidence
 FEW_STEPS = flags.register(
@@ -74,7 +74,7 @@ def figures_of(
         steps=len(epoch.losses) if epoch else None,
         epoch_steps=len(loader.whole_order(epoch=0)) if epoch else None,
         losses=epoch.losses if epoch else None,
-        metrics=_finite(epoch.metrics) if epoch else None,
+        metrics=finite_metrics(epoch.metrics) if epoch else None,
         epoch_seconds=epoch.seconds if epoch else None,
         finetune_epoch_seconds=seconds - frozen_seconds - null_seconds if epoch else None,
     )
@@ -85,10 +85,6 @@ def _flags(evidence: Evidence) -> tuple[str, ...]:
         return ()
     few = len(evidence.epoch.losses) < ENOUGH_STEPS
     return raised({FEW_STEPS: few, NO_AFFINE_NORM: not evidence.affines})
-
-
-def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
 def _width(network: Network) -> int | None:

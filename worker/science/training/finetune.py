@@ -14,7 +14,7 @@ from worker.science.candidate import Candidate, give_fresh_head
 from worker.science.data.loader import TargetLoader, loader_of
 from worker.science.data.target import Target
 from worker.science.errors import ScienceError
-from worker.science.metrics import LOSS
+from worker.science.metrics import LOSS, finite_metrics, finite_or_none
 from worker.science.specs import FinetuneProtocol, Progress
 from worker.science.target_tasks.registry import TargetTask
 from worker.science.training.loop import (
@@ -91,8 +91,8 @@ def finetune(
         test = target.indices("test")
         if len(test):
             tested = validate(delivered, loader, test, lambda *step: progress("test", *step))
-            metrics["test"] = _json(tested.metrics)
-            cases = [_finite(case) for case in tested.cases]
+            metrics["test"] = finite_metrics(tested.metrics)
+            cases = [finite_or_none(case) for case in tested.cases]
     return Finetuned(delivered, metrics, cases, best, so_far.epochs, perf_counter() - start)
 
 
@@ -162,7 +162,7 @@ def _trained(training: Training, losses: Losses, metrics: dict[str, float]) -> T
     """What is recorded of an epoch: means over its steps, and the validation metrics."""
     return TrainedEpoch(
         loss=sum(losses.loss) / len(losses.loss),
-        metrics=_json(metrics),
+        metrics=finite_metrics(metrics),
         penalty=sum(losses.penalty) / len(losses.penalty) if training.objective.penalties else None,
     )
 
@@ -171,11 +171,3 @@ def _score(metrics: dict[str, float], task: TargetTask) -> tuple[float, float]:
     """The validation metric; among equals (a Dice of 0 while learning starts) the lower loss."""
     primary = task.primary.signed(metrics[task.primary.name])
     return (-math.inf if math.isnan(primary) else primary, -metrics[LOSS.name])
-
-
-def _json(metrics: dict[str, float]) -> dict[str, float | None]:
-    return {name: _finite(value) for name, value in metrics.items()}
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
