@@ -67,7 +67,7 @@ class Fusion:
 def fusion(session: Session, ranking: Ranking, scores: Mapping[str, Scores], flags: Flags) -> Fusion:
     """Fuse sound scores of candidates (name -> measure -> score) with what the ledger holds of other targets."""
     dataset = datasets.with_id(session, ranking.dataset_id)
-    records = tuple(ledger.records(session, protocol=ranking.protocol))
+    records = tuple(ledger.records(session, flags, protocol=ranking.protocol))
     history = of_task(others(records, target=dataset.name, cohort=dataset.cohort), dataset.task)
     own_record = next((record for record in records if record.target == dataset.name), None)
     prior = history_prior(history)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from service.ledger.flags import flags
+from service.ledger.flags import Flags
 from service.ledger.statistics.target_record import TargetRecord
 from service.store import capabilities, checkpoints, datasets, outcomes, rankings
 from service.store.contents import Protocol
@@ -46,15 +46,23 @@ class _Described:
 
 
 def records(
-    session: Session, part: Slice = Slice(), *, protocol: Protocol | None = None, cases: bool = False
+    session: Session,
+    published: Flags,
+    part: Slice = Slice(),
+    *,
+    protocol: Protocol | None = None,
+    cases: bool = False,
 ) -> list[TargetRecord]:
-    """Every target with outcomes, by name. Own scores are of `protocol` where there are any, else of the protocol
-    that scored most candidates, the latest of equals; never of two protocols for one measure. The outcomes of test
-    images, which may be many, are read on demand (`cases`)."""
+    """Every target with outcomes, by name; `published` are the flags that say which scores count.
+
+    Own scores are of `protocol` where there are any, else of the protocol that scored most candidates, the latest
+    of equals; never of two protocols for one measure. The outcomes of test images, which may be many, are read on
+    demand (`cases`).
+    """
     rows = outcomes.rows(session, target=part.target, source=part.zoo, cases=cases)
     described = _described(session, rows)
     allowed = _candidates_of(session, part)
-    imported_scores, own_scores = _imported_scores(rows), _own_scores(session, protocol)
+    imported_scores, own_scores = _imported_scores(rows), _own_scores(session, published, protocol)
     preferences = _preferences(session)
     kept = []
     for target in sorted({row.target for row in rows if row.kind == "outcome"}):
@@ -194,9 +202,8 @@ def _imported_scores(rows: Iterable[LedgerRow]) -> dict[str, dict[str, Values]]:
     }
 
 
-def _own_scores(session: Session, protocol: Protocol | None) -> dict[str, dict[str, Values]]:
+def _own_scores(session: Session, published: Flags, protocol: Protocol | None) -> dict[str, dict[str, Values]]:
     """Target -> measure -> candidate -> sound score, of one protocol for each target and measure."""
-    published = flags(session)
     by_measure: dict[tuple[str, str], dict[Protocol, Values]] = {}  # target and measure -> protocol
     for score in rankings.scores_of_ledger_targets(session):
         if published.may_rank(score.flags):

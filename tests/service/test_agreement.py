@@ -9,6 +9,7 @@ import pytest
 
 from service.jobs import requests
 from service.ledger import records as ledger
+from service.ledger.flags import flags
 from service.ledger.ranked_list import rank
 from service.ledger.records import Slice
 from service.store import outcomes
@@ -61,7 +62,7 @@ def history(*targets: str, order: str = "abcd", **more: Any) -> None:
 
 def records(part: Slice = Slice(), **more: Any) -> list[Any]:  # noqa: B008
     with reading() as session:
-        return ledger.records(session, part, **more)
+        return ledger.records(session, flags(session), part, **more)
 
 
 def test_outcomes_are_means_over_seeds_then_courses(client: TestClient) -> None:

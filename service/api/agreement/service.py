@@ -10,6 +10,7 @@ from service.api.agreement.schemas import AnswersOut, SliceOut, TargetOut
 from service.api.errors import NotFoundError
 from service.api.track_record import AgreementOut
 from service.ledger import records as ledger
+from service.ledger.flags import flags
 from service.ledger.fusion import DERIVED, trust_of
 from service.ledger.records import Slice
 from service.ledger.statistics.agreement import agreements
@@ -72,13 +73,13 @@ def _chosen(
 ) -> list[LeftOut]:
     """The records of the slice; what is derived for a target looks at all targets, also outside of the slice."""
     wide = replace(part, target=None, task=None, modality=None)
-    records = ledger.records(session, wide, protocol=protocol, cases=cases)
+    records = ledger.records(session, flags(session), wide, protocol=protocol, cases=cases)
     return [left_out for left_out in leave_one_out(records, trust) if part.has(left_out.record)]
 
 
 def targets(session: Session) -> list[TargetOut]:
     """Every target with outcomes."""
-    return [_target(record) for record in ledger.records(session)]
+    return [_target(record) for record in ledger.records(session, flags(session))]
 
 
 def _target(record: TargetRecord) -> TargetOut:
