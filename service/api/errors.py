@@ -11,8 +11,9 @@ ServiceError             500  the request can't be answered
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, Field
 
@@ -56,6 +57,12 @@ class ServiceError(Exception):
         super().__init__(detail)
         single = [Fault(field=field, message=detail, remedy=remedy)] if remedy else []
         self.errors = single if errors is None else errors
+
+    @classmethod
+    def of(cls, faults: Sequence[Fault]) -> Self:
+        """The error of several faults, of which the first MOST_FAULTS are named."""
+        named = list(faults[:MOST_FAULTS])
+        return cls("; ".join(fault.message for fault in named), errors=named)
 
     def problem(self) -> Problem:
         """The document that the client gets."""

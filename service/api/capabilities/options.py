@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError
 
-from service.api.errors import MOST_FAULTS, Fault, InvalidError
+from service.api.errors import Fault, InvalidError
 from service.api.names import Text
 from service.store.contents import Value
 from service.store.published import PublishedOption
@@ -61,10 +61,8 @@ def read_options(
             values[name] = _read(name, value, options, field=field)
         except InvalidError as error:
             faults.extend(error.errors)
-        if len(faults) >= MOST_FAULTS:
-            break
     if faults:
-        raise InvalidError("; ".join(fault.message for fault in faults), errors=faults)
+        raise InvalidError.of(faults)
     return values
 
 
@@ -83,9 +81,9 @@ def _read(name: str, value: Value, options: Mapping[str, PublishedOption], *, fi
         remedy = f"use {' or '.join(map(repr, option.choices))}"
         raise InvalidError(f"{name} is {shown_value(value)}", field=place, remedy=remedy)
     typed = _typed(name, value, option, place=place)
-    faults = _out_of_bounds(name, typed, value, option, place=place)[:MOST_FAULTS]
+    faults = _out_of_bounds(name, typed, value, option, place=place)
     if faults:
-        raise InvalidError("; ".join(fault.message for fault in faults), errors=faults)
+        raise InvalidError.of(faults)
     return typed
 
 

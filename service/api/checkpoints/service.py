@@ -8,7 +8,7 @@ from dataclasses import fields
 from service.api.capabilities.options import read_options, shown_value
 from service.api.capabilities.published import published
 from service.api.checkpoints.schemas import CardNormalisation, CheckpointCard, CheckpointOut, CheckpointRequest
-from service.api.errors import MOST_FAULTS, ConflictError, Fault, InvalidError, NotFoundError
+from service.api.errors import ConflictError, Fault, InvalidError, NotFoundError
 from service.api.names import name_from
 from service.api.paging import Page, page_of
 from service.jobs import requests
@@ -100,7 +100,7 @@ def _check(session: Session, architecture: str, parameters: Values) -> None:
         )
     faults = _faults(parameters, architectures[architecture].parameters)
     if faults:
-        raise InvalidError("; ".join(fault.message for fault in faults), errors=faults)
+        raise InvalidError.of(faults)
 
 
 def _check_channels(normalisation: CardNormalisation, channels: Value) -> None:
@@ -123,7 +123,7 @@ def _faults(parameters: Values, own: Mapping[str, Value]) -> list[Fault]:
         for key in ("in_channels", "classes")
         if not _counts(parameters.get(key))
     ]
-    for key, value in list(parameters.items())[:MOST_FAULTS]:
+    for key, value in parameters.items():
         field = f"parameters.{key}"
         if key not in own and key not in _ALWAYS:
             names = ", ".join(sorted({*own, "in_channels", "classes"}))
