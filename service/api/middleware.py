@@ -18,7 +18,7 @@ _HEADERS = {
 
 
 class Edge:
-    """Wraps the application."""
+    """ASGI middleware: security headers for every answer; a body over its limit is refused before it is read."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

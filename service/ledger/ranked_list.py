@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 from service.ledger import flags
 from service.ledger.flags import Flags
-from service.ledger.fusion import Fusion, fusion
+from service.ledger.fusion import Fusion, Scores, fusion
 from service.store import rankings
 from service.store.contents import EvaluationFacts, FinetuneProtocol
 from service.store.session import Session
-from service.store.tables import Checkpoint, Evaluation, Ranking, Score, WorkState
-
-Scores = Mapping[str, Score]  # measure -> score
+from service.store.tables import Checkpoint, Evaluation, Ranking, WorkState
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Epochs:
 
 
 def epochs_of(session: Session, measures: Sequence[str], protocol: Protocol) -> Epochs | None:
-    """The epochs that these measures take; None when the workers don't say so of one of them (any more)."""
+    """The epochs that these measures take; None when some measure is not published with its epochs."""
     published = capabilities.of_kind(session, MEASURES)
     asked = [published.get(name) for name in measures]
     shared = [measure.epochs for measure in asked if measure is not None and measure.epochs is not None]

@@ -75,7 +75,7 @@ class Combination:
     spread: float | None  # usual standard deviation of outcomes over candidates
 
     def only(self, names: Sequence[str]) -> Combination:
-        """The same, of fewer candidates."""
+        """This combination with only these candidates."""
         return replace(self, candidates={name: self.candidates[name] for name in names})
 
     @property
@@ -145,7 +145,7 @@ def _shrunk(values: Sequence[float], towards: float, weight: float = EARLIER_TAR
 
 
 def _coefficients(history: Sequence[TargetRecord], parts: Numbers, trust: Trust) -> tuple[Numbers, float]:
-    """Of consensus and prior in the best linear predictor, and the share of variance it explains."""
+    """Coefficients of consensus and prior in the best linear predictor, and the share of variance it explains."""
     past = [target for record in history if (target := _past_parts(history, record, trust)) is not None]
     consensus = [_product(each[0], outcome) for each, outcome in past if each[0].any()]
     prior = [_product(each[1], outcome) for each, outcome in past if each[1].any()]
@@ -157,7 +157,7 @@ def _coefficients(history: Sequence[TargetRecord], parts: Numbers, trust: Trust)
 
 
 def _prior_trust(history: Sequence[TargetRecord]) -> float:
-    """Of a prior from so many targets."""
+    """Correlation that a history prior from so many targets is shrunk to."""
     targets = sum(len(record.outcomes) > 1 for record in history)
     return PRIOR_TRUST * targets / (targets + EARLIER_TARGETS)
 

@@ -42,7 +42,7 @@ def _loss() -> Loss:
 
 
 def classification_cases(probabilities: Tensor, labels: Tensor) -> list[float]:
-    """Of every image, whether the likeliest class is its own (1) or not (0); their mean is the accuracy."""
+    """1 for every image whose most probable class is the right one, else 0; the mean is the accuracy."""
     return (probabilities.argmax(1) == labels).double().tolist()
 
 

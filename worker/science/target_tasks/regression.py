@@ -110,7 +110,7 @@ def regression_metrics(predicted: Tensor, values: Tensor, deviation: NDArray[np.
 
 
 def regression_cases(predicted: Tensor, values: Tensor) -> list[float]:
-    """Of every image 1 - squared error / variance, mean over the targets that vary; the mean of all is R^2."""
+    """1 - squared error / variance of every image, mean over the targets that vary; the mean of all is R^2."""
     answers, true = predicted.double().numpy(), values.double().numpy()
     varying = np.flatnonzero((true != true[:1]).any(axis=0))
     if not len(varying):
