@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import inspect
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
 from itertools import pairwise
-from textwrap import dedent
 from types import MappingProxyType
 from typing import Any, TypeVar, dataclass_transform
 
@@ -33,16 +33,22 @@ def content(kind: type[Kind]) -> type[Kind]:
 
 def _field_docstrings(kind: type[Any]) -> dict[str, str]:
     """Field -> the docstring below it, for the fields that the class itself declares."""
-    body = ast.parse(dedent(inspect.getsource(kind))).body[0].body  # type: ignore[attr-defined]
     return {
         declared.target.id: described.value.value
-        for declared, described in pairwise(body)
+        for declared, described in pairwise(_class_bodies(kind.__module__)[kind.__name__])
         if isinstance(declared, ast.AnnAssign)
         and isinstance(declared.target, ast.Name)
         and isinstance(described, ast.Expr)
         and isinstance(described.value, ast.Constant)
         and isinstance(described.value.value, str)
     }
+
+
+@lru_cache
+def _class_bodies(module: str) -> dict[str, list[ast.stmt]]:
+    """Class -> its statements, for every class of a module that is being imported."""
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    return {node.name: node.body for node in tree.body if isinstance(node, ast.ClassDef)}
 
 
 def descriptions(kind: type[Any]) -> dict[str, str]:
