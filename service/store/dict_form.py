@@ -22,7 +22,10 @@ Json = dict[str, Any]
 
 @dataclass_transform(frozen_default=True)
 def content(kind: type[Kind]) -> type[Kind]:
-    """Make a class a frozen dataclass whose fields are described by the docstrings below them."""
+    """Make a class a frozen dataclass whose fields are described by the docstrings below them.
+
+    Pydantic's `use_attribute_docstrings` is not enough: it leaves inherited fields without a description.
+    """
     made = dataclass(frozen=True)(kind)
     described = _field_docstrings(kind)
     for declared in fields(made):  # type: ignore[arg-type]
