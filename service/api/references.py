@@ -1,11 +1,24 @@
-"""What a request's body names must be there: the rows, or a problem that names the field."""
+"""What a request's body refers to, files and rows; or a problem that names the field."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from service.api.errors import ConflictError, InvalidError
+from service.settings import local_path
 from service.store import checkpoints, datasets
 from service.store.session import Session
 from service.store.tables import Checkpoint, Dataset, WorkState
+
+
+def file(uri: str) -> Path:
+    """The file that the field `uri` names, which need not be there yet."""
+    try:
+        return local_path(uri)
+    except ValueError as error:
+        raise InvalidError(
+            str(error), field="uri", remedy="give an absolute path inside ZOORANK_ROOTS or the data folder"
+        ) from None
 
 
 def target(session: Session, reference: str) -> Dataset:

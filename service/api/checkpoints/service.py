@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 
+from service.api import references as requested
 from service.api.capabilities.options import read_options, shown_value
 from service.api.capabilities.published import published
 from service.api.checkpoints.schemas import CardNormalisation, CheckpointCard, CheckpointOut, CheckpointRequest
@@ -12,7 +13,6 @@ from service.api.errors import ConflictError, Fault, InvalidError, NotFoundError
 from service.api.names import name_from
 from service.api.paging import Page, page_of
 from service.jobs import requests
-from service.settings import local_path
 from service.store import checkpoints
 from service.store.contents import Card, CardEntries, Value
 from service.store.dict_form import Json, plain, read
@@ -26,12 +26,7 @@ _ALWAYS = ("spatial_dims", "in_channels", "classes")
 
 def register(session: Session, request: CheckpointRequest) -> CheckpointOut:
     """Insert a checkpoint; the worker runs its preflight."""
-    try:
-        path = local_path(request.uri)
-    except ValueError as error:
-        raise InvalidError(
-            str(error), field="uri", remedy="give an absolute path inside ZOORANK_ROOTS or the data folder"
-        ) from None
+    path = requested.file(request.uri)
     name = request.name or request.catalogue or name_from(path, otherwise="checkpoint")
     architecture, parameters, card = _described(session, request)
     registered = checkpoints.find(session, name)

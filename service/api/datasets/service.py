@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from service.api import references as requested
 from service.api.capabilities.published import check_task
 from service.api.datasets.schemas import DatasetOut, DatasetRequest
-from service.api.errors import ConflictError, InvalidError, NotFoundError
+from service.api.errors import ConflictError, NotFoundError
 from service.api.names import name_from
 from service.api.paging import Page, page_of
 from service.jobs import requests
-from service.settings import local_path
 from service.store import datasets
 from service.store.session import Session
 from service.store.tables import Dataset
@@ -16,12 +16,7 @@ from service.store.tables import Dataset
 
 def register(session: Session, request: DatasetRequest) -> DatasetOut:
     """Insert a dataset; the worker inspects it."""
-    try:
-        path = local_path(request.uri)
-    except ValueError as error:
-        raise InvalidError(
-            str(error), field="uri", remedy="give an absolute path inside ZOORANK_ROOTS or the data folder"
-        ) from None
+    path = requested.file(request.uri)
     check_task(session, request.task, field="task")
     name = request.name or name_from(path, otherwise="dataset")
     registered = datasets.find(session, name)
