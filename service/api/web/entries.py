@@ -25,8 +25,3 @@ def entries(value: object) -> list[tuple[str, Any]]:
     if is_dataclass(value):
         return [(field.name, getattr(value, field.name)) for field in fields(value)]
     raise TypeError(f"a {type(value).__name__} has no labels; give a mapping, a dataclass or a model")
-
-
-def entry(value: object, label: str) -> Any:
-    """The value under one label; None where there is no such label."""
-    return dict(entries(value)).get(label)
