@@ -98,7 +98,7 @@ def _filled(kind: type[Any], content: dict[str, Any], *, under: str) -> Any:
 
 def _typed(annotation: Any, value: Any, name: str) -> Any:
     """`value`, checked when the annotation is one that TOML has; a list of numbers becomes a tuple."""
-    plain = {"str": str, "int": int}.get(annotation)
+    plain = {"str": str, "int": int, "bool": bool}.get(annotation)
     if plain and type(value) is not plain:
         raise ZooError(f"{name}: must be of type {plain.__name__}, not {value!r}")
     if plain is str and not value:

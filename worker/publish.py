@@ -21,7 +21,7 @@ from worker.science.target_tasks.registry import metrics, primary_for, target_ta
 from worker.science.training.method import methods
 from worker.science.training.options import Option
 from worker.science.training.recipe import recipes
-from worker.tasks.contents import default_finetune_protocol, default_protocol
+from worker.tasks.contents import default_finetune_protocol, default_protocol, stored_normalisation
 
 # The type of a value -> its name in what is published.
 _TYPES: Mapping[Any, published.OptionType] = {
@@ -125,9 +125,7 @@ def _card(card: Card) -> published.PublishedCard:
         source_data=card.source_data,
         modality=card.modality,
         licence=card.licence,
-        normalisation=contents.Normalisation(
-            scale=card.normalisation.scale, mean=card.normalisation.mean, std=card.normalisation.std
-        ),
+        normalisation=stored_normalisation(card.normalisation),
         head=card.head,
         file=card.file,
         sha256=card.sha256,

@@ -168,11 +168,19 @@ class Normalisation:
     """How a checkpoint wants its input."""
 
     scale: str = "unit"
-    """unit scales the value range to 0..1, zscore standardises each image, none leaves the values as stored."""
+    """unit maps the limits, or else the value range, to 0..1; zscore standardises; none changes nothing."""
     mean: tuple[float, ...] = ()
     """Mean of each channel, subtracted after scaling."""
     std: tuple[float, ...] = ()
     """Standard deviation of each channel, divided by after scaling."""
+    clip: tuple[float, ...] = ()
+    """Lowest and highest value, in the units that images are stored in, that values are limited to first."""
+    window: tuple[float, ...] = ()
+    """Level and width of a CT window that values are limited to first."""
+    percentiles: tuple[float, ...] = ()
+    """Lower and upper percentile of each channel of each image that values are limited to first."""
+    nonzero: bool = False
+    """Whether percentiles and zscore leave out voxels that are stored as 0, which then stay 0."""
 
 
 @content

@@ -26,6 +26,12 @@ def test_a_card_is_read_with_its_tables(tmp_path: Path) -> None:
     assert card.note == ""
 
 
+def test_a_card_can_limit_values(tmp_path: Path) -> None:
+    text = GOOD.replace('scale = "unit"', 'scale = "zscore"\npercentiles = [0.5, 99.5]\nnonzero = true')
+    card = cards(written(tmp_path, text))["card"]
+    assert card.normalisation == Normalisation("zscore", percentiles=(0.5, 99.5), nonzero=True)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -38,6 +44,8 @@ def test_a_card_is_read_with_its_tables(tmp_path: Path) -> None:
         ('scale = "unit"', 'scale = "half"', r"normalisation\.scale: 'half'"),
         ('scale = "unit"', 'scale = "unit"\nmean = 3', r"normalisation\.mean: must be a list"),
         ('scale = "unit"', 'scale = "unit"\nmean = ["a"]', r"normalisation\.mean: must be a list"),
+        ('scale = "unit"', 'scale = "unit"\nwindow = [40]', r"normalisation\.window: .* two finite numbers"),
+        ('scale = "unit"', 'scale = "unit"\nnonzero = 1', r"normalisation\.nonzero: must be of type bool"),
         ('sha256 = "36ea', 'sha256 = "36EA', "sha256: .* no SHA-256"),
         ('sha256 = "8222', 'sha256 = "822', r"origin\.sha256: .* no SHA-256"),
         ("classes = 1", "", r"parameters\.classes: must be a whole number"),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 import torch
+from monai.transforms import NormalizeIntensity, ScaleIntensityRange, ScaleIntensityRangePercentiles
 
 from models_zoo.card import Normalisation, normalise
 from models_zoo.errors import ZooError
@@ -71,8 +75,70 @@ def test_an_empty_value_range_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "field"),
-    [({"scale": "half"}, "scale"), ({"std": (0.0,)}, "std"), ({"mean": (float("nan"),)}, "mean")],
+    [
+        ({"scale": "half"}, "scale"),
+        ({"std": (0.0,)}, "std"),
+        ({"mean": (float("nan"),)}, "mean"),
+        ({"clip": (1.0,)}, "clip"),
+        ({"clip": (240.0, -160.0)}, "clip"),
+        ({"clip": (0.0, float("inf"))}, "clip"),
+        ({"window": (40.0, 0.0)}, "window"),
+        ({"percentiles": (-1.0, 99.0)}, "percentiles"),
+        ({"percentiles": (99.0, 1.0)}, "percentiles"),
+        ({"clip": (0.0, 1.0), "percentiles": (1.0, 99.0)}, "percentiles: clip is given too"),
+        ({"nonzero": True}, "nonzero"),
+    ],
 )
 def test_an_unusable_rule_is_refused(settings: dict[str, object], field: str) -> None:
     with pytest.raises(ZooError, match=rf"normalisation\.{field}"):
         Normalisation(**settings)  # type: ignore[arg-type]
+
+
+def scan(*, channels: int = 2) -> torch.Tensor:
+    """A volume in Hounsfield units, a third of it stored as 0."""
+    random = np.random.default_rng(0)
+    values = random.normal(40, 300, (channels, 6, 7, 8)).round()
+    return torch.from_numpy(np.where(random.random(values.shape) < 1 / 3, 0, values).astype(np.int16))
+
+
+@pytest.mark.parametrize(
+    ("rule", "oracle"),
+    [
+        (Normalisation(clip=(-160, 240)), ScaleIntensityRange(-160, 240, 0, 1, clip=True)),
+        (Normalisation(window=(40, 400)), ScaleIntensityRange(-160, 240, 0, 1, clip=True)),
+        (
+            Normalisation(percentiles=(5, 95)),
+            ScaleIntensityRangePercentiles(5, 95, 0, 1, clip=True, channel_wise=True),
+        ),
+        (
+            Normalisation("zscore", nonzero=True),
+            NormalizeIntensity(nonzero=True, channel_wise=True, dtype=np.float64),
+        ),
+        (
+            Normalisation("none", clip=(-100, 200), mean=(50, 60), std=(10, 20)),
+            lambda image: NormalizeIntensity([50, 60], [10, 20], channel_wise=True)(image.clamp(-100, 200)),
+        ),
+    ],
+    ids=["clip", "window", "percentiles", "nonzero", "nnunet-ct"],
+)
+def test_limits_and_nonzero_are_those_of_monai(
+    rule: Normalisation, oracle: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    image = scan()
+    scaled = normalise(image[None], rule, value_range=(-1024, 3071))[0]
+    torch.testing.assert_close(scaled, torch.as_tensor(oracle(image.float())).float(), atol=1e-5, rtol=1e-5)
+
+
+def test_percentiles_of_nonzero_voxels_leave_the_background_at_zero() -> None:
+    image = scan(channels=1)
+    scaled = normalise(image[None], Normalisation(percentiles=(0, 100), nonzero=True), value_range=EIGHT_BIT)[0]
+    assert (scaled[image == 0] == 0).all()
+    voxels = image[image != 0].double()
+    expected = (voxels - voxels.min()) / (voxels.max() - voxels.min())
+    torch.testing.assert_close(scaled[image != 0], expected.float())
+
+
+@pytest.mark.parametrize("scale", ["unit", "zscore"])
+def test_an_image_of_zeros_stays_zero(scale: str) -> None:
+    rule = Normalisation(scale, percentiles=(1, 99), nonzero=True)
+    assert not normalise(torch.zeros(1, 2, 4, 5), rule, value_range=EIGHT_BIT).any()

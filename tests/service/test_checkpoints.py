@@ -14,7 +14,8 @@ from tests.service.conftest import CAPABILITIES, add_checkpoint, checkpoint_body
 
 
 def test_a_registered_checkpoint_keeps_card_and_parameters(client: TestClient) -> None:
-    normalisation = {"scale": "zscore", "mean": [0.1, 0.2, 0.3], "std": [0.2, 0.2, 0.2]}
+    normalisation: dict[str, object] = {"scale": "zscore", "mean": [0.1, 0.2, 0.3], "std": [0.2, 0.2, 0.2]}
+    normalisation |= {"clip": [], "window": [], "percentiles": [0.5, 99.5], "nonzero": True}
     body = checkpoint_body(settings())
     body["card"] |= {"normalisation": normalisation, "pretext": "kept as it is"}
     body["parameters"] |= {"channels": [8, 16], "dropout": 1}
@@ -117,6 +118,28 @@ def test_normalisation_needs_as_many_means_as_deviations(sqlite_client: TestClie
     body["card"]["normalisation"] = {"scale": "unit", "mean": [0.5], "std": []}
     answer = sqlite_client.post("/v1/checkpoints", json=body)
     assert answer.json()["errors"][0]["field"] == "card.normalisation"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"clip": [240, -160]}, "clip takes the lowest"),
+        ({"clip": [240]}, "clip takes two numbers"),
+        ({"window": [40, 0]}, "a width above 0"),
+        ({"percentiles": [1, 101]}, "from 0 to 100"),
+        ({"clip": [0, 1], "window": [0, 1]}, "clip and window both limit"),
+        ({"nonzero": True}, "nonzero has a meaning for zscore and percentiles"),
+    ],
+    ids=str,
+)
+def test_limits_that_make_no_sense_are_refused(
+    sqlite_client: TestClient, wrong: dict[str, object], said: str
+) -> None:
+    body = checkpoint_body(settings())
+    body["card"]["normalisation"] = wrong
+    fault = sqlite_client.post("/v1/checkpoints", json=body).json()["errors"][0]
+    assert fault["field"] == "card.normalisation"
+    assert said in fault["message"]
 
 
 def test_without_a_worker_the_remedy_is_to_start_one(sqlite_client: TestClient) -> None:

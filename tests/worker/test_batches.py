@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
+from models_zoo.normalisation import Normalisation, normalise
 from service.api.rankings.cost import steps_of_an_epoch
 from tests.worker.targets import loader, target
 
@@ -59,3 +63,29 @@ def test_padding_reaches_the_divisor_and_no_further() -> None:
     assert padded.shape[2:] == (24, 16)
     assert (padded[..., :18, :] == images).all()
     assert (padded[..., 18:, :] == 0).all()
+
+
+@pytest.mark.parametrize("rule", [Normalisation("zscore"), Normalisation(percentiles=(1, 99))])
+def test_a_crop_is_cut_from_the_normalised_image(rule: Normalisation) -> None:
+    data = target(size=(24, 24), channels=2)
+    data.images[:, :, :, 12:] //= 4  # a crop's mean and deviation are not its image's
+    batches = replace(loader(data, crop=(8, 8)), normalisation=rule)
+    cropped, _ = batches.batch([3, 5], epoch=0)
+    whole, _ = batches.batch([3, 5])
+    expected = normalise(torch.from_numpy(data.images[[3, 5]]), rule, value_range=data.value_range)
+    assert torch.equal(whole, expected)
+    for row, index in enumerate((3, 5)):
+        assert torch.equal(cropped[row], expected[(row, slice(None), *batches.crop_of(index, epoch=0))])
+
+
+def test_the_layout_of_the_file_changes_no_bit_and_no_stride() -> None:
+    data = target(size=(20, 24), channels=3)
+    channels_last = np.moveaxis(np.ascontiguousarray(np.moveaxis(data.images, 1, -1)), -1, 1)
+    fortran = np.asfortranarray(data.images)
+    batches = replace(loader(data, crop=(16, 16)), normalisation=Normalisation("zscore"))
+    expected, _ = batches.batch([0, 1, 2], epoch=0)
+    assert expected.is_contiguous()
+    for images in (channels_last, fortran):
+        stored, _ = replace(batches, data=replace(data, images=images)).batch([0, 1, 2], epoch=0)
+        assert torch.equal(stored, expected)
+        assert stored.stride() == expected.stride()

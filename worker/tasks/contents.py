@@ -8,6 +8,7 @@ from typing import TypedDict
 import numpy as np
 
 from models_zoo.loading.load import Left, LoadReport
+from models_zoo.normalisation import Normalisation
 from models_zoo.norms import NormCount
 from service.jobs import contents
 from service.jobs.work import FinetuneWork
@@ -77,6 +78,32 @@ def _norms(count: NormCount) -> contents.NormCount:
         channels=count.channels,
         affine=count.affine,
         running_statistics=count.running_statistics,
+    )
+
+
+def normalisation_of(stored: contents.Normalisation) -> Normalisation:
+    """A card's normalisation, as the zoo takes it; ZooError names a field that is unusable."""
+    return Normalisation(
+        scale=stored.scale,
+        mean=stored.mean,
+        std=stored.std,
+        clip=stored.clip,
+        window=stored.window,
+        percentiles=stored.percentiles,
+        nonzero=stored.nonzero,
+    )
+
+
+def stored_normalisation(normalisation: Normalisation) -> contents.Normalisation:
+    """A card's normalisation, as it is stored and published."""
+    return contents.Normalisation(
+        scale=normalisation.scale,
+        mean=normalisation.mean,
+        std=normalisation.std,
+        clip=normalisation.clip,
+        window=normalisation.window,
+        percentiles=normalisation.percentiles,
+        nonzero=normalisation.nonzero,
     )
 
 

@@ -16,6 +16,7 @@ from worker.science.data.readers.registry import read
 from worker.science.data.target import Target
 from worker.science.errors import ScienceError
 from worker.science.specs import CandidateSpec
+from worker.tasks.contents import normalisation_of
 
 
 def checked_path(uri: str) -> Path:
@@ -57,12 +58,11 @@ def candidate_spec(
         common = {name: int(remaining.pop(name)) for name in ("spatial_dims", "in_channels", "classes")}
     except (KeyError, TypeError, ValueError) as error:
         raise ScienceError(f"parameters: {error} must be a whole number; register the checkpoint again") from error
-    normalisation = card.normalisation
     return CandidateSpec(
         path=checked_path(uri),
         architecture=architecture,
         parameters=remaining,
-        normalisation={"scale": normalisation.scale, "mean": normalisation.mean, "std": normalisation.std},
+        normalisation=vars(normalisation_of(card.normalisation)),
         head=card.head,
         **common,
     )

@@ -20,18 +20,59 @@ class CardNormalisation(BaseModel):
 
     scale: Text = Field(
         "unit",
-        description="unit scales the value range to 0..1, zscore standardises each image, none leaves the values "
-        "as stored.",
+        description="unit maps the limits, or without limits the dataset's value range, to 0..1; zscore "
+        "standardises each channel of each image; none leaves the values as they are.",
     )
     mean: list[float] = Field(default_factory=list, description="Mean of each channel, subtracted after scaling.")
     std: list[float] = Field(
         default_factory=list, description="Standard deviation of each channel, divided by after scaling."
+    )
+    clip: list[float] = Field(
+        default_factory=list,
+        max_length=2,
+        description="Lowest and highest value, in the units that images are stored in (Hounsfield units in CT), "
+        "that values are limited to before they are scaled.",
+    )
+    window: list[float] = Field(
+        default_factory=list,
+        max_length=2,
+        description="Level and width of a CT window that values are limited to before they are scaled: from level "
+        "- width/2 to level + width/2.",
+    )
+    percentiles: list[float] = Field(
+        default_factory=list,
+        max_length=2,
+        description="Lower and upper percentile, from 0 to 100, of each channel of each image that values are "
+        "limited to before they are scaled.",
+    )
+    nonzero: bool = Field(
+        False,
+        description="Whether percentiles and zscore leave out voxels that are stored as 0, which then stay 0, as "
+        "the background of a skull-stripped MRI.",
     )
 
     @model_validator(mode="after")
     def _paired(self) -> CardNormalisation:
         if len(self.mean) != len(self.std) or any(value <= 0 for value in self.std):
             raise ValueError("give as many means as deviations, the deviations positive")
+        return self
+
+    @model_validator(mode="after")
+    def _limited(self) -> CardNormalisation:
+        limits = {"clip": self.clip, "window": self.window, "percentiles": self.percentiles}
+        given = {name: values for name, values in limits.items() if values}
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} both limit the values; give one of them")
+        if any(len(values) != 2 for values in given.values()):
+            raise ValueError(f"{min(given)} takes two numbers")
+        if self.clip and not self.clip[0] < self.clip[1]:
+            raise ValueError("clip takes the lowest value and then the highest; give them in this order")
+        if self.window and not self.window[1] > 0:
+            raise ValueError("window takes a level and a width; give a width above 0")
+        if self.percentiles and not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
+            raise ValueError("percentiles are a lower and an upper one; give two rising numbers from 0 to 100")
+        if self.nonzero and self.scale != "zscore" and not self.percentiles:
+            raise ValueError("nonzero has a meaning for zscore and percentiles; give one of them, or leave it out")
         return self
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from models_zoo.card import Normalisation, normalise
+from models_zoo.normalisation import Normalisation, Scaling, scaling_of
 from worker.science.candidate import Candidate
 from worker.science.data.target import Target
 from worker.science.specs import Protocol
@@ -53,10 +54,28 @@ class TargetLoader:
         """
         whole = (slice(None),) * self.data.spatial_dims
         crops = [whole if epoch is None else self.crop_of(int(index), epoch=epoch) for index in indices]
-        pairs = list(zip(indices, crops, strict=True))
-        stored = np.stack([self.data.images[(index, slice(None), *crop)] for index, crop in pairs])
-        images = normalise(torch.from_numpy(stored), self.normalisation, value_range=self.data.value_range)
+        pairs = list(zip(map(int, indices), crops, strict=True))
+        size = tuple(self.data.images.shape[2:]) if epoch is None else self.crop
+        # One layout in memory, whatever the file's: convolutions give other bits on channels that lie last.
+        images = torch.empty((len(pairs), self.data.channels, *size))
+        for row, (index, crop) in enumerate(pairs):
+            images[row] = self._normalised(index, crop)
         return self._to_device(images), self._labels(pairs)
+
+    def _normalised(self, index: int, crop: tuple[slice, ...]) -> Tensor:
+        """A part of an image as the card asks; means, deviations and percentiles are the whole image's."""
+        image = self.data.images[index]
+        if index not in self._scalings:
+            self._scalings[index] = scaling_of(
+                torch.from_numpy(np.ascontiguousarray(image)),
+                self.normalisation,
+                value_range=self.data.value_range,
+            )
+        return self._scalings[index].of(torch.from_numpy(np.ascontiguousarray(image[(slice(None), *crop)])))
+
+    @cached_property
+    def _scalings(self) -> dict[int, Scaling]:
+        return {}
 
     def _labels(self, pairs: Sequence[tuple[Any, tuple[slice, ...]]]) -> Tensor:
         task = self.data.task
