@@ -9,7 +9,6 @@ from kombu.exceptions import OperationalError
 
 from service.settings import Settings, settings
 
-SWEEP = "worker.tasks.sweep.sweep"
 QUEUE = "zoorank"
 MESSAGE_LIFETIME = 10  # in units of resend_seconds
 _log = logging.getLogger(__name__)
@@ -34,14 +33,6 @@ def make_app(config: Settings) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_transport_options=_transport_options(config),
-        beat_scheduler="celery.beat:Scheduler",
-        beat_schedule={
-            "sweep": {
-                "task": SWEEP,
-                "schedule": config.sweep_seconds,
-                "options": {"expires": max(config.sweep_seconds, 1.0) * 2},
-            }
-        },
     )
     return app
 

@@ -1,10 +1,11 @@
-"""The worker: a Celery prefork parent that never imports torch, one child a device, and the beat tick."""
+"""The worker: a Celery prefork parent that never imports torch, one child a device, and a sweeper beside it."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 from importlib import import_module
+from threading import Thread
 
 from billiard import current_process
 from celery import Celery
@@ -12,14 +13,16 @@ from celery.signals import worker_process_init, worker_shutting_down
 
 from service import queue
 from service.jobs.kinds import KINDS
+from service.process import lifeline
 from service.settings import settings
 from worker import stopping
 from worker.devices import device_names, take
+from worker.sweeper.watch import SweeperWatch
 
 
 def task_names() -> list[str]:
-    """The dotted name of every task's function: one for each kind of job, and the sweep."""
-    return [*(kind.table.job for kind in KINDS), queue.SWEEP]
+    """The dotted name of every task's function: one for each kind of job."""
+    return [kind.table.job for kind in KINDS]
 
 
 def deferred(name: str) -> Callable[..., None]:
@@ -48,14 +51,21 @@ def start_child(**_: object) -> None:
     take(getattr(current_process(), "index", 0))
     for name in task_names():
         import_module(name.rpartition(".")[0])
-    try:
-        import_module("worker.publish").publish()
-    except Exception:  # a child that raises here is never used; the sweep publishes later
-        logging.getLogger(__name__).exception("could not publish what this worker can do; the sweep tries again")
+    Thread(target=import_module("worker.publish").publish_until_done, name="publish", daemon=True).start()
 
 
 def main() -> None:
     """Run until stopped."""
+    lifeline.end_with_parent()
+    sweeper = SweeperWatch()
+    sweeper.start()
+    try:
+        _work()
+    finally:
+        sweeper.stop()
+
+
+def _work() -> None:
     worker_process_init.connect(start_child)
     worker_shutting_down.connect(stopping.request)
     app = register_tasks(queue.app())
@@ -64,7 +74,6 @@ def main() -> None:
             "worker",
             "--pool=prefork",
             f"--concurrency={len(device_names())}",
-            "--beat",
             f"--loglevel={settings().log_level}",
             "--without-gossip",
             "--without-mingle",

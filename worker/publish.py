@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from types import NoneType, UnionType
 from typing import Any, get_args, get_type_hints
 
@@ -12,6 +13,7 @@ from models_zoo.card import Card, cards
 from models_zoo.normalisation import SCALES
 from service import jobs
 from service.jobs import contents, published
+from service.settings import settings
 from worker.science.candidate import HEADS
 from worker.science.data.readers.registry import readers
 from worker.science.flags import flags
@@ -23,6 +25,7 @@ from worker.science.training.options import Option
 from worker.science.training.recipe import recipes
 from worker.tasks.contents import default_finetune_protocol, default_protocol, stored_normalisation
 
+_log = logging.getLogger(__name__)
 # The type of a value -> its name in what is published.
 _TYPES: Mapping[Any, published.OptionType] = {
     bool: "boolean",
@@ -208,8 +211,17 @@ def _bounds(bounds: FieldBounds, hint: Any, meaning: str) -> published.Published
     )
 
 
-@lru_cache
 def publish() -> None:
-    """Write it to the database, once a process: what fails is tried again by the next call."""
+    """Write it to the database."""
     with jobs.transaction() as session:
         jobs.publish(session, what_it_can())
+
+
+def publish_until_done() -> None:
+    """Write it to the database; while that fails, try again after `ZOORANK_SWEEP_SECONDS`."""
+    while True:
+        try:
+            return publish()
+        except Exception as error:
+            _log.warning("what this worker can do was not published (%s); it is tried again", type(error).__name__)
+            time.sleep(settings().sweep_seconds)

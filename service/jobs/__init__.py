@@ -7,14 +7,16 @@ from service.store import contents, published
 from service.store.capabilities import publish
 from service.store.dict_form import check_storable, descriptions, plain, storable_text
 from service.store.session import Session, transaction
-from service.store.tables import Score
+from service.store.tables import Score, Worker, new_worker_id
 
 __all__ = [
     "Score",
     "Session",
+    "Worker",
     "check_storable",
     "contents",
     "descriptions",
+    "new_worker_id",
     "plain",
     "publish",
     "published",

@@ -250,6 +250,34 @@ class Capability(Base):
     body: Mapped[Json]
 
 
+new_worker_id = new_id("wk")
+
+
+class Worker(Base):
+    """A worker's parent process, alive or not; what runs beside it writes that it was seen.
+
+    Times are the database's, so that one clock decides which worker is alive. `stopped_at` is null unless the
+    worker was stopped in good order.
+    """
+
+    __tablename__ = "workers"
+    id: Mapped[str] = mapped_column(primary_key=True, default=new_worker_id)
+    host: Mapped[str]
+    pid: Mapped[int]
+    devices: Mapped[list[Any]]
+    started_at: Mapped[float]
+    seen_at: Mapped[float]
+    stopped_at: Mapped[float | None]
+
+
+class Sweep(Base):
+    """The one row that says when the last sweep for lost work began, by the database's clock; 0 is never."""
+
+    __tablename__ = "sweeps"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    began_at: Mapped[float] = mapped_column(default=0.0)
+
+
 class IdempotentRequest(Base):
     """An answered POST, kept under its Idempotency-Key so that a repeat gets the same answer."""
 

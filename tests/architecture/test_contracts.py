@@ -68,7 +68,7 @@ def test_a_deliberate_violation_breaks_its_contract(copy: Path, file: str, line:
 
 def test_the_service_has_settings_queue_and_rooms_at_its_top() -> None:
     top = {path.name for path in (ROOT / "service").iterdir() if path.name != "__pycache__"}
-    rooms = {"api", "client", "supervisor", "store", "jobs", "ledger"}
+    rooms = {"api", "client", "supervisor", "store", "jobs", "ledger", "process"}
     assert top == {"__init__.py", "settings.py", "queue.py", *rooms}
 
 

@@ -7,7 +7,6 @@ from dataclasses import fields
 from pathlib import Path
 
 import service.api
-from service.queue import SWEEP
 from service.store import contents, published
 from service.store.dict_form import read, stored
 from service.store.published import CapabilityKind
@@ -96,7 +95,7 @@ def test_the_examples_of_the_api_name_what_there_is() -> None:
 
 def test_every_task_can_be_imported() -> None:
     jobs = [mapper.class_.job for mapper in Worked.registry.mappers if issubclass(mapper.class_, Worked)]
-    assert sorted(task_names()) == sorted([*jobs, SWEEP])
+    assert sorted(task_names()) == sorted(jobs)
     assert len(set(task_names())) == len(task_names())
     for name in task_names():
         assert callable(deferred(name))

@@ -45,12 +45,12 @@ def test_an_embedded_message_is_whole_or_not_there(configure: Callable[..., Sett
     config = configure(database_url=sqlite_url)
     with queue.app().connection_for_read() as connection, connection.SimpleQueue(queue.QUEUE) as bell:
         bell.clear()
-        writer = threading.Thread(target=lambda: [queue.send(queue.SWEEP, str(number)) for number in range(300)])
+        writer = threading.Thread(target=lambda: [queue.send(Dataset.job, str(number)) for number in range(300)])
         writer.start()
         received = {bell.get(timeout=10).payload[0][0] for _ in range(300)}
         writer.join()
         assert received == {str(number) for number in range(300)}
         (config.broker_dir / "messages" / f"0_half.{queue.QUEUE}.msg").touch()  # what a power failure may leave
         assert _silent(bell)
-        queue.send(queue.SWEEP, "after")
+        queue.send(Dataset.job, "after")
         assert bell.get(timeout=10).payload[0] == ["after"]

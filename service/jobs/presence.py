@@ -1,0 +1,63 @@
+"""Which workers are there: each says at short intervals that it lives, and they take turns in sweeping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from service.jobs import ending
+from service.settings import settings
+from service.store import workers
+from service.store.session import Session, transaction
+from service.store.tables import Worker
+
+BEATS_A_LEASE = 4
+
+
+@dataclass(frozen=True)
+class Presence:
+    """The number of live workers, when any was last seen, and when the last sweep began; seconds since 1970.
+
+    A worker is alive while it was seen within the last `ZOORANK_LEASE_SECONDS`. None: never.
+    """
+
+    alive: int
+    last_seen: float | None
+    last_sweep: float | None
+
+
+def beat_seconds() -> float:
+    """Seconds between two signs of life of one worker."""
+    config = settings()
+    return min(config.sweep_seconds, config.lease_seconds / BEATS_A_LEASE)
+
+
+def presence(session: Session) -> Presence:
+    """Which workers are there now."""
+    alive = workers.alive(session, within=settings().lease_seconds)
+    return Presence(alive, workers.last_seen(session), workers.last_sweep(session))
+
+
+def say_alive(worker: Worker) -> None:
+    """Write that this worker was seen now."""
+    with transaction() as session:
+        workers.seen(session, worker)
+
+
+def say_stopped(worker: Worker) -> None:
+    """Write that this worker was stopped."""
+    with transaction() as session:
+        workers.stopped(session, worker.id)
+
+
+def sweep_when_due() -> bool:
+    """Sweep unless another worker did within the last `ZOORANK_SWEEP_SECONDS`; whether this one swept.
+
+    The turn is taken in a transaction of its own: a worker that stands still while it sweeps holds up no other.
+    """
+    with transaction() as session:
+        due = workers.begin_sweep(session, every=settings().sweep_seconds)
+    if due:
+        with transaction() as session:
+            ending.sweep(session)
+            workers.prune(session)
+    return due

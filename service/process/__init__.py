@@ -1,0 +1,1 @@
+"""What every process of the service does for itself: it ends when its parent ends."""

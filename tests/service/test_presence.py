@@ -1,0 +1,154 @@
+"""Workers say that they live and take turns in sweeping: the rows, then the sweeper as a process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from service.jobs import presence
+from service.settings import Settings
+from service.store import workers
+from service.store.session import reading, transaction
+from service.store.tables import Dataset, Sweep, Worker, WorkState
+from tests.service.conftest import add_dataset
+
+
+def _worker(worker_id: str = "wk_1") -> Worker:
+    return Worker(id=worker_id, host="here", pid=1, devices=["cpu"])
+
+
+def _now() -> presence.Presence:
+    with reading() as session:
+        return presence.presence(session)
+
+
+def test_a_worker_is_alive_until_it_stops_or_falls_silent(configured: Settings) -> None:
+    assert _now() == presence.Presence(alive=0, last_seen=None, last_sweep=None)
+    for worker_id in ("wk_1", "wk_2", "wk_1"):
+        presence.say_alive(_worker(worker_id))
+    seen = _now()
+    assert seen.alive == 2
+    assert seen.last_seen == pytest.approx(time.time(), abs=5)
+    presence.say_stopped(_worker("wk_1"))
+    assert _now().alive == 1
+    with transaction() as session:
+        session.execute(update(Worker).values(seen_at=Worker.seen_at - configured.lease_seconds))
+    left = _now()
+    assert left.alive == 0
+    assert left.last_seen == pytest.approx(time.time() - configured.lease_seconds, abs=5)
+    presence.say_alive(_worker("wk_1"))  # a worker that was thought dead
+    assert _now().alive == 1
+
+
+def test_dead_workers_are_pruned_except_the_last(configured: Settings) -> None:
+    for worker_id in ("wk_1", "wk_2"):
+        presence.say_alive(_worker(worker_id))
+    with transaction() as session:
+        session.execute(update(Worker).values(seen_at=Worker.seen_at - workers.KEPT_SECONDS - 1))
+        workers.prune(session)
+    with reading() as session:
+        assert [row.id for row in session.query(Worker)] == ["wk_2"]
+
+
+def test_many_workers_together_sweep_once(configured: Settings) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        swept = list(pool.map(lambda _: presence.sweep_when_due(), range(8)))
+    assert sum(swept) == 1
+    assert _now().last_sweep == pytest.approx(time.time(), abs=5)
+    with transaction() as session:
+        session.execute(update(Sweep).values(began_at=Sweep.began_at - configured.sweep_seconds))
+    assert [presence.sweep_when_due() for _ in range(3)] == [True, False, False]
+
+
+def test_a_clock_that_was_set_back_stops_no_sweep(configured: Settings) -> None:
+    assert presence.sweep_when_due()
+    with transaction() as session:
+        session.execute(update(Sweep).values(began_at=Sweep.began_at + 24 * 3600))
+    assert [presence.sweep_when_due() for _ in range(2)] == [True, False]
+
+
+_WORKER = (
+    "import os, sys, time\n"
+    "from worker.sweeper.watch import SweeperWatch\n"
+    "watch = SweeperWatch()\n"
+    "watch.start()\n"
+    "sys.stdin.read()\n"
+    "watch.stop()\n"
+)
+
+
+@pytest.fixture
+def worker(configure: Callable[..., Settings], sqlite_url: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that keeps a sweeper and does nothing else, with short intervals."""
+    configure(database_url=sqlite_url, sweep_seconds=0.2, lease_seconds=2)
+    process = subprocess.Popen([sys.executable, "-c", _WORKER], stdin=subprocess.PIPE)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def _until(what: Callable[[], object], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+def _sweeper_of(worker: subprocess.Popen[bytes]) -> int | None:
+    tasks = Path(f"/proc/{worker.pid}/task").iterdir()
+    found = [pid for task in tasks for pid in (task / "children").read_text().split()]
+    return int(found[0]) if found else None
+
+
+def _gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
+
+
+def test_a_killed_sweeper_is_replaced_and_goes_on_sweeping(worker: subprocess.Popen[bytes]) -> None:
+    _until(lambda: _now().last_sweep)
+    first = _sweeper_of(worker)
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    with transaction() as session:
+        lost = add_dataset(session, ready=False)
+        lost.state, lost.attempts, lost.lease_until = WorkState.RUNNING, 1, time.time() - 1
+    with_lost = lambda: _state_of(lost.id) == WorkState.QUEUED  # noqa: E731
+    _until(with_lost)
+    assert _sweeper_of(worker) != first
+    assert _now().alive == 1
+
+
+def _state_of(dataset_id: str) -> str:
+    with reading() as session:
+        return session.get_one(Dataset, dataset_id).state
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, None])
+def test_the_sweeper_ends_with_its_worker_and_says_so(
+    worker: subprocess.Popen[bytes], number: signal.Signals | None
+) -> None:
+    _until(lambda: _now().alive)
+    sweeper = _sweeper_of(worker)
+    assert sweeper is not None
+    if number:
+        worker.send_signal(number)
+    worker.communicate()  # closes its input, which ends it too
+    _until(lambda: _gone(sweeper), seconds=10)
+    assert _now().alive == 0
+
+
+def test_a_worker_that_stands_still_is_not_alive(worker: subprocess.Popen[bytes]) -> None:
+    _until(lambda: _now().alive)
+    worker.send_signal(signal.SIGSTOP)
+    _until(lambda: not _now().alive)
+    worker.send_signal(signal.SIGCONT)
+    _until(lambda: _now().alive)
