@@ -126,7 +126,7 @@ class ZooRank:
         """The ranking once it is over; `each` is given every state on the way."""
         while True:
             each(ranking)
-            if ranking["state"] in ("done", "canceled"):
+            if ranking["state"] not in ("queued", "running"):
                 return ranking
             time.sleep(seconds)
             ranking = self.ranking(ranking["id"])

@@ -5,32 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from service.ledger import coverage
 from service.ledger.fusion import DERIVED, Fusion
 from service.ledger.ranked_list import Candidate, RankedList
 from service.ledger.statistics.agreement import Agreement, agreements
 from service.ledger.statistics.fused import Combination, leave_one_out
 from service.ledger.statistics.target_record import FEWEST_SIMILAR, of_task, similar
-from service.store.tables import Checkpoint, WorkState
+from service.store.answer_contents import Answer, Coverage, NamedCandidate
+from service.store.tables import WorkState
 
-
-@dataclass(frozen=True)
-class Answer:
-    """Which candidate the fused score chooses, how sure it is, and which finetune run would help most.
-
-    `steadiness` is the share of resamplings of the evidence in which the first candidate leads.
-    """
-
-    separated: bool
-    first: Checkpoint
-    tied: list[Checkpoint]
-    probability_best: float
-    steadiness: float
-    expected_regret: float | None
-    past_targets: int
-    weights: dict[str, float]
-    next_run: Checkpoint | None
-    next_run_seconds: float | None
-    text: str
+NO_EVIDENCE = (
+    "There is no evidence for an answer: no measure that counts has a sound score, and there is no history."
+)
 
 
 @dataclass(frozen=True)
@@ -45,28 +31,36 @@ class TrackRecord:
 NOT_YET = TrackRecord(similar="the ranking is not over yet", targets=[], measures={})
 
 
-def answer_of(ranked: RankedList) -> Answer | None:
-    """The fused score's answer; None where no candidate has a fused score."""
+def answer_of(ranked: RankedList) -> Answer:
+    """The fused score's answer; it abstains while a candidate is open, or where one is missing."""
     combination = ranked.fusion.combination
+    covered = coverage.coverage_of(ranked.candidates)
+    before = coverage.in_words(covered)
     if not combination.leaders:
-        return None
+        nothing_known = [NO_EVIDENCE] if covered.evaluated and not covered.open else []
+        return Answer(text=" ".join([*before, *nothing_known]), coverage=covered)
     rows = {row.checkpoint.name: row for row in ranked.candidates}
     first, *others = combination.leaders
     leader = combination.candidates[first]
-    run = _next_run(combination, rows) if others else None
+    run = _next_run(combination, rows) if others and not covered.open else None
     return Answer(
-        separated=not others,
-        first=rows[first].checkpoint,
-        tied=[rows[name].checkpoint for name in (first, *others)] if others else [],
+        text=" ".join([*before, _in_words(combination, run, covered)]),
+        coverage=covered,
+        separated=not others and covered.is_complete,
+        first=_named(rows[first]),
+        tied=tuple(_named(rows[name]) for name in (first, *others)) if others else (),
         probability_best=leader.best,
         steadiness=leader.first,
         expected_regret=leader.regret,
         past_targets=combination.targets,
         weights={name: weight for name, weight in combination.weights.items() if weight > 0},
-        next_run=run.checkpoint if run else None,
+        next_run=_named(run) if run else None,
         next_run_seconds=run.finetune_seconds if run else None,
-        text=_in_words(combination, run),
     )
+
+
+def _named(row: Candidate) -> NamedCandidate:
+    return NamedCandidate(id=row.checkpoint.id, name=row.checkpoint.name)
 
 
 def _next_run(combination: Combination, rows: dict[str, Candidate]) -> Candidate | None:
@@ -81,7 +75,7 @@ def _next_run(combination: Combination, rows: dict[str, Candidate]) -> Candidate
     return max(tied, key=worth, default=None)
 
 
-def _in_words(combination: Combination, run: Candidate | None) -> str:
+def _in_words(combination: Combination, run: Candidate | None, covered: Coverage) -> str:
     first, *others = combination.leaders
     leader = combination.candidates[first]
     basis = (
@@ -89,10 +83,12 @@ def _in_words(combination: Combination, run: Candidate | None) -> str:
         if combination.targets
         else "no outcome on other targets yet, only what studies have published"
     )
-    sure = f"{leader.best:.0%} likely to be the best; {basis}"
+    among = "" if covered.is_complete else " of these"
+    sure = f"{leader.best:.0%} likely to be the best{among}; {basis}"
     loss = "" if leader.regret is None else f"; expected regret {leader.regret:.3f}"
+    steady = f"leads in {leader.first:.0%} of resamplings of the evidence, {sure}{loss}."
     if not others:
-        return f"Use {first}: it leads in {leader.first:.0%} of resamplings of the evidence, {sure}{loss}."
+        return f"Use {first}: it {steady}" if covered.is_complete else f"Of those evaluated, {first} {steady}"
     then = f" Finetune {run.checkpoint.name} next: it helps the choice most for its time." if run else ""
     return (
         f"The evidence does not separate {', '.join((first, *others))}: {first} leads in only {leader.first:.0%} "

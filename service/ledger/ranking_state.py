@@ -9,11 +9,16 @@ from service.store.tables import OPEN_STATES, WorkState
 
 
 def state_of(evaluations: Iterable[str]) -> WorkState:
-    """The state of a ranking whose evaluations are in these states; it is over when none is open."""
+    """The state of a ranking whose evaluations are in these states; it is over when none is open.
+
+    It failed when every evaluation did. A candidate that failed alone is a row with a reason.
+    """
     states = set(evaluations)
-    if not states.intersection(OPEN_STATES):
-        return WorkState.CANCELED if WorkState.CANCELED in states else WorkState.DONE
-    return WorkState.QUEUED if states == {WorkState.QUEUED} else WorkState.RUNNING
+    if states.intersection(OPEN_STATES):
+        return WorkState.QUEUED if states == {WorkState.QUEUED} else WorkState.RUNNING
+    if WorkState.CANCELED in states:
+        return WorkState.CANCELED
+    return WorkState.FAILED if states == {WorkState.FAILED} else WorkState.DONE
 
 
 def combinations_of(state: WorkState) -> list[frozenset[WorkState]]:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import StatementError
 from service.jobs import ending
 from service.jobs.claims import claim
 from service.settings import Settings
-from service.store import contents, published
+from service.store import answer_contents, contents, published
 from service.store.contents import Card, EvaluationFacts, Inspection, Normalisation, ScoreRecord
 from service.store.dict_form import VERSION, plain, read, stored
 from service.store.session import reading, transaction
@@ -22,7 +22,7 @@ from tests.service.conftest import DEFAULT_FINETUNE, DEFAULT_PROTOCOL, INSPECTIO
 
 CONTENTS = [
     one
-    for module in (contents, published)
+    for module in (answer_contents, contents, published)
     for one in vars(module).values()
     if isinstance(one, type) and is_dataclass(one) and one is not published.CapabilityKind
 ]

@@ -120,7 +120,7 @@ def test_the_terminal_writes_a_list_and_its_cost_with_them() -> None:
         "measures": ["knn", "logme"],
         "ranked": [row],
         "track_record": {"similar": "4 targets", "measures": {"knn": RECORD, "logme": None}},
-        "answer": None,
+        "answer": {"text": "Use a: it leads."},
         "notes": [],
         "finetune_seconds": 900.0,
         "finetune_runs": [],

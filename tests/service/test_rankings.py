@@ -54,7 +54,7 @@ def test_a_request_is_accepted_with_defaults(client: TestClient) -> None:
     assert shown["measures"] == ["ac_corr", "logme", "one_epoch_outcome"]  # leep is for classification
     assert shown["order_by"] == "fused"
     assert [row["candidate"]["name"] for row in shown["ranked"]] == ["a", "b"]
-    assert (shown["answer"], shown["track_record"]["measures"]) == (None, {})
+    assert (shown["answer"]["first"], shown["track_record"]["measures"]) == (None, {})
 
 
 def test_overrides_are_laid_over_the_published_protocol(client: TestClient) -> None:
@@ -404,7 +404,8 @@ def test_the_filter_agrees_with_the_state_for_every_combination_of_evaluations(c
     expected: dict[str, set[str]] = {}
     for ranking, states in zip(made, every, strict=True):
         is_open = bool({"queued", "running"} & set(states))
-        ended = "canceled" if "canceled" in states else "done"
+        failed = "failed" if set(states) == {"failed"} else "done"
+        ended = "canceled" if "canceled" in states else failed
         state = ("queued" if set(states) == {"queued"} else "running") if is_open else ended
         expected.setdefault(state, set()).add(ranking.id)
     for state, ids in expected.items():
@@ -412,7 +413,8 @@ def test_the_filter_agrees_with_the_state_for_every_combination_of_evaluations(c
         assert {row["id"] for row in shown} == ids, state
         assert {row["state"] for row in shown} == {state}
     assert {state: len(ids) for state, ids in expected.items()} == {
-        "done": 4,
+        "done": 3,
+        "failed": 1,
         "canceled": 4,
         "queued": 1,
         "running": 23,

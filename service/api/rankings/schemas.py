@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.api.capabilities.options import GivenValue
 from service.api.names import NamedOut, Reference, Text
 from service.api.track_record import AgreementOut
+from service.store.answer_contents import Answer
 from service.store.contents import EvaluationFacts, Figure, FinetuneProtocol, Protocol
 from service.store.tables import WorkState
 
-RankingState = Literal["queued", "running", "done", "canceled"]
+RankingState = Literal["queued", "running", "done", "failed", "canceled"]
 
 
 class ZooFilter(BaseModel):
@@ -120,35 +121,6 @@ class RankedOut(BaseModel):
     facts: EvaluationFacts = Field(description="What the worker noted beside the scores.")
 
 
-class AnswerOut(BaseModel, from_attributes=True):
-    """What the fused score says: which candidate, how sure, and whether the evidence separates it."""
-
-    separated: bool = Field(
-        description="Whether the first candidate leads in most resamplings of the evidence; if not, the answer "
-        "abstains."
-    )
-    first: NamedOut = Field(description="Candidate with the highest fused score.")
-    tied: list[NamedOut] = Field(
-        description="Candidates that the evidence does not separate, the first among them; empty when it is "
-        "separated."
-    )
-    probability_best: float = Field(description="Probability that the first candidate has the best outcome.")
-    steadiness: float = Field(
-        description="Share of resamplings of the evidence in which the first candidate leads."
-    )
-    expected_regret: float | None = Field(
-        description="Loss to expect from choosing the first candidate, in the outcome's unit; null without "
-        "outcomes on other targets."
-    )
-    past_targets: int = Field(description="Number of other targets of this task that the answer was learned from.")
-    weights: dict[str, float] = Field(description="Weights of the measures in the fused score, by name.")
-    next_run: NamedOut | None = Field(
-        description="Tied candidate whose finetune run helps most for its time; null where none is needed."
-    )
-    next_run_seconds: float | None = Field(description="Estimated seconds of that finetune run.")
-    text: str = Field(description="The whole answer in a few sentences.")
-
-
 class TrackRecordOut(BaseModel, from_attributes=True):
     """How often each measure was right before, on targets like this one."""
 
@@ -165,7 +137,8 @@ class RankingSummary(BaseModel):
     id: str = Field(description="Id of the ranking, which begins with rk_ and sorts by creation.")
     dataset: NamedOut = Field(description="Dataset that the candidates are ranked for.")
     state: RankingState = Field(
-        description="State of the ranking; done means that no evaluation is open, though some may have failed."
+        description="State of the ranking; done means that no evaluation is open, though some may have failed; "
+        "failed means that all of them failed."
     )
     counts: dict[str, int] = Field(description="Number of candidates in each state.")
     order_by: str = Field(description="Measure or derived score that orders the list.")
@@ -189,9 +162,7 @@ class RankingOut(RankingSummary):
         description="Names of flags of the candidates, and of those that only their comparison shows."
     )
     notes: list[str] = Field(description="What to keep in mind when reading the list.")
-    answer: AnswerOut | None = Field(
-        description="Answer of the fused score; null while there is no evidence for one."
-    )
+    answer: Answer = Field(description="Answer of the fused score, and which candidates it rests on.")
     track_record: TrackRecordOut = Field(description="Track record of each measure; empty while the ranking runs.")
     finetune_seconds: float | None = Field(
         description="Estimated seconds of a full finetune of the first candidate."

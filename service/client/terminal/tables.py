@@ -43,6 +43,8 @@ def without_answer(ranking: Json) -> str | None:
     """Why an ended ranking does not say which candidate is best; None when it does."""
     if ranking["state"] == "canceled":
         return f"ranking {ranking['id']} was canceled"
+    if ranking["state"] == "failed":
+        return f"ranking {ranking['id']} failed: no candidate could be evaluated"
     if not any(row["position"] for row in ranking["ranked"]):
         why = "all failed, or their scores are missing or flagged"
         return f"no candidate got a place by {ranking['order_by']}: {why}"
@@ -129,9 +131,8 @@ def _seconds(row: Json) -> str:
 
 def _below(ranking: Json, url: str) -> list[str]:
     failed = [f"{row['candidate']['name']}: {row['reason']}" for row in ranking["ranked"] if row["reason"]]
-    answer = [ranking["answer"]["text"]] if ranking["answer"] else []
     past = [f"Record (weighted tau with outcomes): {ranking['track_record']['similar']}."]
-    lines = [*answer, *failed, *past, *ranking["notes"]]
+    lines = [ranking["answer"]["text"], *failed, *past, *ranking["notes"]]
     if ranking["finetune_seconds"] is not None:
         lines.append(present.finetune_estimate(ranking["finetune_seconds"]))
     if ranking["finetune_runs"]:
