@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
+from service.ledger.comparison import Compared, comparisons
 from service.ledger.flags import Flags
 from service.ledger.statistics.target_record import TargetRecord
-from service.store import capabilities, checkpoints, datasets, outcomes, rankings
+from service.store import checkpoints, datasets, outcomes, rankings
 from service.store.contents import Protocol
-from service.store.published import METRICS
 from service.store.session import Session
 from service.store.tables import LedgerRow
 
@@ -29,11 +28,13 @@ class Slice:
     zoo: str | None = None
     metric: str | None = None
     source_task: str | None = None
+    group: str | None = None  # id of a comparison group
 
     def has(self, record: TargetRecord) -> bool:
-        """Whether the record's target is of this slice."""
+        """Whether the record is of this slice."""
         pairs = ((self.target, record.target), (self.task, record.task), (self.modality, record.modality))
-        return all(wanted is None or wanted == value for wanted, value in pairs)
+        group = record.group.id if record.group else None
+        return all(wanted is None or wanted == value for wanted, value in (*pairs, (self.group, group)))
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,16 @@ def records(
 ) -> list[TargetRecord]:
     """Every target with outcomes, by name; `published` are the flags that say which scores count.
 
-    Own scores are of `protocol` where there are any, else of the protocol that scored most candidates, the latest
-    of equals; never of two protocols for one measure. The outcomes of test images, which may be many, are read on
-    demand (`cases`).
+    A target's outcomes are of one comparison group: the slice's where the target has it, else that with the most
+    evidence. Own scores are of `protocol` where there are any, else of the protocol that scored most candidates,
+    the latest of equals; never of two protocols for one measure. The outcomes of test images, which may be many,
+    are read on demand (`cases`).
     """
     rows = outcomes.rows(session, target=part.target, source=part.zoo, cases=cases)
     described = _described(session, rows)
     allowed = _candidates_of(session, part)
     imported_scores, own_scores = _imported_scores(rows), _own_scores(session, published, protocol)
-    preferences = _preferences(session)
+    comparison = comparisons(session)
     kept = []
     for target in sorted({row.target for row in rows if row.kind == "outcome"}):
         of_target = [
@@ -71,11 +73,11 @@ def records(
             for row in rows
             if row.target == target and row.kind == "outcome" and (allowed is None or row.candidate in allowed)
         ]
-        if of_target:
+        compared = comparison.of(of_target, metric=part.metric, wanted=part.group)
+        if compared:
             scores = {**imported_scores.get(target, {}), **own_scores.get(target, {})}
-            metric = part.metric or _metric_of(of_target, preferences)
-            kept.append(_record(target, described[target], of_target, scores, metric, cases=cases))
-    return [record for record in kept if record.outcomes and part.has(record)]
+            kept.append(_record(target, described[target], compared, scores, cases=cases))
+    return [record for record in kept if part.has(record)]
 
 
 def _described(session: Session, rows: Iterable[LedgerRow]) -> dict[str, _Described]:
@@ -90,12 +92,6 @@ def _described(session: Session, rows: Iterable[LedgerRow]) -> dict[str, _Descri
     return described
 
 
-def _preferences(session: Session) -> dict[str, int]:
-    """Metric -> its place among metrics that equally many candidates have, as published."""
-    metrics = capabilities.of_kind(session, METRICS)
-    return {name: metric.preference for name, metric in metrics.items() if metric.preference is not None}
-
-
 def _candidates_of(session: Session, part: Slice) -> set[str] | None:
     """The registered candidates that the slice is about; None: all, registered or not."""
     if part.architecture is None and part.source_task is None:
@@ -106,16 +102,9 @@ def _candidates_of(session: Session, part: Slice) -> set[str] | None:
 
 
 def _record(
-    target: str,
-    what: _Described,
-    rows: Sequence[LedgerRow],
-    scores: Mapping[str, Values],
-    metric: str,
-    *,
-    cases: bool,
+    target: str, what: _Described, compared: Compared, scores: Mapping[str, Values], *, cases: bool
 ) -> TargetRecord:
-    kept = _comparable([row for row in rows if row.name == metric])
-    outcomes = _means(kept)
+    outcomes = _means(compared.rows)
     return TargetRecord(
         target=target,
         outcomes=outcomes,
@@ -123,53 +112,20 @@ def _record(
         task=what.task,
         modality=what.modality,
         cohort=what.cohort,
-        metric=metric,
-        cases=_case_means(kept) if cases else {},
-        left_out=len({row.candidate for row in rows} - set(outcomes)),
+        metric=compared.group.metric,
+        cases=_case_means(compared.rows) if cases else {},
+        group=compared.group,
+        other_groups=compared.others,
+        left_out=tuple(sorted(compared.candidates - set(outcomes))),
     )
 
 
-def _metric_of(rows: Sequence[LedgerRow], preferences: Mapping[str, int]) -> str:
-    """The metric that most candidates have; of equals the preferred one."""
-    having: dict[str, set[str]] = {}
-    for row in rows:
-        having.setdefault(row.name, set()).add(row.candidate)
-
-    def place(name: str) -> tuple[int, float, str]:
-        return (-len(having[name]), preferences.get(name, math.inf), name)
-
-    return min(having, key=place)
-
-
-def _comparable(rows: Sequence[LedgerRow]) -> list[LedgerRow]:
-    """Rows of the course (method and protocol, or import) with most candidates, the latest of equals, and of
-    every other course that has all of those candidates too. Other courses would make the mean unfair."""
-    courses: dict[str, list[LedgerRow]] = {}
-    for row in rows:
-        courses.setdefault(row.course, []).append(row)
-    having = {course: {row.candidate for row in of_course} for course, of_course in courses.items()}
-    if not courses:
-        return []
-    most = max(courses, key=lambda course: (len(having[course]), courses[course][-1].id))
-    return [
-        row
-        for course, of_course in courses.items()
-        if having[course] >= having[most]
-        for row in of_course
-        if row.candidate in having[most]
-    ]
-
-
 def _means(rows: Iterable[LedgerRow]) -> Values:
-    """Mean over courses of the mean over seeds, higher is better."""
-    values: dict[str, dict[str, list[float]]] = {}
+    """Candidate -> mean over seeds, higher is better."""
+    values: dict[str, list[float]] = {}
     for row in rows:
-        signed = row.value if row.higher_is_better else -row.value
-        values.setdefault(row.candidate, {}).setdefault(row.course, []).append(signed)
-    return {
-        candidate: fmean(fmean(of_seeds) for of_seeds in by_course.values())
-        for candidate, by_course in sorted(values.items())
-    }
+        values.setdefault(row.candidate, []).append(row.value if row.higher_is_better else -row.value)
+    return {candidate: fmean(of_seeds) for candidate, of_seeds in sorted(values.items())}
 
 
 def _case_means(rows: Iterable[LedgerRow]) -> dict[str, tuple[float, ...]]:

@@ -1,4 +1,4 @@
-"""The ledger's rows: outcomes of own finetune runs, and imported outcomes and scores."""
+"""The ledger's rows: outcomes of own finetune runs, imported outcomes and scores; and groups of own outcomes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, defer
 
 from service.store.dict_form import Json
 from service.store.paging import page
-from service.store.tables import LedgerRow, new_id
+from service.store.tables import ComparisonGroup, LedgerRow, new_id
 
 OWN = "finetune run"  # the source of outcomes of this service's own runs
 _VALUES = ("value", "higher_is_better", "cohort", "modality", "task")  # columns outside the key
@@ -62,6 +62,24 @@ def imported_key(row: LedgerRow) -> str:
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
 
+def add_group(session: Session, group: ComparisonGroup) -> None:
+    """Add a comparison group, unless it is there already."""
+    values = {name: getattr(group, name) for name in ("id", "method", "options", "protocol")}
+    insert = _INSERTS[session.get_bind().dialect.name](ComparisonGroup)
+    session.execute(insert.on_conflict_do_nothing(index_elements=["id"]), [values])
+
+
+def groups(session: Session) -> dict[str, ComparisonGroup]:
+    """Every comparison group of own runs by its id."""
+    return {group.id: group for group in session.scalars(select(ComparisonGroup))}
+
+
+def has_group(session: Session, group: str) -> bool:
+    """Whether some outcome is of this comparison group."""
+    of_group = select(LedgerRow.id).where(LedgerRow.comparison_group == group, LedgerRow.kind == "outcome")
+    return session.scalar(of_group.limit(1)) is not None
+
+
 def listed(
     session: Session,
     *,
@@ -72,9 +90,11 @@ def listed(
     candidate: str | None = None,
     name: str | None = None,
     source: str | None = None,
+    comparison_group: str | None = None,
 ) -> list[LedgerRow]:
     """One page, newest first; test images' outcomes are not loaded."""
     asked = {"kind": kind, "target": target, "candidate": candidate, "name": name, "source": source}
+    asked["comparison_group"] = comparison_group
     query = select(LedgerRow).options(defer(LedgerRow.cases))
     for column, value in asked.items():
         if value is not None:

@@ -212,12 +212,25 @@ class Event(Base):
     reason: Mapped[str | None]
 
 
+class ComparisonGroup(Base):
+    """What runs must share for their outcomes to be compared: method, options and protocol without the seed.
+
+    The protocol is that of the first run, so its seed is that run's.
+    """
+
+    __tablename__ = "comparison_groups"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    method: Mapped[str]
+    options: Mapped[Values] = mapped_column(default=dict)
+    protocol: Mapped[FinetuneProtocol] = mapped_column(Content(FinetuneProtocol))
+
+
 class LedgerRow(Base):
     """One outcome, of a run of this service or imported, or one imported score.
 
     `target` and `candidate` are names, with or without data or weights here: a dataset or checkpoint of that name
-    is what they mean. `course` is what must be equal for outcomes to compare. `cases` are the outcomes of the
-    test images, for the metric that a task is judged by.
+    is what they mean. Outcomes compare within one `comparison_group`: the id of a row of ComparisonGroup, or the
+    source of an import. `cases` are the outcomes of the test images, for the metric that a task is judged by.
     """
 
     __tablename__ = "ledger"
@@ -231,7 +244,7 @@ class LedgerRow(Base):
     higher_is_better: Mapped[bool]
     seed: Mapped[int | None] = mapped_column(BigInteger)
     method: Mapped[str | None]
-    course: Mapped[str]
+    comparison_group: Mapped[str]
     cohort: Mapped[str | None]
     modality: Mapped[str | None]
     task: Mapped[str | None]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from service.jobs import requests
+from service.ledger import own_outcomes
 from service.ledger import records as ledger
 from service.ledger.flags import flags
 from service.ledger.ranked_list import rank
@@ -36,7 +37,7 @@ def row(target: str, candidate: str, value: float, **more: Any) -> LedgerRow:
         "kind": "outcome",
         "name": "dice",
         "higher_is_better": True,
-        "course": "paper",
+        "comparison_group": "paper",
         "source": "paper",
         "task": "segmentation",
         "modality": "fundus",
@@ -65,38 +66,100 @@ def records(part: Slice = Slice(), **more: Any) -> list[Any]:  # noqa: B008
         return ledger.records(session, flags(session), part, **more)
 
 
-def test_outcomes_are_means_over_seeds_then_courses(client: TestClient) -> None:
+def fill_group(group: str, values: dict[str, float], *, seed: int = 0, **more: Any) -> None:
+    """Outcomes on "discs" of one comparison group: a protocol of own runs, or an import of that name."""
+    fill(*table("discs", values, comparison_group=group, source=group, seed=seed, **more))
+
+
+def own_group(**protocol: Any) -> str:
+    """The id of a comparison group of own runs with this protocol."""
+    group = own_outcomes.group_of("ac_norm", replace(DEFAULT_FINETUNE, **protocol))
+    with transaction() as session:
+        outcomes.add_group(session, group)
+        return group.id
+
+
+def test_outcomes_are_means_over_seeds(client: TestClient) -> None:
     for seed, shift in ((1, 0.0), (2, 0.1)):
-        fill(
-            *table(
-                "discs", {n: v + shift for n, v in TRUTH.items()}, course="vanilla", seed=seed, method="vanilla"
-            )
-        )
-    fill(*table("discs", dict.fromkeys(TRUTH, 0.5), course="ac_norm", seed=1, method="ac_norm"))
+        fill_group("paper", {n: v + shift for n, v in TRUTH.items()}, seed=seed)
     (found,) = records()
-    assert found.outcomes == pytest.approx({n: (v + 0.05 + 0.5) / 2 for n, v in TRUTH.items()})
-    assert (found.task, found.modality, found.metric, found.left_out) == ("segmentation", "fundus", "dice", 0)
+    assert found.outcomes == pytest.approx({n: v + 0.05 for n, v in TRUTH.items()})
+    assert (found.task, found.modality, found.metric, found.left_out) == ("segmentation", "fundus", "dice", ())
 
 
-def test_outcomes_of_another_course_are_left_out_and_counted(client: TestClient) -> None:
-    fill(*table("discs", TRUTH))
-    fill(row("discs", "a", 0.1, course="other", seed=7), row("discs", "late", 0.99, course="other"))
+def test_outcomes_of_two_protocols_are_never_averaged(client: TestClient) -> None:
+    fill_group("paper", TRUTH, seed=1)
+    fill_group("paper", TRUTH, seed=2)
+    fill_group("toy", dict.fromkeys([*TRUTH, "late"], 0.1))
     (found,) = records()
     assert found.outcomes == TRUTH
-    assert found.left_out == 1
+    assert (found.group.id, found.group.seeds, found.group.outcomes) == ("paper", 2, 8)
+    assert [(group.id, group.candidates) for group in found.other_groups] == [("toy", (*TRUTH, "late"))]
+    assert found.left_out == ("late",)
 
 
-def test_of_equal_courses_the_latest_counts(client: TestClient) -> None:
-    fill(row("discs", "a", 0.1, course="old"), row("discs", "b", 0.2, course="old"))
-    fill(row("discs", "a", 0.6, course="new", seed=1), row("discs", "c", 0.8, course="new", seed=1))
-    assert records()[0].outcomes == {"a": 0.6, "c": 0.8}
+@pytest.mark.parametrize("toy", [{"a": 0.1}, {"late": 0.9}])
+def test_a_toy_run_hides_no_real_outcome(client: TestClient, toy: dict[str, float]) -> None:
+    real = {"a": 0.9, "b": 0.7, "c": 0.5}
+    fill_group("paper", real)
+    steps = own_group(epochs=1, steps=4)
+    for seed in range(5):  # however often it is repeated, one candidate compares with nothing
+        fill(*table("discs", toy, comparison_group=steps, source=OWN, seed=seed))
+    (found,) = client.get("/v1/agreement").json()["targets"]
+    assert (found["group"]["id"], found["group"]["candidates"]) == ("paper", ["a", "b", "c"])
+    [other] = found["other_groups"]
+    assert (other["words"], other["candidates"], other["seeds"]) == ("ac_norm, epochs 1, steps 4", [*toy], 5)
+    assert other["epochs"] == 1
+    assert found["left_out_candidates"] == [name for name in toy if name not in real]
+    page = client.get("/agreement").text
+    assert "imported from paper" in page
+    assert "ac_norm, epochs 1, steps 4" in page
+
+
+def test_of_as_many_outcomes_the_longer_training_counts_then_the_latest(client: TestClient) -> None:
+    values = {"a": 0.4, "b": 0.5}
+    whole, short = own_group(epochs=9), own_group(epochs=9, steps=4)
+    for group in (whole, own_group(epochs=3), short):
+        fill_group(group, values)
+    assert [records()[0].group.id, *(group.id for group in records()[0].other_groups)][:2] == [whole, short]
+    fill_group("an import", values)
+    assert records()[0].group.id == "an import"
+    fill_group("a later import", values)
+    assert records()[0].group.id == "a later import"
+
+
+def test_the_caller_chooses_the_group(client: TestClient) -> None:
+    history("x", "y")
+    fill_group("paper", TRUTH, seed=1)
+    fill_group("toy", {"a": 0.1, "b": 0.2})
+    fill(*table("discs", TRUTH, kind="score", name="logme"))
+    chosen = client.get("/v1/agreement", params={"protocol": "toy"}).json()
+    [target] = chosen["targets"]
+    assert (target["name"], target["group"]["id"], target["candidates"]) == ("discs", "toy", 2)
+    assert [group["id"] for group in target["other_groups"]] == ["paper"]
+    assert target["left_out_candidates"] == ["c", "d"]
+    assert chosen["measures"]["logme"]["weighted_tau"] == -1
+    assert client.get("/v1/agreement", params={"target": "discs"}).json()["measures"]["logme"]["weighted_tau"] == 1
+    unknown = client.get("/v1/agreement", params={"protocol": "nothing"})
+    assert (unknown.status_code, unknown.json()["errors"][0]["field"]) == (404, "protocol")
+    page = client.get("/agreement", params={"protocol": "toy"}).text
+    assert '<option value="toy" selected>imported from toy</option>' in page
+
+
+def test_a_group_in_another_metric_is_named_too(client: TestClient) -> None:
+    fill_group("paper", TRUTH, name="auc")
+    fill_group("toy", {"a": 0.1, "late": 0.2}, name="dice")
+    (found,) = records()
+    assert (found.metric, found.outcomes, found.left_out) == ("auc", TRUTH, ("late",))
+    assert [(group.id, group.metric) for group in found.other_groups] == [("toy", "dice")]
+    assert records(Slice(group="toy"))[0].metric == "dice"
 
 
 def test_the_metric_that_most_have_and_the_sign(client: TestClient) -> None:
     fill(*table("discs", {"a": 30.0, "b": 10.0, "c": 20.0}, name="hd95", higher_is_better=False))
     fill(*table("discs", {"a": 0.5, "b": 0.6}))
     (found,) = records()
-    assert (found.metric, found.outcomes, found.left_out) == ("hd95", {"a": -30.0, "b": -10.0, "c": -20.0}, 0)
+    assert (found.metric, found.outcomes, found.left_out) == ("hd95", {"a": -30.0, "b": -10.0, "c": -20.0}, ())
     assert records(Slice(metric="dice"))[0].outcomes == {"a": 0.5, "b": 0.6}
 
 

@@ -41,7 +41,9 @@ PROTOCOL = replace(DEFAULT_FINETUNE, seed=3, epochs=4)
 def row(**more: Any) -> LedgerRow:
     """An outcome of another lab."""
     values = {"kind": "outcome", "target": "discs", "candidate": "vessels", "name": "dice", "value": 0.5}
-    return LedgerRow(**{**values, "higher_is_better": True, "source": "Lab 2025", "course": "Lab 2025", **more})
+    return LedgerRow(
+        **{**values, "higher_is_better": True, "source": "Lab 2025", "comparison_group": "Lab 2025", **more}
+    )
 
 
 def add(*rows: LedgerRow) -> Imported:

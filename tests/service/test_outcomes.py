@@ -22,7 +22,7 @@ from service.store.contents import FinetuneResult
 from service.store.dict_form import read
 from service.store.outcomes import OWN
 from service.store.session import engine, reading, transaction
-from service.store.tables import FinetuneRun, LedgerRow
+from service.store.tables import Checkpoint, Dataset, FinetuneRun, LedgerRow
 from tests.conftest import TestClient
 from tests.service.conftest import DEFAULT_FINETUNE, add_checkpoint, add_dataset, finish_run
 
@@ -62,7 +62,8 @@ def test_names_are_linked_when_they_are_registered(client: TestClient) -> None:
     post(client, {"task": "segmentation"})
     (row,) = stored(client)
     assert (row["registered_target"], row["registered_candidate"], row["finetune_run"]) == (None, None, None)
-    assert (row["source"], row["course"]) == ("paper", "paper")
+    assert row["source"] == "paper"
+    assert row["comparison_group"] == {"id": "paper", "words": "imported from paper"}
     with transaction() as session:
         dataset, checkpoint = add_dataset(session, "discs").id, add_checkpoint(session, "vessels").id
     (row,) = stored(client)
@@ -195,6 +196,20 @@ def add_run(seed: int = 3) -> FinetuneRun:
         return run
 
 
+def add_toy_run() -> FinetuneRun:
+    """A run of four steps of the same checkpoint on the same dataset."""
+    with transaction() as session:
+        run = FinetuneRun(
+            dataset_id=session.query(Dataset).one().id,
+            checkpoint_id=session.query(Checkpoint).one().id,
+            method="vanilla",
+            options={"share": 0.1},
+            protocol=replace(DEFAULT_FINETUNE, epochs=1, steps=4),
+        )
+        requests.add(session, run)
+        return run
+
+
 RESULT = {
     "metrics": {"validation": {"dice": 0.1}, "test": {"dice": 0.8, "loss": 0.3, "average_precision": None}},
     "primary": "dice",
@@ -223,13 +238,29 @@ def test_a_run_that_is_done_adds_its_test_metrics_once(client: TestClient) -> No
     assert held == {"dice": [0.7, 0.9, None], "loss": None}
 
 
-def test_courses_are_equal_for_runs_that_differ_in_their_seed_alone() -> None:
+def test_runs_of_one_group_differ_in_their_seed_alone() -> None:
     one, other = (replace(DEFAULT_FINETUNE, seed=seed) for seed in (1, 2))
-    assert own_outcomes.course_of("ac_norm", one) == own_outcomes.course_of("ac_norm", other)
-    assert own_outcomes.course_of("ac_norm", one) != own_outcomes.course_of("vanilla", one)
-    assert own_outcomes.course_of("ac_norm", one) != own_outcomes.course_of(
-        "ac_norm", replace(one, learning_rate=1.0)
-    )
+    group = own_outcomes.group_of("ac_norm", one)
+    assert own_outcomes.group_of("ac_norm", other).id == group.id
+    for changed in (
+        own_outcomes.group_of("vanilla", one),
+        own_outcomes.group_of("ac_norm", replace(one, learning_rate=1.0)),
+        own_outcomes.group_of("ac_norm", one, {"share": 0.1}),
+    ):
+        assert changed.id != group.id
+
+
+def test_an_own_outcome_says_how_it_was_trained(client: TestClient) -> None:
+    finish_run(add_run(), RESULT)
+    toy = add_toy_run()
+    finish_run(toy, RESULT)
+    groups = [row["comparison_group"] for row in stored(client, name="dice")]
+    assert [group["words"] for group in groups] == [
+        "vanilla, share 0.1, epochs 1, steps 4",
+        "ac_norm, epochs 100",
+    ]
+    of_toy = stored(client, comparison_group=groups[0]["id"])
+    assert {(row["name"], row["finetune_run"]) for row in of_toy} == {("dice", toy.id), ("loss", toy.id)}
 
 
 def test_a_run_that_fails_or_lost_its_lease_adds_nothing(client: TestClient) -> None:

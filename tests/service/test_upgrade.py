@@ -112,6 +112,12 @@ def _insert(table: str, values: dict[str, Any]) -> None:
         connection.execute(columns.insert().values(**values))
 
 
+def _own_outcome() -> dict[str, Any]:
+    """What the run ft_1 added to the ledger."""
+    own = {"source": "finetune run", "course": "0123456789abcdef", "finetune_run_id": "ft_1"}
+    return {**_outcome("dice", "a", 0.2), "id": "lg_1", "key": "lg_1", **own}
+
+
 def _outcome(metric: str, candidate: str, value: float) -> dict[str, Any]:
     where = {"kind": "outcome", "target": "discs", "candidate": candidate, "source": "a paper", "course": "import"}
     number = f"lg_{metric}_{candidate}"
@@ -129,6 +135,7 @@ def upgraded(configured: Settings) -> Iterator[TestClient]:
     for metric, outcomes in OUTCOMES:
         for candidate, value in outcomes.items():
             _insert("ledger", _outcome(metric, candidate, value))
+    _insert("ledger", _own_outcome())
     migrate.upgrade()
     with TestClient(create_app(), raise_server_exceptions=False) as own:
         yield own
@@ -167,6 +174,14 @@ def test_jobs_keep_their_method_protocol_and_result(upgraded: TestClient) -> Non
         assert connection.scalar(sa.text("SELECT finetune_method FROM rankings")) == "ac_norm"
         contents = connection.execute(sa.select(tables.FinetuneRun.__table__.c["protocol", "result"])).one()
     assert contents == (read(FinetuneProtocol, FINETUNE), read(FinetuneResult, RESULT))
+
+
+def test_outcomes_keep_their_comparison_groups_and_say_what_those_are(upgraded: TestClient) -> None:
+    groups = {row["source"]: row["comparison_group"] for row in upgraded.get("/v1/outcomes").json()["items"]}
+    assert groups == {
+        "a paper": {"id": "import", "words": "imported from a paper"},
+        "finetune run": {"id": "0123456789abcdef", "words": f"vanilla, epochs {FINETUNE['epochs']}"},
+    }
 
 
 def test_every_content_has_its_version(upgraded: TestClient) -> None:

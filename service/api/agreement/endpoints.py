@@ -28,6 +28,13 @@ def _slice(
         Part, Query(description="Metric of the outcomes; null takes the one that most candidates have.")
     ] = None,
     source_task: Annotated[Part, Query(description="Only registered candidates trained on this task.")] = None,
+    protocol: Annotated[
+        Part,
+        Query(
+            description="Only outcomes of the comparison group of this id; null takes the group with the most "
+            "evidence on each target."
+        ),
+    ] = None,
 ) -> Slice:
     return Slice(
         target=target,
@@ -37,6 +44,7 @@ def _slice(
         zoo=zoo,
         metric=metric,
         source_task=source_task,
+        group=protocol,
     )
 
 

@@ -26,6 +26,7 @@ class AgreementPage:
     agreement: SliceOut
     chosen: Slice
     choices: dict[str, list[str]]
+    groups: dict[str, str]
     has_outcomes: bool
 
 
@@ -37,6 +38,7 @@ def show_agreement(
     modality: Part = None,
     architecture: Part = None,
     zoo: Part = None,
+    protocol: Part = None,
 ) -> Response:
     """Every measure's track record, by slice; a field that the form leaves empty does not narrow the slice."""
     chosen = Slice(
@@ -45,11 +47,15 @@ def show_agreement(
         modality=modality or None,
         architecture=architecture or None,
         zoo=zoo or None,
+        group=protocol or None,
     )
     with reading() as session:
         targets = service.targets(session)
         agreement = service.over(session, chosen, thorough=False, by_target=False)
-    return page(request, AgreementPage(agreement, chosen, choices=_choices(targets), has_outcomes=bool(targets)))
+    context = AgreementPage(
+        agreement, chosen, choices=_choices(targets), groups=_groups(targets), has_outcomes=bool(targets)
+    )
+    return page(request, context)
 
 
 def _choices(targets: Sequence[TargetOut]) -> dict[str, list[str]]:
@@ -59,3 +65,8 @@ def _choices(targets: Sequence[TargetOut]) -> dict[str, list[str]]:
         "modality": sorted({target.modality for target in targets if target.modality}),
         "target": [target.name for target in targets],
     }
+
+
+def _groups(targets: Sequence[TargetOut]) -> dict[str, str]:
+    """Id -> words of every comparison group, whether or not it counts."""
+    return {group.id: group.words for target in targets for group in (target.group, *target.other_groups)}

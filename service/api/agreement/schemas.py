@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.api.outcomes.schemas import GroupOut
 from service.api.track_record import AgreementOut, Known
+
+
+class GroupEvidenceOut(GroupOut):
+    """What a comparison group holds of one target."""
+
+    metric: str = Field(description="Metric that these outcomes are in.")
+    candidates: list[str] = Field(description="Names of the candidates with an outcome.")
+    seeds: int = Field(description="Number of different seeds of the trainings.")
+    outcomes: int = Field(description="Number of trainings: candidates and seeds.")
+    epochs: int | None = Field(
+        description="Largest number of epochs of a training; null where an import does not say."
+    )
 
 
 class TargetOut(BaseModel):
@@ -16,9 +29,16 @@ class TargetOut(BaseModel):
     cohort: str | None = Field(description="Cohort of the target; targets of one cohort share images.")
     metric: str = Field(description="Metric that the outcomes are in.")
     candidates: int = Field(description="Number of candidates with an outcome.")
-    left_out: int = Field(
-        description="Number of candidates whose outcomes are of another method or protocol and can't be compared."
+    group: GroupEvidenceOut = Field(
+        description="Comparison group whose outcomes count: that asked for, else the one with the most evidence."
     )
+    other_groups: list[GroupEvidenceOut] = Field(
+        description="Comparison groups whose outcomes are left out, the one with the most evidence first."
+    )
+    left_out: int = Field(
+        description="Number of candidates whose outcomes are all of other groups or metrics, and so left out."
+    )
+    left_out_candidates: list[str] = Field(description="Names of the candidates that are left out.")
 
 
 class AnswersOut(BaseModel):

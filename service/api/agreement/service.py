@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from service.api.agreement.schemas import AnswersOut, SliceOut, TargetOut
+from service.api.agreement.schemas import AnswersOut, GroupEvidenceOut, SliceOut, TargetOut
 from service.api.errors import NotFoundError
 from service.api.track_record import AgreementOut
 from service.ledger import records as ledger
@@ -16,7 +16,7 @@ from service.ledger.records import Slice
 from service.ledger.statistics.agreement import agreements
 from service.ledger.statistics.fused import LeftOut, answers, leave_one_out
 from service.ledger.statistics.target_record import TargetRecord
-from service.store import rankings
+from service.store import outcomes, rankings
 from service.store.contents import Protocol
 from service.store.session import Session
 
@@ -37,6 +37,7 @@ def over(
     `published`: the fused score starts from how far studies found that a measure can be trusted. `ranking_id`:
     scores are of its protocol where there are any.
     """
+    check_group(session, part.group)
     trust = trust_of(session) if published else {}
     past = _chosen(session, part, trust, _protocol(session, ranking_id), cases=thorough)
     if scored:
@@ -68,6 +69,16 @@ def _protocol(session: Session, ranking_id: str | None) -> Protocol | None:
     return ranking.protocol
 
 
+def check_group(session: Session, group: str | None) -> None:
+    """Refuse a comparison group that no outcome is of."""
+    if group is not None and not outcomes.has_group(session, group):
+        raise NotFoundError(
+            f"there is no outcome of the comparison group {group!r}",
+            field="protocol",
+            remedy="give the id of a group that GET /v1/agreement lists with its targets",
+        )
+
+
 def _chosen(
     session: Session, part: Slice, trust: Mapping[str, float], protocol: Protocol | None, *, cases: bool
 ) -> list[LeftOut]:
@@ -90,5 +101,8 @@ def _target(record: TargetRecord) -> TargetOut:
         cohort=record.cohort,
         metric=record.metric,
         candidates=len(record.outcomes),
-        left_out=record.left_out,
+        group=GroupEvidenceOut.model_validate(record.group),
+        other_groups=[GroupEvidenceOut.model_validate(group) for group in record.other_groups],
+        left_out=len(record.left_out),
+        left_out_candidates=list(record.left_out),
     )

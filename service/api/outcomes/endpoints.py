@@ -34,9 +34,11 @@ def list_outcomes(
     source: Annotated[
         Part, Query(description="Only rows from this source; `finetune run` is the service's own.")
     ] = None,
+    comparison_group: Annotated[Part, Query(description="Only rows of the comparison group of this id.")] = None,
 ) -> Page[OutcomeOut]:
     """The rows of the ledger, newest first: outcomes of own finetune runs, imported outcomes and scores."""
     filters = {"kind": kind, "target": target, "candidate": candidate, "name": name, "source": source}
+    filters["comparison_group"] = comparison_group
     with reading() as session:
         return service.listed(session, after=after, limit=limit, **filters)
 

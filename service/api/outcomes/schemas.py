@@ -72,6 +72,18 @@ class RemovedOut(BaseModel):
     removed: int = Field(description="Number of rows that were removed.")
 
 
+class GroupOut(BaseModel):
+    """A comparison group: outcomes of one method, options and protocol without the seed, or of one import."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str = Field(description="Id of the group; that of an import is its source.")
+    words: str = Field(
+        description="Method, options, epochs and what differs from the usual protocol, or where the outcomes were "
+        "imported from."
+    )
+
+
 class OutcomeOut(BaseModel):
     """One row of the ledger of outcomes."""
 
@@ -84,10 +96,7 @@ class OutcomeOut(BaseModel):
     higher_is_better: bool = Field(description="Whether a higher value is better; false for losses and distances.")
     seed: int | None = Field(description="Seed of the finetune run; null where it is not known.")
     method: str | None = Field(description="Finetune method of the service's own run; null for imported rows.")
-    course: str = Field(
-        description="Identifier that is equal for outcomes that can be compared: of one method and protocol, or "
-        "one import."
-    )
+    comparison_group: GroupOut = Field(description="Comparison group that the outcome can be compared in.")
     cohort: str | None = Field(description="Cohort of the target when the row was added.")
     modality: str | None = Field(description="Modality of the target when the row was added.")
     task: str | None = Field(description="Target task of the dataset when the row was added.")

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from service.api.capabilities.published import check_task
 from service.api.errors import InvalidError
-from service.api.outcomes.schemas import ImportedOut, OutcomeOut, OutcomeRow, OutcomesImport, RemovedOut
+from service.api.outcomes.schemas import GroupOut, ImportedOut, OutcomeOut, OutcomeRow, OutcomesImport, RemovedOut
 from service.api.paging import Page, page_of
+from service.ledger.training import Training, trainings
 from service.store import checkpoints, datasets, outcomes
 from service.store.outcomes import OWN
 from service.store.session import Session
@@ -42,7 +43,7 @@ def _ledger_row(row: OutcomeRow, number: int, source: str | None) -> LedgerRow:
             field="source" if row.source is None else f"rows.{number}.source",
             remedy="name the paper, table or notebook that the numbers come from",
         )
-    return LedgerRow(**row.model_dump(exclude={"source"}), source=origin, course=origin)
+    return LedgerRow(**row.model_dump(exclude={"source"}), source=origin, comparison_group=origin)
 
 
 def _refuse_unknown_tasks(session: Session, rows: list[LedgerRow]) -> None:
@@ -109,13 +110,18 @@ def listed(session: Session, *, after: str | None, limit: int, **filters: str | 
     rows = outcomes.listed(session, after=after, limit=limit + 1, **filters)
     targets = datasets.named(session, {row.target for row in rows})
     candidates = checkpoints.named(session, {row.candidate for row in rows})
-    return page_of(rows, limit, lambda row: _shown(row, targets.get(row.target), candidates.get(row.candidate)))
+    trained = trainings(session)
+    return page_of(
+        rows,
+        limit,
+        lambda row: _shown(row, trained.of(row), targets.get(row.target), candidates.get(row.candidate)),
+    )
 
 
-def _shown(row: LedgerRow, target: Dataset | None, candidate: Checkpoint | None) -> OutcomeOut:
+def _shown(row: LedgerRow, trained: Training, target: Dataset | None, candidate: Checkpoint | None) -> OutcomeOut:
     fields = {field: getattr(row, field) for field in OutcomeOut.model_fields if hasattr(row, field)}
     return OutcomeOut(
-        **fields,
+        **{**fields, "comparison_group": GroupOut(id=row.comparison_group, words=trained.words)},
         finetune_run=row.finetune_run_id,
         registered_target=target and target.id,
         registered_candidate=candidate and candidate.id,

@@ -14,11 +14,25 @@ FEWEST_SIMILAR = 3  # targets of one task and modality; with fewer, any modality
 
 
 @dataclass(frozen=True)
+class GroupEvidence:
+    """What one comparison group holds of one target, in one metric."""
+
+    id: str
+    words: str  # how the group's outcomes were trained, or where they were imported from
+    metric: str
+    candidates: tuple[str, ...]  # with an outcome, by name
+    seeds: int  # different ones
+    outcomes: int  # candidates and seeds that were trained
+    epochs: int | None  # at most, of each training; None: an import does not say
+
+
+@dataclass(frozen=True)
 class TargetRecord:
     """Outcomes and scores of one target by candidate; higher is better for all.
 
-    `cases` are the outcomes image by image, where known (all candidates have the same images in the same order).
-    `left_out` counts outcomes that don't compare with those kept: another metric, method or protocol.
+    The outcomes are those of one comparison group, `group`; `other_groups` are left out, and so are the candidates
+    in `left_out`, whose outcomes are all of other groups or metrics. `cases` are the outcomes image by image,
+    where known (all candidates have the same images in the same order).
     """
 
     target: str
@@ -29,7 +43,9 @@ class TargetRecord:
     cohort: str | None = None
     metric: str = ""
     cases: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    left_out: int = 0
+    group: GroupEvidence | None = None
+    other_groups: tuple[GroupEvidence, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def pair(self, measure: str) -> tuple[tuple[str, ...], Numbers, Numbers]:
         """Candidates that have both, their scores and their outcomes: names and two of (n,)."""
