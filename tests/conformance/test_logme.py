@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from scipy.linalg import helmert
 from scipy.optimize import minimize
 
 from tests.conformance.evidences import (
@@ -18,8 +20,10 @@ from tests.conformance.evidences import (
     separable,
 )
 from worker.science.errors import ScienceError
+from worker.science.evidence.parts import Features
 from worker.science.measures.logme import class_evidence, log_evidence
 from worker.science.measures.registry import (
+    NOT_APPLICABLE,
     SATURATED,
 )
 
@@ -140,18 +144,52 @@ def test_logme_with_intercept_ignores_where_features_lie(task):
     )
 
 
-def test_logme_with_intercept_is_the_evidence_of_centred_columns():
-    f = features()
+@pytest.mark.parametrize(("rows", "width"), [(120, 12), (20, 60)])
+def test_logme_with_intercept_is_the_evidence_of_contrasts(rows, width):
+    """Helmert's contrasts are another basis of what sums to zero; the evidence is the same in any."""
+    f = features(rows, width, spread=0.3)
     columns = torch.nn.functional.one_hot(f.labels.unique(return_inverse=True)[1]).double()
-    centred = f.values.double() - f.values.double().mean(0)
-    expected = log_evidence(centred, columns - columns.mean(0)).score
-    assert score("logme_intercept", evidence(features=f)).value == pytest.approx(expected, rel=1e-5)
+    basis = torch.from_numpy(helmert(rows))  # (N - 1, N)
+    expected = log_evidence(basis @ f.values.double(), basis @ columns).score
+    assert score("logme_intercept", evidence(features=f)).value == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(("rows", "width"), [(120, 12), (20, 60)])
+@pytest.mark.parametrize("task", ["segmentation", "regression"])
+def test_logme_with_intercept_ignores_a_constant_in_features_and_targets(task, rows, width):
+    f = features(rows, width, task=task)
+    f = replace(f, values=f.values.round(decimals=2).double())
+    moved = replace(f, values=f.values + 64.0, labels=f.labels + 8)
+    value = score("logme_intercept", evidence(task, features=f)).value
+    assert score("logme_intercept", evidence(task, features=moved)).value == pytest.approx(value, rel=1e-5)
+
+
+def test_logme_with_intercept_places_noise_below_information_where_features_are_many():
+    """300 samples in 512 dimensions: noise is worth the labels' spread alone, and nothing is saturated."""
+    labels = torch.arange(300) % 2
+    seen = Features(draw(300, 512), labels, torch.arange(300), 1.0, "encoder")
+    noise = score("logme_intercept", evidence(features=seen))
+    told = replace(seen, values=seen.values + 0.2 * draw(2, 512, seed=8)[labels])
+    informative = score("logme_intercept", evidence(features=told))
+    assert noise.value == pytest.approx(-0.5 * (math.log(0.25) + 1 + math.log(2 * math.pi)), abs=0.01)
+    assert informative.value > noise.value + 0.3
+    assert noise.flags == informative.flags == ("N<D",)
+    assert noise.record["rank"] == 299
 
 
 def test_logme_with_intercept_of_constant_features_is_that_of_the_labels_spread():
     f = features()
     columns = torch.nn.functional.one_hot(f.labels.unique(return_inverse=True)[1]).double()
-    spread = columns.std(0, correction=0)
-    expected = torch.distributions.Normal(columns.mean(0), spread).log_prob(columns).mean()
-    found = score("logme_intercept", evidence(features=replace(f, values=torch.ones_like(f.values))))
-    assert found.value == pytest.approx(float(expected))
+    spread = columns.std(0)  # of N - 1 contrasts, whose mean is known to be 0
+    expected = torch.distributions.Normal(0.0, spread).log_prob(spread).mean()
+    for constant in (1.0, 0.1):
+        values = torch.full_like(f.values, constant)
+        found = score("logme_intercept", evidence(features=replace(f, values=values)))
+        assert found.value == pytest.approx(float(expected))
+
+
+def test_logme_with_intercept_needs_three_samples():
+    two = Features(draw(2, 4), torch.tensor([0, 1]), torch.arange(2), 1.0, "encoder")
+    found = score("logme_intercept", evidence(features=two))
+    assert found.flags == (NOT_APPLICABLE.name,)
+    assert "add labelled samples" in found.reason

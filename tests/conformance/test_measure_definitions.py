@@ -25,6 +25,7 @@ from tests.conformance.evidences import (
 )
 from worker.science.errors import ScienceError
 from worker.science.evidence.parts import Epoch
+from worker.science.measures import knn
 from worker.science.measures.cc_fv import gaussian, wasserstein
 from worker.science.measures.folds import grouped_folds
 from worker.science.measures.h_score import shrunk_h_score
@@ -216,3 +217,60 @@ def test_the_fixed_point_rule_ends_near_the_maximum():
     f = features()
     near = thuml_log_evidence(f.values, f.labels, corrected=True)
     assert near == pytest.approx(class_evidence(f.values, f.labels).score, abs=1e-4)
+
+
+@pytest.mark.parametrize(("rows", "width", "classes"), [(600, 20, 3), (600, 40, 30), (60, 59, 2)])
+def test_transrate_is_its_definition_with_small_and_large_classes(rows, width, classes):
+    """Classes above and below the width, and some of each: 1/2 log det(I + Z^T Z / (n eps)) of (D, D) each."""
+    f = features(rows, width, classes)
+    labels = f.labels.where(torch.arange(rows) > rows // 3, 0)  # one class is larger than the others
+    centred = f.values.double() - f.values.double().mean(0)
+    identity = torch.eye(width, dtype=torch.float64)
+
+    def rate(z: torch.Tensor) -> float:
+        return 0.5 * float(torch.logdet(identity + z.T @ z / (len(z) * 1e-4)))
+
+    expected = rate(centred) - np.mean([rate(centred[labels == label]) for label in range(classes)])
+    assert coding_rate_gain(f.values, labels) == pytest.approx(expected, rel=1e-12)
+
+
+def neighbours_by_definition(values, columns, groups, weights):
+    """Mean over every order of the rows, which rows at one distance stand in by chance: by exact counting."""
+    fold, values = grouped_folds(groups), values.double().numpy()
+    predicted = []
+    for row in range(len(values)):
+        others = np.flatnonzero(fold != fold[row])
+        distances = np.square(values[others] - values[row]).sum(1)
+        order = np.argsort(distances, kind="stable")
+        places = np.pad(weights / weights.sum(), (0, len(others) - len(weights)))
+        shared = np.empty(len(others))
+        for distance in np.unique(distances):
+            shared[distances == distance] = places[distances[order] == distance].mean()
+        predicted.append(shared @ columns[others])
+    return np.array(predicted)
+
+
+@pytest.mark.parametrize("dead", [0, 30, 90])
+def test_nearest_rows_at_one_distance_share_their_places(dead):
+    """Whole numbers, many of them equal, and a share of rows that no input moves."""
+    values = (2 * draw(120, 3)).round()
+    values[torch.randperm(120, generator=torch.Generator().manual_seed(3))[:dead]] = 1.0
+    groups, targets = torch.arange(120) // 4, draw(120, 2, seed=4)
+    expected = neighbours_by_definition(values, targets.double().numpy(), groups, np.ones(5))
+    assert neighbours_skill(values, targets, groups) == pytest.approx(
+        r2_score(targets.double().numpy(), expected), rel=1e-9
+    )
+
+
+def test_nearest_rows_far_from_the_origin_are_still_told_apart():
+    """Two clouds 1000 apart whose rows differ by 0.01: in float32 the squared lengths swallow the distances."""
+    near = (torch.arange(200) % 50)[:, None] * torch.tensor([[0.01, 0.0]])
+    values = (near + 1000.0 * (torch.arange(200) >= 100)[:, None]).double()
+    assert neighbours_skill(values, near[:, :1].float(), torch.arange(200)) > 0.99
+
+
+def test_nearest_rows_of_many_do_not_depend_on_their_order(monkeypatch):
+    monkeypatch.setattr(knn, "LARGEST", 40)
+    f, order = features(), torch.randperm(120, generator=torch.Generator().manual_seed(5))
+    value = neighbours_skill(f.values, f.labels, f.groups)
+    assert neighbours_skill(f.values[order], f.labels[order], f.groups[order]) == value

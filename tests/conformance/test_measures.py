@@ -20,6 +20,7 @@ from tests.conformance.evidences import (
     features,
     fewer_rows,
     finite,
+    repeated_rows,
     score,
     separable,
     singleton_class,
@@ -103,9 +104,11 @@ def test_scores_repeat_and_leave_the_evidence_alone(measure, task):
     assert torch.equal(seen.features.labels, labels)
 
 
+@pytest.mark.parametrize("spoil", [None, repeated_rows], ids=["ordinary", "repeated_rows"])
 @pytest.mark.parametrize(("measure", "task"), CASES)
-def test_sample_order_and_label_names_do_not_matter(measure, task):
-    seen = evidence(task)
+def test_sample_order_and_label_names_do_not_matter(measure, task, spoil):
+    f = features(task=task)
+    seen = evidence(task, features=spoil(f) if spoil else f)
     order = torch.randperm(120, generator=torch.Generator().manual_seed(5))
     f = seen.features
     mixed = replace(f, values=f.values[order], labels=f.labels[order], groups=f.groups[order])
@@ -115,7 +118,7 @@ def test_sample_order_and_label_names_do_not_matter(measure, task):
         assert evaluate(measure, replace(seen, features=changed)).value == pytest.approx(value, rel=1e-9)
 
 
-DEGENERATE_INPUTS = [constant_column, duplicate_columns, singleton_class, fewer_rows, separable]
+DEGENERATE_INPUTS = [constant_column, duplicate_columns, repeated_rows, singleton_class, fewer_rows, separable]
 
 
 @pytest.mark.parametrize("spoil", DEGENERATE_INPUTS, ids=lambda spoil: spoil.__name__)

@@ -25,14 +25,17 @@ def held_out_skill(
     curve of integer yes-or-no columns (N, L), mean R^2 of real columns (N, T).
 
     features: (N, D); groups: (N,), no group is in training and test at once. Class predictions are columns to
-    take the largest of; a class without any other group can't be predicted and counts as missed.
+    take the largest of; classes that are equally large share a sample's credit, and their names decide nothing.
+    A class without any other group can't be predicted and counts as missed.
     """
     rows = checked_features(features).astype(np.float64)
     fold = grouped_folds(groups)
     if are_classes(targets):
         labels = present_classes(features, targets).numpy()
-        predicted = _held_out(rows, np.eye(labels.max() + 1)[labels], fold, classes).argmax(1)
-        return float(np.mean([(predicted[labels == label] == label).mean() for label in range(labels.max() + 1)]))
+        votes = _held_out(rows, np.eye(labels.max() + 1)[labels], fold, classes)
+        largest = votes == votes.max(1, keepdims=True)  # (N, C)
+        credit = largest[np.arange(len(rows)), labels] / largest.sum(1)
+        return float(np.mean([credit[labels == label].mean() for label in range(labels.max() + 1)]))
     columns = targets.detach().cpu().reshape(len(targets), -1).double().numpy()
     if len(columns) != len(rows) or not np.isfinite(columns).all():
         raise ScienceError("targets must be finite, one row a sample; drop samples without a target")

@@ -80,6 +80,12 @@ def present_classes(features: Tensor, labels: Tensor) -> Tensor:
     return classes
 
 
+def canonical_order(values: NDArray[Any]) -> NDArray[np.intp]:
+    """An order of the rows (N, ...) that depends on what they hold and not on where they stand, (N,) indices."""
+    rows = np.ascontiguousarray(values.reshape(len(values), -1))
+    return np.argsort(rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel())
+
+
 def gram(features: Rows) -> Array:
     """F^T F in float64, (D, D), from ROWS rows of F (N, D) at a time.
 

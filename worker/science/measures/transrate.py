@@ -126,15 +126,18 @@ def _rates_by_rows(centred: Array, members: list[np.ndarray], epsilon: float) ->
 
 
 def _rates_by_columns(centred: Array, members: list[np.ndarray], epsilon: float) -> tuple[float, list[float]]:
-    """From the Z_c^T Z_c (D, D), whose sum is Z^T Z; a class with n_c < D uses Z_c Z_c^T."""
+    """From Z^T Z (D, D), each row counted once: the sum over the large classes' own, and one of all other rows.
+
+    A class with n_c < D has its rate from Z_c Z_c^T (n_c, n_c), whose determinant is the same.
+    """
     width = centred.shape[1]
-    total, parts = np.zeros((width, width)), []
-    for rows in members:
-        of_class = centred[rows]
-        products = gram(of_class)
-        total += products
-        smaller = products if len(rows) >= width else gram(of_class.T)
-        parts.append(_rate(smaller, len(rows), epsilon))
+    large = {number: gram(centred[rows]) for number, rows in enumerate(members) if len(rows) >= width}
+    small = [rows for rows in members if len(rows) < width]
+    total = sum(large.values(), start=gram(centred[np.concatenate(small)]) if small else np.zeros((width, width)))
+    parts = [
+        _rate(large[number] if number in large else gram(centred[rows].T), len(rows), epsilon)
+        for number, rows in enumerate(members)
+    ]
     return _rate(total, len(centred), epsilon), parts
 
 
