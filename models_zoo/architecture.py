@@ -14,6 +14,9 @@ from models_zoo.errors import ZooError
 from models_zoo.parameters import count
 from models_zoo.registry import Registry
 
+Shapes = Mapping[str, tuple[int, ...]]  # of the tensors in a file, by name
+Recognise = Callable[[Shapes], dict[str, Any]]
+
 
 class Outputs(StrEnum):
     """What a network gives a row of outputs for: each image, or each voxel."""
@@ -40,13 +43,19 @@ class Network:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A registered function: `build(spatial_dims=, in_channels=, classes=, **parameters) -> Network`."""
+    """A registered function: `build(spatial_dims=, in_channels=, classes=, **parameters) -> Network`.
+
+    `recognise(shapes)` gives those of `build`'s arguments that the shapes of a file's tensors show. It raises
+    LookupError or ValueError for a file of another architecture. What it gives is a proposal that building with it
+    confirms.
+    """
 
     name: str
     summary: str
     outputs: Outputs
     spatial_dims: tuple[int, ...]
     build: Callable[..., Network]
+    recognise: Recognise
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -56,17 +65,21 @@ class Architecture:
         return {name: p.default for name, p in signature.items() if name not in common}
 
 
+def _unknown(shapes: Shapes) -> dict[str, Any]:
+    raise LookupError("this architecture declares no way to recognise its files")
+
+
 _REGISTERED: Registry[Architecture] = Registry("architecture", "models_zoo.architectures")
 
 
 def register(
-    *, summary: str, outputs: Outputs, spatial_dims: tuple[int, ...]
+    *, summary: str, outputs: Outputs, spatial_dims: tuple[int, ...], recognise: Recognise = _unknown
 ) -> Callable[[Callable[..., Network]], Callable[..., Network]]:
     """Make the decorated build function the architecture of its own name."""
 
     def add(build: Callable[..., Network]) -> Callable[..., Network]:
         name = build.__name__
-        _REGISTERED.add(name, Architecture(name, summary, outputs, spatial_dims, build))
+        _REGISTERED.add(name, Architecture(name, summary, outputs, spatial_dims, build, recognise))
         return build
 
     return add

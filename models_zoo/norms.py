@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from models_zoo.parameters import count, one_of
 # _NormBase is torch's parent of every BatchNorm and InstanceNorm
 Norm = _NormBase | nn.GroupNorm | nn.LayerNorm | nn.RMSNorm
 KINDS = ("batch", "group", "instance")  # what an architecture's `norm` may be; each with affine parameters
+ALIKE = {"instance": "group"}  # norms with the same tensors
 GROUPS = 8  # of GroupNorm, as in MONAI's networks
 
 
@@ -41,6 +43,17 @@ class NormChoice:
         """One norm over (B, channels, *space); ValueError when `groups` doesn't divide the channels."""
         made: nn.Module = get_norm_layer(self.in_monai, spatial_dims, channels)
         return made
+
+
+def norm_shown(keys: Collection[str], layer: str) -> str:
+    """Which of KINDS the tensors of one norm layer, at its dotted path, show.
+
+    Only BatchNorm keeps running statistics here. InstanceNorm and GroupNorm have the same tensors; this says
+    "instance" for both. LookupError when the layer has no weight.
+    """
+    if f"{layer}.weight" not in keys:
+        raise LookupError(f"{layer} has no weight")
+    return "batch" if f"{layer}.running_mean" in keys else "instance"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 MOST = 1_000_000  # of anything that is counted
@@ -31,3 +31,12 @@ def one_of(name: str, value: Any, allowed: Sequence[Any]) -> None:
     """ValueError unless `value` is among `allowed` (and of the same type: True isn't 1)."""
     if not any(value == choice and type(value) is type(choice) for choice in allowed):
         raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, not {value!r}")
+
+
+def numbered(keys: Collection[str], prefix: str, *, first: int) -> int:
+    """How many parts a file has whose keys begin with `prefix` and a number, counted without a gap from `first`."""
+    seen = {key.removeprefix(prefix).split(".")[0] for key in keys if key.startswith(prefix)}
+    count = 0
+    while str(first + count) in seen:
+        count += 1
+    return count

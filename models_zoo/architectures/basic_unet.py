@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from monai.networks.nets import BasicUNet
 
-from models_zoo.architecture import Network, Outputs, register
-from models_zoo.norms import GROUPS, NormChoice
+from models_zoo.architecture import Network, Outputs, Shapes, register
+from models_zoo.norms import GROUPS, NormChoice, norm_shown
 from models_zoo.parameters import counts
 
 
-@register(summary="MONAI BasicUNet", outputs=Outputs.VOXEL, spatial_dims=(2, 3))
+def _recognise(shapes: Shapes) -> dict[str, Any]:
+    classes, last, *kernel = shapes["final_conv.weight"]
+    levels = [f"down_{level}.convs.conv_0" for level in (1, 2, 3, 4)]
+    channels = [shapes[f"{level}.conv.weight"][0] for level in ("conv_0.conv_0", *levels)]
+    return {
+        "spatial_dims": len(kernel),
+        "in_channels": shapes["conv_0.conv_0.conv.weight"][1],
+        "classes": classes,
+        "features": [*channels, last],
+        "norm": norm_shown(shapes, "conv_0.conv_0.adn.N"),
+    }
+
+
+@register(summary="MONAI BasicUNet", outputs=Outputs.VOXEL, spatial_dims=(2, 3), recognise=_recognise)
 def basic_unet(
     *,
     spatial_dims: int,

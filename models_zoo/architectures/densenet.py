@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from monai.networks.nets import DenseNet
 
-from models_zoo.architecture import Network, Outputs, register
-from models_zoo.parameters import count, counts
+from models_zoo.architecture import Network, Outputs, Shapes, register
+from models_zoo.parameters import count, counts, numbered
 
 
-@register(summary="MONAI DenseNet, 121 by default", outputs=Outputs.IMAGE, spatial_dims=(2, 3))
+def _recognise(shapes: Shapes) -> dict[str, Any]:
+    first, in_channels, *kernel = shapes["features.conv0.weight"]
+    blocks = numbered(shapes, "features.denseblock", first=1)
+    return {
+        "spatial_dims": len(kernel),
+        "in_channels": in_channels,
+        "classes": shapes["class_layers.out.weight"][0],
+        "init_features": first,
+        "growth_rate": shapes["features.denseblock1.denselayer1.layers.conv2.weight"][0],
+        "block_config": [
+            numbered(shapes, f"features.denseblock{block}.denselayer", first=1) for block in range(1, blocks + 1)
+        ],
+    }
+
+
+@register(
+    summary="MONAI DenseNet, 121 by default",
+    outputs=Outputs.IMAGE,
+    spatial_dims=(2, 3),
+    recognise=_recognise,
+)
 def densenet(
     *,
     spatial_dims: int,

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from monai.networks.nets import ResNet
 
-from models_zoo.architecture import Network, Outputs, register
-from models_zoo.parameters import count, one_of
+from models_zoo.architecture import Network, Outputs, Shapes, register
+from models_zoo.parameters import count, numbered, one_of
 
 BLOCKS = {10: [1, 1, 1, 1], 18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3]}
 BOTTLENECK_FROM = 50
 
 
-@register(summary="MONAI ResNet 10/18/34/50", outputs=Outputs.IMAGE, spatial_dims=(2, 3))
+def _recognise(shapes: Shapes) -> dict[str, Any]:
+    """Strides and the pooling after the stem show in no tensor."""
+    width, in_channels, first_kernel, *others = shapes["conv1.weight"]
+    layers = [numbered(shapes, f"layer{stage}.", first=0) for stage in (1, 2, 3, 4)]
+    bottleneck = "layer1.0.conv3.weight" in shapes
+    depths = [depth for depth, blocks in BLOCKS.items() if blocks == layers]
+    return {
+        "spatial_dims": 1 + len(others),
+        "in_channels": in_channels,
+        "classes": shapes["fc.weight"][0],
+        "depth": next((depth for depth in depths if (depth >= BOTTLENECK_FROM) == bottleneck), None),
+        "width": width,
+        "conv1_t_size": first_kernel,
+        "shortcut_type": "B" if "layer2.0.downsample.0.weight" in shapes else "A",
+        "bias_downsample": "layer2.0.downsample.0.bias" in shapes,
+    }
+
+
+@register(summary="MONAI ResNet 10/18/34/50", outputs=Outputs.IMAGE, spatial_dims=(2, 3), recognise=_recognise)
 def resnet(
     *,
     spatial_dims: int,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from models_zoo.architecture import Network, Outputs, register
-from models_zoo.norms import GROUPS, NormChoice
+from models_zoo.architecture import Network, Outputs, Shapes, register
+from models_zoo.norms import GROUPS, NormChoice, norm_shown
 from models_zoo.parameters import count
 
 CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -115,7 +117,23 @@ class UNet(Encoder):
         return logits
 
 
-@register(summary="U-Net of AC-Norm and Models Genesis", outputs=Outputs.VOXEL, spatial_dims=(2, 3))
+def recognise_encoder(shapes: Shapes) -> dict[str, Any]:
+    """What the tensors of the encoder show; it is the same in `unet` and `unet_classifier`."""
+    width, in_channels, *kernel = shapes["down_tr64.ops.0.conv1.weight"]
+    norm = norm_shown(shapes, "down_tr64.ops.0.bn1")
+    return {"spatial_dims": len(kernel), "in_channels": in_channels, "width": width, "norm": norm}
+
+
+def _recognise(shapes: Shapes) -> dict[str, Any]:
+    return {**recognise_encoder(shapes), "classes": shapes["out_tr.final_conv.weight"][0]}
+
+
+@register(
+    summary="U-Net of AC-Norm and Models Genesis",
+    outputs=Outputs.VOXEL,
+    spatial_dims=(2, 3),
+    recognise=_recognise,
+)
 def unet(
     *,
     spatial_dims: int,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from models_zoo.architecture import Network, Outputs, register
-from models_zoo.architectures.unet import ENCODER, LAST_ENCODER_NORM, Encoder
+from models_zoo.architectures.unet import ENCODER, LAST_ENCODER_NORM, Encoder, recognise_encoder
 from models_zoo.norms import GROUPS, NormChoice
 from models_zoo.parameters import count
 
@@ -25,7 +25,12 @@ class UNetClassifier(Encoder):
         return logits
 
 
-@register(summary="encoder of the U-Net, linear head", outputs=Outputs.IMAGE, spatial_dims=(2, 3))
+@register(
+    summary="encoder of the U-Net, linear head",
+    outputs=Outputs.IMAGE,
+    spatial_dims=(2, 3),
+    recognise=recognise_encoder,  # a U-Net's file has no linear head, so the classes are the registration's
+)
 def unet_classifier(
     *,
     spatial_dims: int,

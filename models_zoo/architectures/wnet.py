@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from models_zoo.architecture import Network, Outputs, register
-from models_zoo.parameters import counts
+from models_zoo.architecture import Network, Outputs, Shapes, register
+from models_zoo.parameters import counts, numbered
 
 
 def _conv_relu_norm(inputs: int, outputs: int) -> list[nn.Module]:
@@ -135,7 +136,20 @@ def _network(module: nn.Module, part: str, *, levels: int, unused: Mapping[str, 
     )
 
 
-@register(summary="W-Net: two small U-Nets in a row", outputs=Outputs.VOXEL, spatial_dims=(2,))
+def _recognise(shapes: Shapes) -> dict[str, Any]:
+    first, in_channels, *kernel = shapes["unet1.first.block.0.weight"]
+    levels = range(numbered(shapes, "unet1.down_path.", first=0))
+    return {
+        "spatial_dims": len(kernel),
+        "in_channels": in_channels,
+        "classes": shapes["unet1.final.weight"][0],
+        "layers": [first, *(shapes[f"unet1.down_path.{level}.block.0.weight"][0] for level in levels)],
+    }
+
+
+@register(
+    summary="W-Net: two small U-Nets in a row", outputs=Outputs.VOXEL, spatial_dims=(2,), recognise=_recognise
+)
 def wnet(*, spatial_dims: int, in_channels: int, classes: int, layers: Sequence[int] = (8, 16, 32)) -> Network:
     """`layers` are the channels of each level; build with the source's classes, then replace the head.
 
@@ -145,7 +159,9 @@ def wnet(*, spatial_dims: int, in_channels: int, classes: int, layers: Sequence[
     return _network(WNet(in_channels, classes, widths), "unet2", levels=len(widths), unused={})
 
 
-@register(summary="first U-Net of a W-Net checkpoint", outputs=Outputs.VOXEL, spatial_dims=(2,))
+@register(
+    summary="first U-Net of a W-Net checkpoint", outputs=Outputs.VOXEL, spatial_dims=(2,), recognise=_recognise
+)
 def wnet_first(
     *, spatial_dims: int, in_channels: int, classes: int, layers: Sequence[int] = (8, 16, 32)
 ) -> Network:

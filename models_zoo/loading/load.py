@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 from models_zoo.architecture import Network
 from models_zoo.errors import ZooError
-from models_zoo.loading.state_dicts import CheckpointError, listed, read_state_dict, sha256
+from models_zoo.loading.state_dicts import NAMED, CheckpointError, listed, read_state_dict, sha256
 from models_zoo.norms import NormCount, norm_census
 
 __all__ = [
-    "MINIMUM_PERCENT_LOADED",
     "CheckpointError",
     "Left",
     "LoadReport",
     "NormCount",
+    "compare",
     "load",
     "norm_census",
     "read_state_dict",
@@ -28,8 +28,12 @@ __all__ = [
     "submodule",
 ]
 
-MINIMUM_PERCENT_LOADED = 50.0
 COUNTER = "num_batches_tracked"  # a BatchNorm's count of steps: absent in older files, and no weight
+FOREIGN = "not part of the architecture"
+REMEDY = (
+    "Register it with the architecture and parameters that the file was trained with, or with allow_partial to "
+    "use it as it is"
+)
 
 
 @dataclass(frozen=True)
@@ -42,41 +46,92 @@ class Left:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What `load` copied; `loaded + len(reinitialised) == tensors`, and `unused` is the file's side."""
+    """What `load` copies; `loaded + len(reinitialised) == tensors`, and `unused` is the file's side.
 
-    tensors: int  # of the network, step counters aside
+    The body is every tensor outside the head, running statistics among them, since a network computes with those
+    too. Step counters count nowhere.
+    """
+
+    tensors: int  # of the network
     loaded: int
-    percent_loaded: float  # 0-100, of the tensors outside the head
+    percent_loaded: float  # 0-100, of the body's numbers; 100 when, and only when, all of them are loaded
     reinitialised: tuple[Left, ...]  # tensors of the network that keep their fresh values
     unused: tuple[Left, ...]  # tensors of the file that went nowhere
     norms: tuple[NormCount, ...]
     last_encoder_norm: str | None
+    head: str  # the module path of the network's head
 
     def reinitialised_modules(self) -> tuple[str, ...]:
         """Paths of the modules with at least one tensor that was not in the file, in network order."""
         return tuple(dict.fromkeys(left.key.rpartition(".")[0] for left in self.reinitialised))
 
+    @property
+    def missing_of_body(self) -> tuple[Left, ...]:
+        """Tensors of the body that were not loaded."""
+        return tuple(left for left in self.reinitialised if not _is_of(self.head, left.key))
 
-def load(network: Network, state: Mapping[str, Tensor]) -> LoadReport:
+    @property
+    def surplus(self) -> tuple[Left, ...]:
+        """Tensors of the file that the architecture neither has nor leaves out on purpose."""
+        return tuple(left for left in self.unused if left.reason == FOREIGN)
+
+
+def load(network: Network, state: Mapping[str, Tensor], *, allow_partial: bool = False) -> LoadReport:
     """Copy every tensor of `state` that fits into `network.module`, in place.
 
-    CheckpointError, with nothing copied, when less than MINIMUM_PERCENT_LOADED of the tensors outside
-    the head fit: the state dict is another network's.
+    CheckpointError, with nothing copied, when the body is not loaded whole. With `allow_partial` it is enough
+    that one weight of a convolution or a linear layer of the body fits.
     """
+    report = compare(network, state)
     tensors = network.module.state_dict()
-    misfits = {key: _misfit(tensor, state.get(key)) for key, tensor in tensors.items()}
-    report = _report(network, state, {key: why for key, why in misfits.items() if not key.endswith(COUNTER)})
-    if report.percent_loaded < MINIMUM_PERCENT_LOADED:
+    fitting = [key for key, tensor in tensors.items() if _misfit(tensor, state.get(key)) is None]
+    if not any(tensors[key].ndim > 1 and not _is_of(network.head, key) for key in fitting):
         raise CheckpointError(
-            f"uri: this is the state dict of another network: {report.percent_loaded:.0f} % of the tensors "
-            f"fit. The file has {listed(list(state)) or 'none'}; the architecture has {listed(list(tensors))}. "
+            "uri: this is the state dict of another network: no weight of a convolution or linear layer fits. "
+            f"The file has {listed(list(state)) or 'none'}; the architecture has {listed(list(tensors))}. "
             "Choose the architecture and parameters the file was trained with"
         )
+    if report.missing_of_body and not allow_partial:
+        raise CheckpointError(f"uri: {what_is_missing(report)}. {REMEDY}")
     with torch.no_grad():
-        for key, why in misfits.items():
-            if why is None:
-                tensors[key].copy_(state[key])
+        for key in fitting:
+            tensors[key].copy_(state[key])
     return report
+
+
+def what_is_missing(report: LoadReport) -> str:
+    """How much of the body is not loaded, and the first few tensors with the reason of each."""
+    missing = report.missing_of_body
+    named = "; ".join(f"{left.key} ({left.reason})" for left in missing[:NAMED])
+    more = f"; and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+    return (
+        f"{len(missing)} tensors of the network outside its head are missing from the file or differ, so that "
+        f"{report.percent_loaded:.1f} % of its numbers would be loaded: {named}{more}"
+    )
+
+
+def compare(network: Network, state: Mapping[str, Tensor]) -> LoadReport:
+    """What `load` would copy and what not; nothing is copied, so the network may be one without values (meta)."""
+    tensors = {key: tensor for key, tensor in network.module.state_dict().items() if not key.endswith(COUNTER)}
+    misfits = {key: _misfit(tensor, state.get(key)) for key, tensor in tensors.items()}
+    left = tuple(Left(key, why) for key, why in misfits.items() if why is not None)
+    body = {key: tensor.numel() for key, tensor in tensors.items() if not _is_of(network.head, key)}
+    loaded = sum(size for key, size in body.items() if misfits[key] is None)
+    return LoadReport(
+        tensors=len(misfits),
+        loaded=len(misfits) - len(left),
+        percent_loaded=100 * loaded / max(sum(body.values()), 1),
+        reinitialised=left,
+        unused=_unused(network, state, misfits),
+        norms=norm_census(network.module),
+        last_encoder_norm=network.last_encoder_norm,
+        head=network.head,
+    )
+
+
+def _is_of(module: str, key: str) -> bool:
+    """Whether a tensor belongs to the module at this path."""
+    return key.startswith(f"{module}.")
 
 
 def submodule(network: Network, path: str) -> nn.Module:
@@ -114,20 +169,6 @@ def _misfit(wanted: Tensor, given: Tensor | None) -> str | None:
     return None
 
 
-def _report(network: Network, state: Mapping[str, Tensor], misfits: Mapping[str, str | None]) -> LoadReport:
-    left = tuple(Left(key, why) for key, why in misfits.items() if why is not None)
-    body = [why is None for key, why in misfits.items() if not key.startswith(f"{network.head}.")]
-    return LoadReport(
-        tensors=len(misfits),
-        loaded=len(misfits) - len(left),
-        percent_loaded=100 * sum(body) / max(len(body), 1),
-        reinitialised=left,
-        unused=_unused(network, state, misfits),
-        norms=norm_census(network.module),
-        last_encoder_norm=network.last_encoder_norm,
-    )
-
-
 def _unused(network: Network, state: Mapping[str, Tensor], misfits: Mapping[str, str | None]) -> tuple[Left, ...]:
     reasons = {key: misfits.get(key, _foreign(network, key)) for key in state if not key.endswith(COUNTER)}
     return tuple(Left(key, why) for key, why in reasons.items() if why is not None)
@@ -138,7 +179,7 @@ def _foreign(network: Network, key: str) -> str:
     for prefix, why in network.unused_prefixes.items():
         if key.startswith(prefix):
             return f"left out on purpose: {why}"
-    return "not part of the architecture"
+    return FOREIGN
 
 
 def _fresh_head(old: nn.Module, classes: int, path: str) -> nn.Module:

@@ -9,7 +9,8 @@ import torch
 from models_zoo import architecture as registry
 from models_zoo.architecture import Network
 from models_zoo.card import Normalisation
-from models_zoo.loading.load import LoadReport, load, read_state_dict, replace_head
+from models_zoo.loading.fitting import build_and_load
+from models_zoo.loading.load import LoadReport, read_state_dict, replace_head
 from models_zoo.machine import memory
 from worker.science.data.target import Target
 from worker.science.errors import ScienceError
@@ -35,23 +36,15 @@ class Candidate:
 def load_source(spec: CandidateSpec) -> tuple[Network, LoadReport]:
     """The source network with its weights, head included."""
     with torch.device("meta"):
-        size = sum(tensor.nbytes for tensor in _built(spec).module.state_dict().values())
+        empty = registry.build(spec.architecture, **spec.settings).module
+    size = sum(tensor.nbytes for tensor in empty.state_dict().values())
     if size > memory():
         raise ScienceError(
             f"parameters: this network takes {size / 2**30:.0f} GiB, the machine has {memory() / 2**30:.0f}; "
             "register the checkpoint with the sizes it was trained with"
         )
-    network = _built(spec)
-    return network, load(network, read_state_dict(spec.path))
-
-
-def _built(spec: CandidateSpec) -> Network:
-    return registry.build(
-        spec.architecture,
-        spatial_dims=spec.spatial_dims,
-        in_channels=spec.in_channels,
-        classes=spec.classes,
-        **spec.parameters,
+    return build_and_load(
+        spec.architecture, spec.settings, read_state_dict(spec.path), allow_partial=spec.allow_partial
     )
 
 

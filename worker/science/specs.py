@@ -80,3 +80,10 @@ class CandidateSpec:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     normalisation: Mapping[str, Any] = field(default_factory=dict)
     head: str = "softmax"  # what the source head's outputs are: "softmax", "sigmoid", or "none": no classes
+    allow_partial: bool = False  # whether tensors of the body may keep random values
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments that `architecture.build` takes beside the name."""
+        own = {"spatial_dims": self.spatial_dims, "in_channels": self.in_channels, "classes": self.classes}
+        return {**own, **self.parameters}
