@@ -34,7 +34,7 @@ def one_of(name: str, value: Any, allowed: Sequence[Any]) -> None:
 
 
 def numbered(keys: Collection[str], prefix: str, *, first: int) -> int:
-    """How many parts a file has whose keys begin with `prefix` and a number, counted without a gap from `first`."""
+    """How many parts begin their keys with `prefix` and a number, counted without a gap from `first`."""
     seen = {key.removeprefix(prefix).split(".")[0] for key in keys if key.startswith(prefix)}
     count = 0
     while str(first + count) in seen:

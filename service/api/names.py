@@ -36,6 +36,18 @@ class NamedOut(BaseModel):
     name: str = Field(description="Name of the dataset or checkpoint.")
 
 
+class SourceOut(NamedOut):
+    """A checkpoint that something starts from."""
+
+    partly_loaded: bool = Field(
+        description="Whether part of the network outside its head has random values instead of the file's."
+    )
+    percent_loaded: float | None = Field(
+        description="Share of the network's numbers outside its head that the file holds, from 0 to 100; null "
+        "before the preflight is done."
+    )
+
+
 def name_from(path: FilePath, *, otherwise: str) -> str:
     """A permitted name for what a file holds, from the file's own."""
     return re.sub(_NOT_IN_NAMES, "-", path.stem).strip("-._+")[:120] or otherwise

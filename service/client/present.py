@@ -63,6 +63,11 @@ def finetune_estimate(value: float) -> str:
     return f"A full finetune of the first candidate takes about {duration(value)}."
 
 
+def loaded(percent: float | None) -> str:
+    """How much of a network its file holds, where that is not all: "69.3 % loaded"; else empty."""
+    return "" if percent is None or percent >= 100 else f"{min(percent, 99.9):.1f} % loaded"
+
+
 def moment(value: datetime | None) -> str:
     """A date and a time of day, in UTC; None is empty."""
     return "" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

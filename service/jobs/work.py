@@ -42,6 +42,7 @@ class Preflight:
     architecture: str
     parameters: Values
     card: Card
+    allow_partial: bool
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class CandidateCheckpoint:
     parameters: Values
     card: Card
     sha256: str
+    allow_partial: bool
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def claim_preflight(session: Session, checkpoint_id: str, *, worker: str) -> Pre
     if claimed is None:
         return None
     row = session.get_one(Checkpoint, checkpoint_id)
-    return Preflight(claimed, row.uri, row.architecture, row.parameters, row.card)
+    return Preflight(claimed, row.uri, row.architecture, row.parameters, row.card, row.allow_partial)
 
 
 def claim_evaluation(session: Session, evaluation_id: str, *, worker: str) -> EvaluationWork | None:
@@ -141,7 +143,9 @@ def _target(row: Dataset) -> TargetDataset:
 
 
 def _candidate(row: Checkpoint) -> CandidateCheckpoint:
-    return CandidateCheckpoint(row.name, row.uri, row.architecture, row.parameters, row.card, row.sha256 or "")
+    return CandidateCheckpoint(
+        row.name, row.uri, row.architecture, row.parameters, row.card, row.sha256 or "", row.allow_partial
+    )
 
 
 def _claim_when_ready(session: Session, row: Worked, needed: Sequence[Worked], *, worker: str) -> Claim | None:

@@ -128,9 +128,8 @@ def notes_of(ranked: RankedList, track_record: TrackRecord) -> list[str]:
 
 def flags_of(ranked: RankedList) -> list[str]:
     """Flags of the list as a whole: its candidates' own, and those that only their comparison shows."""
-    open_or_failed = [row.facts for row in ranked.candidates if not _is_done(row)]
     done = [row.facts for row in ranked.candidates if _is_done(row)]
-    return sorted({*ranked.flags.of_list(done), *(flag for facts in open_or_failed for flag in facts.flags)})
+    return sorted({*ranked.flags.of_list(done), *(flag for row in ranked.candidates for flag in row.flags)})
 
 
 def _is_done(row: Candidate) -> bool:

@@ -11,10 +11,19 @@ from service.store.published import FLAGS, PublishedFlag
 from service.store.session import Session
 from service.store.tables import Score
 
+PARTLY_LOADED = "partly_loaded"
+OWN = {
+    PARTLY_LOADED: PublishedFlag(
+        "Part of the network outside its head is not in the checkpoint's file and had random values. Such a "
+        "candidate stands after all others unless the ranking asks for `partly_loaded: mixed`.",
+        may_rank=False,
+    )
+}  # flags of the service itself: what it says of a checkpoint that no worker evaluated yet
+
 
 @dataclass(frozen=True)
 class Flags:
-    """The flags that the workers published, by name."""
+    """The flags that the workers published and the service's own, by name."""
 
     published: Mapping[str, PublishedFlag]
 
@@ -52,4 +61,4 @@ def _differs(flag: PublishedFlag, facts: Sequence[EvaluationFacts]) -> bool:
 
 def flags(session: Session) -> Flags:
     """The flags as they are published now."""
-    return Flags(capabilities.of_kind(session, FLAGS))
+    return Flags({**capabilities.of_kind(session, FLAGS), **OWN})

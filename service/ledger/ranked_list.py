@@ -13,6 +13,8 @@ from service.store.contents import EvaluationFacts, FinetuneProtocol
 from service.store.session import Session
 from service.store.tables import Checkpoint, Evaluation, Ranking, WorkState
 
+MIXED = "mixed"  # partly loaded candidates are placed as the others are
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -30,6 +32,11 @@ class Candidate:
     positions: Mapping[str, int]
     outcome: float | None
     finetune_seconds: float | None
+
+    @property
+    def flags(self) -> list[str]:
+        """Flags of the candidate, whatever the measure."""
+        return [*self.facts.flags, *([flags.PARTLY_LOADED] if self.checkpoint.partly_loaded else [])]
 
 
 @dataclass(frozen=True)
@@ -49,12 +56,13 @@ def rank(session: Session, ranking: Ranking, *, records: bool = False) -> Ranked
     stored = rankings.scores_by_evaluation(session, ranking.id, records=records)
     published = flags.flags(session)
     scores = {row.id: {score.measure: score for score in stored.get(row.id, [])} for row, _ in rows}
-    done = {checkpoint.name: scores[row.id] for row, checkpoint in rows if row.state == WorkState.DONE}
+    comparable = [pair for pair in rows if ranking.partly_loaded == MIXED or not pair[1].partly_loaded]
+    done = {checkpoint.name: scores[row.id] for row, checkpoint in comparable if row.state == WorkState.DONE}
     fused = fusion(session, ranking, done, published)
-    for row, checkpoint in rows:
+    for row, checkpoint in comparable:
         if row.state == WorkState.DONE:
             scores[row.id] |= {score.measure: score for score in fused.scores(checkpoint.name)}
-    places = Places(ranking.order_by, rows, scores, published)
+    places = Places(ranking.order_by, comparable, scores, published)
     candidates = [
         _candidate(row, checkpoint, scores[row.id], places, fused, ranking.finetune_protocol)
         for row, checkpoint in rows

@@ -152,7 +152,7 @@ class Preflight:
     loaded: int
     """Number of tensors that were copied from the file."""
     percent_loaded: float
-    """Share of the tensors outside the head that were copied, from 0 to 100."""
+    """Share of the network's numbers outside its head that were copied, from 0 to 100."""
     reinitialised: tuple[LeftTensor, ...] = ()
     """Tensors of the network that keep their random values."""
     unused: tuple[LeftTensor, ...] = ()
@@ -303,6 +303,10 @@ class NetworkCard:
     """Metrics of the network by split and name."""
     options: Mapping[str, Value] = field(default_factory=dict)
     """Options of the method that the run was given."""
+    partly_loaded: bool = False
+    """Whether part of the network outside its head began with random values instead of the checkpoint's."""
+    percent_loaded: float = 100.0
+    """Share of the network's numbers outside its head that came from the checkpoint, from 0 to 100."""
     output_mean: tuple[float, ...] | None = None
     """Values to add to scaled regression outputs; null for other tasks."""
     output_scale: tuple[float, ...] | None = None

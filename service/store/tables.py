@@ -137,8 +137,19 @@ class Checkpoint(Worked):
     architecture: Mapped[str] = mapped_column(index=True)
     parameters: Mapped[Values]
     card: Mapped[Card] = mapped_column(Content(Card))
+    allow_partial: Mapped[bool] = mapped_column(default=False)
     sha256: Mapped[str | None]
     preflight: Mapped[Preflight | None] = mapped_column(Content(Preflight))
+
+    @property
+    def percent_loaded(self) -> float | None:
+        """Share of the network's numbers outside its head that the file holds; None before the preflight."""
+        return None if self.preflight is None else self.preflight.percent_loaded
+
+    @property
+    def partly_loaded(self) -> bool:
+        """Whether some of those numbers are not the file's but random."""
+        return self.percent_loaded is not None and self.percent_loaded < 100
 
 
 class Ranking(Base):
@@ -153,6 +164,7 @@ class Ranking(Base):
     finetune_top: Mapped[int] = mapped_column(default=0)
     finetune_method: Mapped[str]
     finetune_protocol: Mapped[FinetuneProtocol] = mapped_column(Content(FinetuneProtocol))
+    partly_loaded: Mapped[str] = mapped_column(default="last")  # or "mixed": where such candidates stand
     created_at: Mapped[float] = mapped_column(default=time.time)
     canceled_at: Mapped[float | None]
 

@@ -384,6 +384,7 @@ BAD_CHECKPOINTS: dict[str, tuple[str, Callable[[Path], object], dict[str, Any]]]
         {},
     ),
     "other-width": ("uri", lambda path: save_file(weights(in_channels=1, classes=2, width=8), path), {}),
+    "half-loaded": ("uri", lambda path: save_file(weights(**{**OWN, "norm": "instance"}), path), {}),
     "nan": ("uri", tensors(with_nan), {}),
     "complex": ("uri", tensors(lambda value: value.to(torch.complex64)), {}),
     "integers": ("uri", tensors(lambda value: value.to(torch.int8)), {}),

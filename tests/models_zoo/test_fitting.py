@@ -28,7 +28,12 @@ def loaded(name: str, file: dict[str, Tensor], **parameters: Any) -> float:
 
 # architecture, what the file was saved with, what it is registered with, what the reason must propose
 MISTAKES: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
-    "instance norm as batch": ("basic_unet", {**SMALL, "norm": "instance"}, SMALL, r'fits norm = "instance" \(or '),
+    "instance norm as batch": (
+        "basic_unet",
+        {**SMALL, "norm": "instance"},
+        SMALL,
+        r'fits norm = "instance" \(or ',
+    ),
     "batch norm as instance": ("basic_unet", SMALL, {**SMALL, "norm": "instance"}, r'fits norm = "batch"\.'),
     "other widths": ("basic_unet", SMALL, {}, r"fits features = \[2, 2, 4, 4, 8, 2\]\."),
     "a narrow U-Net": ("unet", {"width": 4}, {}, r"fits width = 4\."),
@@ -52,7 +57,7 @@ def test_a_file_registered_with_another_setting_is_refused_with_the_fitting_one(
     file = state(name, **saved)
     with pytest.raises(CheckpointError, match=rf"^uri: \d+ tensors .*{proposal}.* allow_partial"):
         loaded(name, file, **registered)
-    assert loaded(name, file, **{**saved}) == 100
+    assert loaded(name, file, **saved) == 100
 
 
 def test_only_what_the_file_does_not_fit_is_proposed() -> None:

@@ -40,7 +40,9 @@ def preflight_checkpoint(checkpoint_id: str) -> None:
 
     def compute(progress: Progress) -> Preflighted:
         progress("loading", 0, 1)
-        spec = candidate_spec(work.uri, work.architecture, work.parameters, work.card)
+        spec = candidate_spec(
+            work.uri, work.architecture, work.parameters, work.card, allow_partial=work.allow_partial
+        )
         if not os.path.isfile(spec.path):  # false, where Path.is_file may raise
             raise ScienceError(f"uri: there is no file {work.uri!r}; check the path, as the worker sees it")
         digest = sha256(spec.path)

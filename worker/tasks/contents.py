@@ -192,8 +192,10 @@ def default_finetune_protocol() -> contents.FinetuneProtocol:
     return contents.FinetuneProtocol(**_fields_of(default), epochs=default.epochs, patience=default.patience)
 
 
-def network_card_of(work: FinetuneWork, target: Target, finetuned: Finetuned) -> contents.NetworkCard:
-    """What is needed to use a finetuned network without this service."""
+def network_card_of(
+    work: FinetuneWork, target: Target, finetuned: Finetuned, loaded: LoadReport
+) -> contents.NetworkCard:
+    """What is needed to use a finetuned network without this service, and how much of it the checkpoint gave."""
     standard = target.standard
     return contents.NetworkCard(
         architecture=work.checkpoint.architecture,
@@ -210,6 +212,8 @@ def network_card_of(work: FinetuneWork, target: Target, finetuned: Finetuned) ->
         protocol=work.protocol,
         metrics=finetuned.metrics,
         options=work.options,
+        partly_loaded=bool(loaded.missing_of_body),
+        percent_loaded=loaded.percent_loaded,
         output_mean=None if standard is None else tuple(standard.mean.tolist()),
         output_scale=None if standard is None else tuple(standard.deviation.tolist()),
     )

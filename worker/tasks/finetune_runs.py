@@ -58,7 +58,7 @@ def _run(work: FinetuneWork, progress: Progress) -> Delivered:
     finetuned = finetune(
         candidate, target, method=method, protocol=protocol, progress=progress, options=work.options
     )
-    card = network_card_of(work, target, finetuned)
+    card = network_card_of(work, target, finetuned, candidate.report)
     progress("writing", 0, 1)
     file = _write(finetuned.network, card, name=f"{work.claim.id}-{work.claim.token}.safetensors")
     primary = target.task.primary.name

@@ -50,7 +50,7 @@ def read_registered(dataset: TargetDataset) -> Target:
 
 
 def candidate_spec(
-    uri: str, architecture: str, parameters: Mapping[str, Any], card: contents.Card
+    uri: str, architecture: str, parameters: Mapping[str, Any], card: contents.Card, *, allow_partial: bool
 ) -> CandidateSpec:
     """What science needs to build and load a checkpoint; ScienceError names a missing parameter."""
     remaining = dict(parameters)
@@ -64,13 +64,20 @@ def candidate_spec(
         parameters=remaining,
         normalisation=vars(normalisation_of(card.normalisation)),
         head=card.head,
+        allow_partial=allow_partial,
         **common,
     )
 
 
 def verified_spec(checkpoint: CandidateCheckpoint) -> CandidateSpec:
     """The spec of a registered checkpoint; ScienceError when its file is not the one that passed preflight."""
-    spec = candidate_spec(checkpoint.uri, checkpoint.architecture, checkpoint.parameters, checkpoint.card)
+    spec = candidate_spec(
+        checkpoint.uri,
+        checkpoint.architecture,
+        checkpoint.parameters,
+        checkpoint.card,
+        allow_partial=checkpoint.allow_partial,
+    )
     if not spec.path.is_file() or sha256(spec.path) != checkpoint.sha256:
         raise ScienceError(
             f"checkpoint: the file of {checkpoint.name} changed or vanished after registration; "

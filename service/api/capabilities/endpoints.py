@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from service.api.errors import READ_PROBLEMS
+from service.ledger.flags import OWN
 from service.store import capabilities
 from service.store.contents import FinetuneProtocol, Protocol
 from service.store.published import (
@@ -128,4 +129,4 @@ def list_metrics() -> Published[PublishedMetric]:
 @router.get("/flags", responses=READ_PROBLEMS)
 def list_flags() -> Published[PublishedFlag]:
     """The flags of scores and lists, with what they say."""
-    return _published(FLAGS)
+    return Published(items={**_published(FLAGS).items, **OWN})

@@ -120,6 +120,11 @@ class CheckpointRequest(BaseModel):
     card: CheckpointCard = Field(
         default_factory=CheckpointCard, description="Where the checkpoint comes from and how it wants its input."
     )
+    allow_partial: bool = Field(
+        False,
+        description="Whether a file that does not hold the whole network outside its head is taken nevertheless. "
+        "The rest gets random values, and every list shows the checkpoint as partly loaded.",
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> CheckpointRequest:
@@ -142,6 +147,16 @@ class CheckpointOut(BaseModel):
     architecture: str = Field(description="Name of the architecture that builds the network.")
     parameters: dict[str, Value] = Field(description="Parameters that the architecture is built with.")
     card: CheckpointCard = Field(description="Where the checkpoint comes from and how it wants its input.")
+    allow_partial: bool = Field(
+        description="Whether a file that does not hold the whole network outside its head is taken."
+    )
+    partly_loaded: bool = Field(
+        description="Whether part of the network outside its head has random values instead of the file's."
+    )
+    percent_loaded: float | None = Field(
+        description="Share of the network's numbers outside its head that the file holds, from 0 to 100; null "
+        "before the preflight is done."
+    )
     state: WorkState = Field(description="State of the preflight, which loads the file.")
     reason: str | None = Field(description="Reason why the preflight failed; null otherwise.")
     sha256: str | None = Field(description="SHA-256 digest of the file, by which a changed one is noticed.")

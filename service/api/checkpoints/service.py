@@ -34,7 +34,14 @@ def register(session: Session, request: CheckpointRequest) -> CheckpointOut:
         same = (registered.uri, registered.architecture) == (request.uri, architecture)
         remedy = f"use the existing one, {registered.id}, of this file" if same else "choose another name"
         raise ConflictError(f"there is a checkpoint {name!r}", field="name", remedy=remedy)
-    row = Checkpoint(name=name, uri=request.uri, architecture=architecture, parameters=parameters, card=card)
+    row = Checkpoint(
+        name=name,
+        uri=request.uri,
+        architecture=architecture,
+        parameters=parameters,
+        card=card,
+        allow_partial=request.allow_partial,
+    )
     requests.add(session, row)
     return _shown(row)
 

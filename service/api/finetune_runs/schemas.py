@@ -7,7 +7,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.capabilities.options import GivenValue
-from service.api.names import NamedOut, Reference, Text
+from service.api.names import NamedOut, Reference, SourceOut, Text
 from service.store.contents import FinetuneProtocol, FinetuneResult, Value
 from service.store.tables import WorkState
 
@@ -35,7 +35,7 @@ class FinetuneOut(BaseModel):
 
     id: str = Field(description="Id of the run, which begins with ft_ and sorts by creation.")
     dataset: NamedOut = Field(description="Dataset that the checkpoint is finetuned on.")
-    checkpoint: NamedOut = Field(description="Checkpoint that the training starts from.")
+    checkpoint: SourceOut = Field(description="Checkpoint that the training starts from.")
     ranking: str | None = Field(description="Id of the ranking that asked for the run; null where none did.")
     method: str = Field(description="Name of the finetune method.")
     options: dict[str, Value] = Field(description="Options of the method that were given.")

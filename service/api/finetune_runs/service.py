@@ -10,7 +10,7 @@ from service.api.capabilities.protocols import protocol_of
 from service.api.capabilities.published import published, usual_method
 from service.api.errors import ConflictError, InvalidError, NotFoundError
 from service.api.finetune_runs.schemas import FinetuneOut, FinetuneRequest
-from service.api.names import NamedOut
+from service.api.names import NamedOut, SourceOut
 from service.api.paging import Page, page_of
 from service.jobs import requests
 from service.settings import settings
@@ -56,7 +56,7 @@ def _shown(session: Session, run: FinetuneRun) -> FinetuneOut:
     return FinetuneOut(
         **columns,
         dataset=NamedOut.model_validate(datasets.find(session, run.dataset_id)),
-        checkpoint=NamedOut.model_validate(checkpoints.find(session, run.checkpoint_id)),
+        checkpoint=SourceOut.model_validate(checkpoints.find(session, run.checkpoint_id)),
         ranking=run.ranking_id,
         network=f"/v1/finetune-runs/{run.id}/network" if run.state == WorkState.DONE else None,
     )

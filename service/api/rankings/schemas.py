@@ -8,13 +8,14 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.capabilities.options import GivenValue
-from service.api.names import NamedOut, Reference, Text
+from service.api.names import NamedOut, Reference, SourceOut, Text
 from service.api.track_record import AgreementOut
 from service.store.answer_contents import Answer
 from service.store.contents import EvaluationFacts, Figure, FinetuneProtocol, Protocol
 from service.store.tables import WorkState
 
 RankingState = Literal["queued", "running", "done", "failed", "canceled"]
+PartlyLoaded = Literal["last", "mixed"]
 
 
 class ZooFilter(BaseModel):
@@ -63,9 +64,14 @@ class RankingRequest(BaseModel):
         description="Fields in which the protocol of those finetune runs differs from the ranking's; `steps` is "
         "never taken over.",
     )
+    partly_loaded: PartlyLoaded = Field(
+        "last",
+        description="Where candidates stand that are partly loaded: `last`, without a place and after all others, "
+        "or `mixed`, placed by their scores as the others are.",
+    )
 
 
-class CandidateOut(NamedOut):
+class CandidateOut(SourceOut):
     """A checkpoint that is ranked."""
 
     architecture: str = Field(description="Name of the architecture that builds the network.")
@@ -144,6 +150,9 @@ class RankingSummary(BaseModel):
     order_by: str = Field(description="Measure or derived score that orders the list.")
     measures: list[str] = Field(description="Measures that are computed for every candidate.")
     finetune_top: int = Field(description="Number of best candidates that are finetuned afterwards.")
+    partly_loaded: PartlyLoaded = Field(
+        description="Where candidates stand that are partly loaded: last or mixed with the others."
+    )
     created_at: datetime = Field(description="Time at which the ranking was requested.")
 
 

@@ -56,6 +56,7 @@ def _planned(session: Session, request: RankingRequest) -> tuple[Ranking, Datase
         order_by=_ordering(session, request, measures),
         protocol=protocol,
         finetune_top=request.finetune_top,
+        partly_loaded=request.partly_loaded,
         finetune_method=usual_method(session),
         finetune_protocol=protocol_of(
             session, FINETUNE_PROTOCOLS, request.finetune, dims=dims, field="finetune", base=protocol
@@ -165,7 +166,7 @@ def _row(row: Candidate, *, records: bool) -> RankedOut:
             name: _score(score, row.positions.get(name), records=records)
             for name, score in sorted(row.scores.items())
         },
-        flags=list(row.facts.flags),
+        flags=row.flags,
         width=row.facts.width,
         seconds=row.facts.seconds,
         finetune_seconds=row.finetune_seconds,
@@ -202,6 +203,7 @@ def _summary(session: Session, ranking: Ranking, counts: dict[str, int]) -> Rank
         order_by=ranking.order_by,
         measures=ranking.measures,
         finetune_top=ranking.finetune_top,
+        partly_loaded=ranking.partly_loaded,
         created_at=ranking.created_at,
     )
 

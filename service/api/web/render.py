@@ -52,6 +52,7 @@ _FORMATS = (
     present.duration,
     present.finetune_estimate,
     present.interval,
+    present.loaded,
     present.moment,
     present.number,
     present.score,

@@ -169,6 +169,10 @@ def rank_command(
             help="Number of epochs on permuted labels for each candidate, for measures that need them.",
         ),
     ] = None,
+    partly_loaded: Annotated[
+        str | None,
+        typer.Option("--partly-loaded", help="Where partly loaded candidates stand: last (default) or mixed."),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Accept the cost without a question.")] = False,
 ) -> None:
     """Rank checkpoints for a dataset and print the ranked list. The status is 1 when no candidate has a place.
@@ -180,6 +184,7 @@ def rank_command(
     more |= {"protocol": {"null_permutations": permutations}} if permutations is not None else {}
     more |= {"measures": measure} if measure else {}
     more |= {"order_by": order_by} if order_by else {}
+    more |= {"partly_loaded": partly_loaded} if partly_loaded else {}
     with _errors_shown(), ZooRank(url) as zoo:
         _accept(zoo.cost(dataset, checkpoints, **more), yes=yes, as_json=as_json)
         ranking = _rank(zoo, dataset, checkpoints, more, as_json=as_json, records=records)

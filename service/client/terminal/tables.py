@@ -35,7 +35,7 @@ def progress(ranking: Json) -> RenderableType:
         table.add_column(column)
     for row in sorted(ranking["ranked"], key=lambda row: str(row["candidate"]["name"])):
         steps = present.steps(row["steps_done"], row["steps_total"])
-        table.add_row(row["candidate"]["name"], _state(row), row["stage"] or "", steps)
+        table.add_row(_name(row), _state(row), row["stage"] or "", steps)
     return table
 
 
@@ -64,7 +64,7 @@ def ranked_list(ranking: Json, *, url: str) -> RenderableType:
     for row in ranking["ranked"]:
         ordering = _score(row["scores"].get(ranking["order_by"]))
         flags = ", ".join(_flags(row, ranking["order_by"]))
-        table.add_row(_place(row), row["candidate"]["name"], _state(row), ordering, flags, _seconds(row))
+        table.add_row(_place(row), _name(row), _state(row), ordering, flags, _seconds(row))
     return Group(table, _measures(ranking), *(Text(line) for line in _below(ranking, url)))
 
 
@@ -110,6 +110,12 @@ def _score(score: Json | None) -> str:
     if score["value"] is None:
         return value
     return f"{value} ({score['position']})" if score["position"] else f"{value} *"
+
+
+def _name(row: Json) -> str:
+    """The candidate's name, with how much of its network was loaded where that is not all."""
+    loaded = present.loaded(row["candidate"]["percent_loaded"])
+    return f"{row['candidate']['name']} ({loaded})" if loaded else str(row["candidate"]["name"])
 
 
 def _place(row: Json) -> str:
