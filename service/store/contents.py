@@ -46,7 +46,7 @@ class Protocol:
     temperature: float
     """Temperature of Eq. 7 of AC-Norm."""
     precision: str
-    """Numeric precision of training: float32, or mixed on a GPU."""
+    """Numeric precision on a GPU: float32, tf32 (faster, 11 bits a factor), or mixed (bfloat16 and float32)."""
     null_permutations: int = 0
     """Number of epochs on permuted labels for each candidate, for measures that need them."""
 
@@ -115,6 +115,8 @@ class Inspection:
     """Regression targets with their values; null for other tasks."""
     spacing: tuple[float, ...] | None = None
     """Mean voxel size along each axis in millimetres; null where the file does not say."""
+    empty: Mapping[str, int] | None = None
+    """Number of images without any foreground in each split; null where labels are not masks."""
 
 
 @content

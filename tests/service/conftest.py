@@ -61,7 +61,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "stage": {"type": "text", "nullable": True},
     "threads": {"type": "integer", "lowest": 1, "highest": 1024},
     "temperature": {"type": "number", "lowest": 1e-6, "highest": 1e6},
-    "precision": {"type": "text", "choices": ["float32", "mixed"]},
+    "precision": {"type": "text", "choices": ["float32", "tf32", "mixed"]},
     "null_permutations": {"type": "integer", "lowest": 2, "highest": 999},
     "epochs": {"type": "integer", "lowest": 1, "highest": 100_000},
     "patience": {"type": "integer", "lowest": 1, "highest": 100_000},
@@ -134,6 +134,7 @@ INSPECTION: dict[str, Any] = {
     "splits": {"train": 8, "val": 2, "test": 2},
     "groups": 12,
     "spacing": None,
+    "empty": {"train": 2, "val": 0, "test": 1},
     "warnings": [],
 }
 DEFAULT_PROTOCOL = read(Protocol, PROTOCOL)

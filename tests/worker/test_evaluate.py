@@ -165,6 +165,19 @@ def test_a_norm_that_the_file_lacks_is_named(tmp_path: Path) -> None:
     assert score.reason.endswith("BatchNorm2d re-initialised")
 
 
+def test_many_images_without_foreground_are_flagged(tmp_path: Path) -> None:
+    data = target(count=30)
+    seen = np.flatnonzero(data.split != "test")  # 24 of them
+    for empty, flags in ((8, ()), (9, ("many_empty",))):
+        labels = data.labels.copy()
+        labels[seen[:empty]] = 0
+        made = candidate(unet_file(tmp_path), replace(data, labels=labels))
+        assert gather(made, silent, needs={Part.FEATURES}).figures.flags == flags
+    of_images = target(task="classification")
+    made = candidate(unet_file(tmp_path, architecture="unet_classifier"), of_images)
+    assert gather(made, silent, needs={Part.FEATURES}).figures.flags == ()
+
+
 def test_figures_tell_how_it_came_about(tmp_path: Path) -> None:
     figures = gather(candidate(unet_file(tmp_path), target(count=20)), silent).figures
     assert figures.steps == 3  # 12 training images, 4 a batch

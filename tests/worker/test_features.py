@@ -34,6 +34,17 @@ def test_background_is_capped_at_the_largest_foreground_class() -> None:
         assert len(places) == 14
 
 
+def test_images_without_foreground_give_background_in_proportion() -> None:
+    data = target(size=(32, 32))
+    train = data.indices("train")
+    data.labels[:] = 0
+    for place, index in enumerate(train[3:]):
+        data.labels[index, 0, : 5 + place % 3] = 1  # 5, 6 or 7 voxels, 6 in the median
+    drawn = sample_voxels(loader(data), train)
+    assert [len(places) for places in drawn[:3]] == [6, 6, 6]
+    assert [len(places) for places in drawn[3:6]] == [10, 12, 14]
+
+
 def test_the_total_is_kept_by_fewer_voxels_of_every_class() -> None:
     data = target(size=(32, 32), count=40)
     drawn = sample_voxels(loader(data, voxels_total=300), data.indices("train"))

@@ -35,7 +35,7 @@ def test_average_precision_is_scikit_learns_to_half_precision(spread: float) -> 
     assert _tally(probabilities, masks)["average_precision"] == pytest.approx(expected, abs=2e-3)
 
 
-def test_dice_leaves_out_classes_that_an_image_does_not_have() -> None:
+def test_dice_leaves_out_classes_that_nobody_has() -> None:
     masks = torch.zeros(2, 8, 8, dtype=torch.long)
     masks[0, :4] = 1
     perfect = torch.nn.functional.one_hot(masks, 3).movedim(-1, 1).float()
@@ -45,10 +45,53 @@ def test_dice_leaves_out_classes_that_an_image_does_not_have() -> None:
     assert _tally(half, masks)["dice"] == pytest.approx(2 / 3)
 
 
-def test_without_any_foreground_there_is_no_metric() -> None:
+def sick_and_healthy() -> torch.Tensor:
+    """Masks (4, 8, 8) of two images with a lesion and two without."""
+    masks = torch.zeros(4, 8, 8, dtype=torch.long)
+    masks[:2, :4] = 1
+    return masks
+
+
+def painted(masks: torch.Tensor) -> torch.Tensor:
+    """Probabilities of a network that answers with these masks."""
+    return torch.nn.functional.one_hot(masks, 2).movedim(-1, 1).float()
+
+
+def test_what_is_painted_in_an_image_without_foreground_counts_as_0() -> None:
+    masks = sick_and_healthy()
+    timid, bold = masks.clone(), masks.clone()
+    timid[:2, 2:4] = 0  # finds half of each lesion, and nothing in the healthy images
+    bold[2:, :3] = 1  # finds the lesions whole, and paints a third of the healthy images
+    assert _tally(painted(timid), masks)["dice"] == pytest.approx(2 / 3)
+    assert _tally(painted(timid), masks)["dice_empty_one"] == pytest.approx((2 / 3 + 1) / 2)
+    assert _tally(painted(bold), masks)["dice"] == _tally(painted(bold), masks)["dice_empty_one"] == 0.5
+
+
+def test_an_image_without_foreground_has_a_case_where_something_is_painted() -> None:
+    masks = sick_and_healthy()
+    answers = masks.clone()
+    answers[2, 0, 0] = 1
+    tally = SegmentationTally(2)
+    tally.update(20 * painted(answers), masks)
+    assert tally.cases()[:3] == [1.0, 1.0, 0.0]
+    assert math.isnan(tally.cases()[3])
+    assert tally.metrics()["dice"] == pytest.approx(np.nanmean(tally.cases()))
+
+
+def test_a_class_that_an_image_lacks_counts_as_0_where_it_is_painted() -> None:
+    masks = torch.zeros(1, 8, 8, dtype=torch.long)
+    masks[0, :4] = 1
+    answers = masks.clone()
+    answers[0, 7, 7] = 2
+    found = _tally(torch.nn.functional.one_hot(answers, 3).movedim(-1, 1).float(), masks)
+    assert found["dice"] == found["dice_empty_one"] == 0.5
+
+
+def test_without_any_foreground_a_silent_network_has_no_dice() -> None:
     masks = torch.zeros(2, 8, 8, dtype=torch.long)
     found = _tally(torch.full((2, 2, 8, 8), 0.5), masks)
     assert math.isnan(found["dice"])
+    assert found["dice_empty_one"] == 1.0
     assert math.isnan(found["average_precision"])
 
 

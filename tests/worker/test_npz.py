@@ -55,6 +55,18 @@ def test_three_dimensions(tmp_path: Path) -> None:
     assert data.images.shape == (6, 1, 4, 5, 6)
 
 
+def test_an_inspection_counts_the_images_without_foreground(tmp_path: Path) -> None:
+    masks = np.ones((20, 8, 8), np.uint8)
+    masks[:, 0] = 0
+    masks[[0, 1, 2, 12, 16]] = 0
+    path = _file(tmp_path, masks=masks, split=SPLIT)
+    data = read(path, task="segmentation", spatial_dims=2)
+    assert inspection_of(data).empty == {"train": 3, "val": 1, "test": 1}
+    assert any("5 images have no foreground" in warning for warning in data.warnings)
+    of_images = read(path, task="classification", spatial_dims=2)
+    assert inspection_of(of_images).empty is None
+
+
 def test_labels_are_reindexed_over_those_present(tmp_path: Path) -> None:
     data = read(_file(tmp_path, labels=np.arange(20) % 2 * 7 + 3), task="classification", spatial_dims=2)
     assert data.classes == (3, 10)

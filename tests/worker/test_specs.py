@@ -31,7 +31,7 @@ def test_some_bounds() -> None:
     bounds = protocol_fields(FinetuneProtocol)
     assert bounds["learning_rate"] == FieldBounds(1e-3, above=0, highest=1e30)
     assert bounds["crop"] == FieldBounds(None, lowest=8, highest=100_000, nullable=True)
-    assert bounds["precision"].choices == ("float32", "mixed")
+    assert bounds["precision"].choices == ("float32", "tf32", "mixed")
     assert bounds["seed"].highest == 2**32 - 1
     assert bounds["epochs"] == FieldBounds(20, lowest=1, highest=100_000)
     assert {name for name, field in bounds.items() if field.nullable} == {"crop", "steps", "stage"}

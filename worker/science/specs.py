@@ -50,7 +50,8 @@ class Protocol:
     stage: str | None = bounded(None, nullable=True)
     threads: int = bounded(1, lowest=1, highest=1024)  # the thread count changes numbers on CPU
     temperature: float = bounded(1.0, lowest=1e-6, highest=1e6)  # of Eq. 7
-    precision: str = bounded("float32", choices=("float32", "mixed"))  # mixed: bfloat16 where CUDA is
+    # tf32 and mixed (bfloat16) differ from float32 where CUDA is
+    precision: str = bounded("float32", choices=("float32", "tf32", "mixed"))
     # epochs on permuted labels, where a measure needs them; a z-score takes two, p can reach 0.05 with 19
     null_permutations: int = bounded(19, lowest=2, highest=999)
 

@@ -51,6 +51,9 @@ def inspection_of(target: Target) -> contents.Inspection:
             for summary in labels.targets
         ),
         spacing=target.spacing,
+        empty=None
+        if target.empty is None
+        else {name: int(target.empty[target.split == name].sum()) for name in SPLITS},
     )
 
 

@@ -10,16 +10,18 @@ from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any
 
+import torch
+
 from service import jobs
 from service.jobs import contents, transaction
 from service.jobs.scores import copy_scores, record_score
 from service.jobs.work import EvaluationWork, claim_evaluation
 from worker.devices import worker_name
 from worker.science.candidate import prepare
+from worker.science.computing import computing
 from worker.science.evidence.gather import gather
 from worker.science.measures.registry import FAILED, Score, evaluate, measures, needs_of
 from worker.science.specs import CandidateSpec, Progress, Protocol
-from worker.science.training.loop import compute_threads
 from worker.tasks.contents import facts_of, protocol_of, record_of
 from worker.tasks.device import device
 from worker.tasks.lease import carry_out
@@ -65,14 +67,17 @@ def _score(work: EvaluationWork, progress: Progress) -> Scored:
     gathered = gather(candidate, data, protocol=protocol, progress=progress, needs=needs)
     for name in work.measures:
         progress("measures", 0, 0)
-        with compute_threads(protocol.threads):
+        with computing(protocol):
             score = evaluate(registered[name], gathered.evidence)
         _record(work, name, score)
     return Scored(key, facts_of(gathered.figures, seconds=perf_counter() - start))
 
 
 def content_key(work: EvaluationWork, spec: CandidateSpec, protocol: Protocol) -> str:
-    """Digest of all that decides the scores: weights and their use, dataset content, protocol, and the code."""
+    """Digest of all that decides the scores: weights and their use, dataset content, protocol, code and machine.
+
+    Of the machine that is the kind of device and the version of torch, each of which may change every number.
+    """
     parts = {
         "weights": work.checkpoint.sha256,
         "candidate": {**asdict(spec), "path": None},
@@ -80,6 +85,7 @@ def content_key(work: EvaluationWork, spec: CandidateSpec, protocol: Protocol) -
         "protocol": asdict(protocol),
         "science": science_version(),
         "device": device().type,
+        "torch": torch.__version__,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -15,8 +15,10 @@ def sample_voxels(loader: TargetLoader, indices: Indices, *, per_class: int | No
     """Flat voxel positions in each image's crop, sorted; they depend on data and protocol only.
 
     Per image as many voxels of every present class (at most `per_class`), background at most as many as the
-    largest foreground class has. None: the protocol's `voxels_per_class`, fewer until `voxels_total` is kept;
-    where one voxel per class and image is still too much, whole images are left out, in seeded order.
+    largest foreground class has; without any foreground, as many as that is in the median over the other images,
+    so that the healthy images are seen and the background still doesn't outweigh the rest.
+    None: the protocol's `voxels_per_class`, fewer until `voxels_total` is kept; where one voxel per class and
+    image is still too much, whole images are left out, in seeded order.
     """
     if not len(indices):
         return []
@@ -24,7 +26,7 @@ def sample_voxels(loader: TargetLoader, indices: Indices, *, per_class: int | No
         loader.data.labels[(index, *loader.crop_of(int(index), epoch=FROZEN_EPOCH))].ravel() for index in indices
     ]
     counts = np.stack([np.bincount(mask, minlength=len(loader.data.classes)) for mask in masks])
-    counts[:, 0] = np.minimum(counts[:, 0], counts[:, 1:].max(axis=1))
+    counts[:, 0] = np.minimum(counts[:, 0], _most_background(counts[:, 1:].max(axis=1)))
     most = loader.protocol.voxels_total if per_class is None else None
     if per_class is None:
         per_class = _fitting(counts, loader.protocol.voxels_per_class, loader.protocol.voxels_total)
@@ -38,6 +40,14 @@ def sample_voxels(loader: TargetLoader, indices: Indices, *, per_class: int | No
         ]
         drawn.append(np.sort(np.concatenate(places)) if places else np.empty(0, dtype=np.int64))
     return drawn if most is None else _within(drawn, most, seed=loader.protocol.seed)
+
+
+def _most_background(foreground: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How much background each image gives at most, from the size of its largest foreground class (N,)."""
+    there = foreground > 0
+    if not there.any():
+        return foreground
+    return np.where(there, foreground, int(np.median(foreground[there])))
 
 
 def _within(drawn: list[Indices], most: int, *, seed: int) -> list[Indices]:

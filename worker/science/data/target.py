@@ -54,6 +54,13 @@ class Target:
         return int(self.images.shape[1])
 
     @cached_property
+    def empty(self) -> NDArray[np.bool_] | None:
+        """Whether each image is without foreground, (N,); None where there is not a label for every voxel."""
+        if not self.task.per_voxel:
+            return None
+        return np.array([not mask.any() for mask in self.labels], dtype=np.bool_)
+
+    @cached_property
     def standard(self) -> Standard | None:
         """What labels are standardised by, from the training images alone; None where they stay as they are."""
         if self.task.standardise is None:

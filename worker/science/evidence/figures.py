@@ -9,6 +9,7 @@ from models_zoo.architecture import Network
 from worker.science import flags
 from worker.science.candidate import Candidate
 from worker.science.data.loader import TargetLoader
+from worker.science.data.target import Target
 from worker.science.evidence.parts import Evidence
 from worker.science.flags import Flag, raised
 from worker.science.metrics import finite_metrics
@@ -18,6 +19,14 @@ FEW_STEPS = flags.register(
     Flag(
         "few_steps",
         f"The one epoch had fewer than {ENOUGH_STEPS} training steps, so candidates had little time to differ.",
+    )
+)
+MANY = 1 / 3  # of the images: then the empty ones weigh more than half as much as the others
+MANY_EMPTY = flags.register(
+    Flag(
+        "many_empty",
+        "More than a third of the training and validation images have no foreground, so Dice depends on how these "
+        "are counted; compare dice with dice_empty_one.",
     )
 )
 NO_AFFINE_NORM = flags.register(
@@ -61,7 +70,7 @@ def figures_of(
     features, epoch, null = evidence.features, evidence.epoch, evidence.null
     null_seconds = null.seconds if null else 0.0
     return Figures(
-        flags=_flags(evidence),
+        flags=_flags(evidence, loader.data),
         crop=loader.crop,
         last_encoder_norm=candidate.network.last_encoder_norm,
         width=_width(candidate.network),
@@ -80,11 +89,16 @@ def figures_of(
     )
 
 
-def _flags(evidence: Evidence) -> tuple[str, ...]:
-    if evidence.epoch is None:
-        return ()
-    few = len(evidence.epoch.losses) < ENOUGH_STEPS
-    return raised({FEW_STEPS: few, NO_AFFINE_NORM: not evidence.affines})
+def _flags(evidence: Evidence, data: Target) -> tuple[str, ...]:
+    trained = evidence.epoch is not None
+    few = evidence.epoch is not None and len(evidence.epoch.losses) < ENOUGH_STEPS
+    return raised(
+        {
+            FEW_STEPS: few,
+            NO_AFFINE_NORM: trained and not evidence.affines,
+            MANY_EMPTY: data.empty is not None and bool(data.empty[data.split != "test"].mean() > MANY),
+        }
+    )
 
 
 def _width(network: Network) -> int | None:

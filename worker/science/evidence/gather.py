@@ -9,6 +9,7 @@ from time import perf_counter
 
 from worker.science.acnorm.convert import affines, convert, unconverted
 from worker.science.candidate import Candidate, give_fresh_head
+from worker.science.computing import computing
 from worker.science.data.loader import TargetLoader, loader_of
 from worker.science.data.sampling import sample_voxels
 from worker.science.data.target import Target
@@ -31,7 +32,6 @@ from worker.science.evidence.parts import (
 )
 from worker.science.evidence.source_head import HeadCollector
 from worker.science.specs import Progress, Protocol
-from worker.science.training.loop import compute_threads
 from worker.science.training.validation import validate
 
 
@@ -76,7 +76,7 @@ def gather(
     """
     loader = loader_of(target, candidate, protocol)
     start = perf_counter()
-    with compute_threads(protocol.threads):
+    with computing(protocol):
         frozen = _frozen_parts(candidate, loader, needs=needs, progress=progress)
         frozen_seconds = perf_counter() - start
         trained = None

@@ -16,7 +16,8 @@ from worker.science.data.target import Target
 from worker.science.errors import ScienceError
 from worker.science.evidence.parts import NullEpochs
 from worker.science.specs import Progress
-from worker.science.training.loop import seeded, start_training, steps_of_all, train_epoch
+from worker.science.training.loop import start_training, steps_of_all, train_epoch
+from worker.science.training.random_numbers import seeded
 from worker.science.training.target_objective import labelled_batches, target_objective
 
 State = Mapping[str, Tensor]

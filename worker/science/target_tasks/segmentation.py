@@ -42,7 +42,9 @@ def _check(masks: NDArray[Any], split: NDArray[np.str_]) -> Labels:
     warnings = checked_classes(places, classes, split, field=FIELD)
     empty = sum(not mask.any() for mask in places)
     if empty:
-        warnings.append(f"{empty} images have an empty mask")
+        warnings.append(
+            f"{empty} images have no foreground: whatever a network paints there counts as a Dice of 0"
+        )
     if len(classes) > MANY_CLASSES:
         warnings.append(f"{len(classes)} different values in the masks: were they interpolated, or saved as JPEG?")
     return Labels(places, classes, warnings)
@@ -57,13 +59,15 @@ def _loss() -> Loss:
 class SegmentationTally:
     """Mean Dice over images and foreground classes, and average precision over their voxels, image by image.
 
-    Dice leaves out a class that an image does not have (MONAI, ignore_empty); average precision one that no
-    image has. NaN: no image has any foreground. Probabilities are counted by their value in half precision
-    (a relative step of 2^-11), so that no voxel has to be kept.
+    The Dice of a class that an image does not have is 0 where the network paints it (as in nnU-Net). Where the
+    network is silent too, `dice` leaves the pair out, and `dice_empty_one` counts it as 1 (MONAI, ignore_empty
+    False). Average precision leaves out a class that no image has. NaN: there is nothing to count. Probabilities
+    are counted by their value in half precision (a relative step of 2^-11), so that no voxel has to be kept.
     """
 
     def __init__(self, classes: int) -> None:
-        self._dice: list[Tensor] = []  # of every image, its foreground classes
+        self._overlaps: list[Tensor] = []  # of every image, its foreground classes; silence counts as 1
+        self._silent: list[Tensor] = []  # where neither the mask nor the network has the class
         self._counts = np.zeros((classes, 2, HALVES), dtype=np.int64)  # class, is it true, value
 
     def update(self, outputs: Tensor, labels: Tensor) -> None:
@@ -77,7 +81,9 @@ class SegmentationTally:
 
     def add(self, probability: Tensor, mask: Tensor) -> None:
         """Count one image: probability (C, [D,] H, W) and its class indices ([D,] H, W)."""
-        self._dice.append(_image_dice(probability, mask))
+        overlap, silent = _image_dice(probability, mask)
+        self._overlaps.append(overlap)
+        self._silent.append(silent)
         places = probability.flatten(1).half().view(torch.int16).long().numpy()  # the bits of x >= 0 order like x
         true = mask.flatten().numpy()
         for index in range(1, len(self._counts)):
@@ -87,26 +93,31 @@ class SegmentationTally:
 
     def metrics(self) -> dict[str, float]:
         """Metrics of everything that was counted so far."""
-        dice = torch.cat(self._dice)
-        defined = dice[~dice.isnan()]
+        overlaps, silent = torch.cat(self._overlaps), torch.cat(self._silent)
         return {
-            "dice": float(defined.mean()) if len(defined) else float("nan"),
+            DICE.name: float(overlaps[~silent].mean()),  # NaN for no pair
+            DICE_EMPTY_ONE.name: float(overlaps.mean()),
             "average_precision": mean_or_nan(
                 _average_precision(*counts) for counts in self._counts[1:] if counts[1].any()
             ),
         }
 
     def cases(self) -> list[float]:
-        """The mean Dice of every image over the foreground classes it has; NaN for an image with none."""
-        return [float(dice.nanmean()) for dice in self._dice]
+        """The `dice` of every image; NaN where neither its mask nor the network has any foreground."""
+        return [
+            float(overlap[~silent].mean()) for overlap, silent in zip(self._overlaps, self._silent, strict=True)
+        ]
 
 
-def _image_dice(probability: Tensor, mask: Tensor) -> Tensor:
+def _image_dice(probability: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Dice of each foreground class, 1 for silence on a class that is not there, and where that is so."""
     classes = probability.shape[0]
     predicted, true = (
         one_hot(labels.long(), classes).movedim(-1, 0)[None] for labels in (probability.argmax(0), mask)
     )
-    return compute_dice(predicted, true, include_background=False).flatten()
+    overlap = compute_dice(predicted, true, include_background=False, ignore_empty=False).flatten()
+    silent = ~(predicted + true)[0, 1:].flatten(1).any(1)
+    return overlap, silent
 
 
 def _average_precision(negatives: Counts, positives: Counts) -> float:
@@ -122,10 +133,18 @@ def _tally(outputs: int, standard: Standard | None) -> SegmentationTally:
 
 DICE = Metric(
     "dice",
-    "Dice overlap of each foreground class that an image has, mean over all.",
+    "Dice overlap of each foreground class in each image, mean over all. A class that an image does not have "
+    "counts as 0 where it is predicted, and is left out where it is not.",
     lowest=0.0,
     highest=1.0,
     preference=1,
+)
+DICE_EMPTY_ONE = Metric(
+    "dice_empty_one",
+    "Dice overlap of each foreground class in each image, mean over all. A class that an image does not have "
+    "counts as 0 where it is predicted, and as 1 where it is not.",
+    lowest=0.0,
+    highest=1.0,
 )
 SEGMENTATION = register(
     TargetTask(
@@ -137,7 +156,7 @@ SEGMENTATION = register(
         head="softmax",
         primary=DICE,
         threshold_free=AVERAGE_PRECISION,
-        further_metrics=(),
+        further_metrics=(DICE_EMPTY_ONE,),
         decode=_decode,
         check=_check,
         describe=class_balance,

@@ -11,6 +11,7 @@ from time import perf_counter
 from torch import nn
 
 from worker.science.candidate import Candidate, give_fresh_head
+from worker.science.computing import computing
 from worker.science.data.loader import TargetLoader, loader_of
 from worker.science.data.target import Target
 from worker.science.errors import ScienceError
@@ -20,14 +21,13 @@ from worker.science.target_tasks.registry import TargetTask
 from worker.science.training.loop import (
     Losses,
     Training,
-    compute_threads,
-    seeded,
     start_training,
     steps_of_all,
     train_epoch,
 )
 from worker.science.training.method import Method, Start
 from worker.science.training.options import complete_options
+from worker.science.training.random_numbers import seeded
 from worker.science.training.state import AfterEpoch, Best, TrainingState, capture, restore
 from worker.science.training.target_objective import labelled_batches, target_objective
 from worker.science.training.trained_epoch import TrainedEpoch
@@ -80,7 +80,7 @@ def finetune(
     start = perf_counter()
     loader = loader_of(target, candidate, protocol)
     give_fresh_head(candidate, outputs=len(target.classes), seed=protocol.seed)
-    with compute_threads(protocol.threads), seeded(protocol.seed, loader.device):
+    with computing(protocol), seeded(protocol.seed, loader.device):
         training = _prepared(candidate, loader, method=method, protocol=protocol, options=options or {})
         so_far = _train(training, loader, protocol, progress=progress, resume=resume, after_epoch=after_epoch)
         training.network.load_state_dict(dict(so_far.best.network))

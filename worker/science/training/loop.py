@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from worker.science.errors import ScienceError
@@ -40,26 +38,6 @@ class Losses:
 
     loss: tuple[float, ...]
     penalty: tuple[float, ...]
-
-
-@contextmanager
-def compute_threads(count: int) -> Iterator[None]:
-    """Run the CPU work of torch and of numpy's libraries on `count` threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        with threadpool_limits(count):
-            yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Random numbers that layers draw (dropout) depend on `seed` alone; the caller's state is kept."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 def start_training(

@@ -10,18 +10,18 @@ import torch
 from torch import nn
 
 from models_zoo.architecture import Network
+from worker.science.computing import computing
 from worker.science.data.loader import TargetLoader
 from worker.science.specs import Progress
 from worker.science.training.loop import (
     Training,
-    compute_threads,
-    seeded,
     start_training,
     steps_of_all,
     train_epoch,
 )
 from worker.science.training.objective import Objective
 from worker.science.training.options import complete_options
+from worker.science.training.random_numbers import seeded
 from worker.science.training.recipe import Attained, Pretext, Recipe
 from worker.science.training.samples import Samples
 from worker.science.training.state import AfterEpoch, TrainingState, capture, restore
@@ -56,7 +56,7 @@ def pretrain(
     start = perf_counter()
     complete = complete_options(recipe.options, options or {}, owner=recipe.name)
     samples = Samples(recipe, complete, loader)
-    with compute_threads(loader.protocol.threads), seeded(loader.protocol.seed, loader.device):
+    with computing(loader.protocol), seeded(loader.protocol.seed, loader.device):
         pretext = Pretext(network, recipe.heads(network, complete).to(loader.device), loader, complete)
         training = _prepared(pretext, samples, epochs)
         losses = _train(training, progress=progress, resume=resume, after_epoch=after_epoch)

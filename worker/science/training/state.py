@@ -15,6 +15,7 @@ from torch import Tensor
 
 from worker.science.errors import ScienceError
 from worker.science.training.loop import Training
+from worker.science.training.random_numbers import random_states, restore_random_states
 from worker.science.training.trained_epoch import TrainedEpoch, dict_form, of_dict_form
 
 Tensors = Mapping[str, Tensor]
@@ -34,7 +35,7 @@ class Best:
 class TrainingState:
     """What a run needs to go on after `epoch` epochs exactly as if it had not stopped; tensors on the CPU.
 
-    optimizer: "<position of the weight>/<name>" -> tensor; random: torch's generator states by device type;
+    optimizer: "<position of the weight>/<name>" -> tensor; random: the states of all generators by name;
     memory: the objective's; epochs: what was recorded of each.
     """
 
@@ -58,7 +59,7 @@ def capture(
         epoch=epoch,
         network=_copies(training.network.state_dict()),
         optimizer=_optimizer_tensors(training.optimizer),
-        random=_random_states(training),
+        random=random_states(_device(training)),
         memory=_copies(training.objective.memory),
         best=best and Best(best.epoch, best.score, _copies(best.network)),
         epochs=epochs,
@@ -76,11 +77,7 @@ def restore(training: Training, state: TrainingState) -> None:
         raise ScienceError(
             f"resume: the state is of another run: {why}; start this run from its beginning"
         ) from error
-    for kind, random in state.random.items():
-        if kind == "cuda":
-            torch.cuda.set_rng_state(random, _device(training))
-        else:
-            torch.set_rng_state(random)
+    restore_random_states(state.random, _device(training))
 
 
 def save_state(state: TrainingState, path: Path) -> None:
@@ -146,9 +143,3 @@ def _restore_memory(memory: Tensors, stored: Tensors) -> None:
 
 def _device(training: Training) -> torch.device:
     return next(training.network.parameters()).device
-
-
-def _random_states(training: Training) -> dict[str, Tensor]:
-    device = _device(training)
-    cuda = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
-    return {"cpu": torch.get_rng_state(), **cuda}
