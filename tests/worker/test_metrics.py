@@ -10,29 +10,68 @@ import torch
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, f1_score, r2_score, roc_auc_score
 
+from worker.science.metrics import log_odds
+from worker.science.target_tasks import segmentation
 from worker.science.target_tasks.classification import classification_metrics
 from worker.science.target_tasks.multilabel import multilabel_metrics
 from worker.science.target_tasks.regression import regression_cases, regression_metrics
 from worker.science.target_tasks.segmentation import SegmentationTally
 
 
-def _tally(probabilities: torch.Tensor, masks: torch.Tensor) -> dict[str, float]:
-    tally = SegmentationTally(probabilities.shape[1])
-    for probability, mask in zip(probabilities, masks, strict=True):
-        tally.add(probability, mask)
+def _tally(outputs: torch.Tensor, masks: torch.Tensor) -> dict[str, float]:
+    tally = SegmentationTally(outputs.shape[1])
+    for of_image, mask in zip(outputs, masks, strict=True):
+        tally.add(of_image, mask)
     return tally.metrics()
 
 
-@pytest.mark.parametrize("spread", [0.3, 3.0, 9.0])
-def test_average_precision_is_scikit_learns_to_half_precision(spread: float) -> None:
+def odds_of(outputs: torch.Tensor, index: int) -> torch.Tensor:
+    """log p / (1 - p) of one class from raw outputs (N, C, ...), by its definition."""
+    raw = outputs.double()
+    others = torch.cat((raw[:, :index], raw[:, index + 1 :]), 1)
+    return raw[:, index] - others.logsumexp(1)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+@pytest.mark.parametrize("spread", [0.3, 3.0, 30.0, 300.0])
+def test_log_odds_are_their_definition_however_sure(classes: int, spread: float) -> None:
+    outputs = torch.randn(classes, 500, generator=torch.Generator().manual_seed(0)) * spread
+    for index in range(classes):
+        expected = odds_of(outputs.T, index)
+        assert torch.allclose(log_odds(outputs)[index], expected, rtol=1e-12, atol=1e-12)
+    assert torch.equal(log_odds(torch.zeros(2, 3)), torch.zeros(2, 3).double())
+
+
+@pytest.mark.parametrize("spread", [0.3, 3.0, 9.0, 30.0, 100.0])
+def test_average_precision_is_scikit_learns_however_sure_the_network_is(spread: float) -> None:
+    """Voxels with outputs far apart have probabilities that are 1 in half precision, and in float32."""
     torch.manual_seed(0)
     masks = (torch.rand(3, 40, 40) > 0.9).long() + (torch.rand(3, 40, 40) > 0.95).long()
-    logits = torch.randn(3, 3, 40, 40) * spread + torch.nn.functional.one_hot(masks, 3).movedim(-1, 1)
-    probabilities = logits.softmax(1)
+    outputs = spread * (torch.randn(3, 3, 40, 40) + torch.nn.functional.one_hot(masks, 3).movedim(-1, 1))
+    outputs[:, 0] -= 2 * spread  # sure of foreground nearly everywhere
     expected = np.mean(
-        [average_precision_score(masks.flatten() == c, probabilities[:, c].flatten()) for c in (1, 2)]
+        [average_precision_score(masks.flatten() == c, odds_of(outputs, c).flatten()) for c in (1, 2)]
     )
-    assert _tally(probabilities, masks)["average_precision"] == pytest.approx(expected, abs=2e-3)
+    assert _tally(outputs, masks)["average_precision"] == pytest.approx(expected, abs=5e-4)
+
+
+def test_average_precision_of_a_large_image_is_that_of_its_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    masks, outputs = (torch.rand(1, 40, 40) > 0.9).long(), torch.randn(1, 2, 40, 40)
+    whole = _tally(outputs, masks)
+    monkeypatch.setattr(segmentation, "VOXELS", 300)
+    assert _tally(outputs, masks) == whole
+
+
+def test_area_of_a_classifier_whose_probabilities_are_all_1_is_that_of_its_log_odds() -> None:
+    torch.manual_seed(0)
+    labels = torch.arange(60) % 3
+    outputs = 20 * (torch.randn(60, 3) + torch.nn.functional.one_hot(labels, 3))
+    outputs[:, 0] += 60
+    areas = [roc_auc_score(labels == index, odds_of(outputs, index)) for index in range(3)]
+    assert classification_metrics(outputs, labels)["auc"] == pytest.approx(np.mean(areas), abs=1e-12)
+    rounded = [roc_auc_score(labels == index, outputs.softmax(1)[:, index]) for index in range(3)]
+    assert abs(np.mean(areas) - np.mean(rounded)) > 0.01
 
 
 def test_dice_leaves_out_classes_that_nobody_has() -> None:
@@ -98,7 +137,7 @@ def test_without_any_foreground_a_silent_network_has_no_dice() -> None:
 def test_classification_over_the_classes_present() -> None:
     labels = torch.tensor([0, 0, 2, 2])
     probabilities = torch.tensor([[0.8, 0.1, 0.1], [0.4, 0.3, 0.3], [0.1, 0.1, 0.8], [0.5, 0.3, 0.2]])
-    found = classification_metrics(probabilities, labels)
+    found = classification_metrics(probabilities.log(), labels)
     assert found["accuracy"] == 0.75
     assert found["balanced_accuracy"] == 0.75
     assert found["auc"] == pytest.approx(0.75)

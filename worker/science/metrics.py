@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,21 @@ AVERAGE_PRECISION = Metric(
     lowest=0.0,
     highest=1.0,
 )
+
+
+def log_odds(outputs: Tensor) -> Tensor:
+    """log p_c / (1 - p_c) of every class from raw outputs, (C, ...) both, in float64, by a softmax over C.
+
+    That is the output of class c less the logarithm of the summed exponentials of all others. It orders samples
+    whose probabilities have been rounded to 1, as those of float32 are above 17.
+    """
+    raw = outputs.double()
+    top = raw.argmax(0, keepdim=True)
+    highest = raw.gather(0, top)
+    powers = (raw - highest).exp()
+    others = highest + (powers.sum(0, keepdim=True) - powers).log()  # of any class but the top one, at least 0
+    others_of_top = raw.scatter(0, top, -torch.inf).logsumexp(0, keepdim=True)
+    return raw - others.scatter(0, top, others_of_top)
 
 
 def mean_or_nan(values: Iterable[float]) -> float:

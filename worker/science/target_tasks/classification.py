@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models_zoo.architecture import Outputs
-from worker.science.metrics import AUC, Metric
+from worker.science.metrics import AUC, Metric, log_odds
 from worker.science.target_tasks.class_labels import (
     checked_classes,
     class_balance,
@@ -41,22 +41,22 @@ def _loss() -> Loss:
     return F.cross_entropy
 
 
-def classification_cases(probabilities: Tensor, labels: Tensor) -> list[float]:
+def classification_cases(outputs: Tensor, labels: Tensor) -> list[float]:
     """1 for every image whose most probable class is the right one, else 0; the mean is the accuracy."""
-    return (probabilities.argmax(1) == labels).double().tolist()
+    return (outputs.argmax(1) == labels).double().tolist()
 
 
-def classification_metrics(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
+def classification_metrics(outputs: Tensor, labels: Tensor) -> dict[str, float]:
     """Accuracy, balanced accuracy, and area under the ROC curve (one against the rest, mean over classes).
 
-    probabilities: (N, C); labels: (N,). The area is the mean over the classes present; NaN for one class only.
+    outputs: (N, C), raw; labels: (N,). The area is that of each class's log-odds, the mean over the classes
+    present; NaN for one class only.
     """
-    true, predicted = labels.numpy(), probabilities.argmax(1).numpy()
+    true, predicted = labels.numpy(), outputs.argmax(1).numpy()
     present = np.unique(true)
+    odds = log_odds(outputs.T).numpy()  # (C, N)
     areas = (
-        [roc_auc_score(true == index, probabilities[:, index].numpy()) for index in present]
-        if len(present) > 1
-        else [float("nan")]
+        [roc_auc_score(true == index, odds[index]) for index in present] if len(present) > 1 else [float("nan")]
     )
     return {
         "accuracy": float(accuracy_score(true, predicted)),
@@ -68,8 +68,7 @@ def classification_metrics(probabilities: Tensor, labels: Tensor) -> dict[str, f
 
 
 def _judge(outputs: Tensor, labels: Tensor) -> Judged:
-    probabilities = outputs.softmax(1)
-    return Judged(classification_metrics(probabilities, labels), classification_cases(probabilities, labels))
+    return Judged(classification_metrics(outputs, labels), classification_cases(outputs, labels))
 
 
 def _tally(outputs: int, standard: Standard | None) -> RowTally:

@@ -73,7 +73,7 @@ def multilabel_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
     logits and labels (0 or 1): (N, L); yes is above 0, a probability of .5. Means are over the labels with both
     values, NaN for none of them. Logits order where probabilities would all be rounded to 1.
     """
-    true, scores = labels.numpy(), logits.numpy()
+    true, scores = labels.numpy(), logits.double().numpy()
     mixed = np.flatnonzero((true != true[:1]).any(axis=0))
     answers = scores > 0
 

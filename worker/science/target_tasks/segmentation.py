@@ -14,7 +14,7 @@ from torch.nn.functional import one_hot
 
 from models_zoo.architecture import Outputs
 from worker.science.errors import ScienceError
-from worker.science.metrics import AVERAGE_PRECISION, Metric, mean_or_nan
+from worker.science.metrics import AVERAGE_PRECISION, Metric, log_odds, mean_or_nan
 from worker.science.target_tasks.class_labels import (
     checked_classes,
     class_balance,
@@ -27,7 +27,9 @@ from worker.science.target_tasks.tally import Judged
 
 FIELD = "masks"
 MANY_CLASSES = 16  # a mask with more values was probably interpolated
-HALVES = 0x3C01  # half-precision numbers from 0 to 1
+PLACES = 1 << 16  # half-precision numbers, in ascending order
+LARGEST = 65504.0  # of them
+VOXELS = 1 << 18  # taken to float64 at a time
 Counts = NDArray[np.int64]
 
 
@@ -61,35 +63,35 @@ class SegmentationTally:
 
     The Dice of a class that an image does not have is 0 where the network paints it (as in nnU-Net). Where the
     network is silent too, `dice` leaves the pair out, and `dice_empty_one` counts it as 1 (MONAI, ignore_empty
-    False). Average precision leaves out a class that no image has. NaN: there is nothing to count. Probabilities
-    are counted by their value in half precision (a relative step of 2^-11), so that no voxel has to be kept.
+    False). Average precision leaves out a class that no image has. NaN: there is nothing to count. Log-odds are
+    counted by their value in half precision (a relative step of 2^-11), so that no voxel has to be kept.
     """
 
     def __init__(self, classes: int) -> None:
         self._overlaps: list[Tensor] = []  # of every image, its foreground classes; silence counts as 1
         self._silent: list[Tensor] = []  # where neither the mask nor the network has the class
-        self._counts = np.zeros((classes, 2, HALVES), dtype=np.int64)  # class, is it true, value
+        self._counts = np.zeros((classes, 2, PLACES), dtype=np.int64)  # class, is it true, value
 
     def update(self, outputs: Tensor, labels: Tensor) -> None:
         """Count a batch: raw outputs (B, C, [D,] H, W) and class indices (B, [D,] H, W)."""
-        for probability, mask in zip(outputs.softmax(1), labels, strict=True):
-            self.add(probability, mask)
+        for of_image, mask in zip(outputs, labels, strict=True):
+            self.add(of_image, mask)
 
     def compute(self) -> Judged:
         """Metrics of everything that was counted, and the Dice of each image."""
         return Judged(self.metrics(), self.cases())
 
-    def add(self, probability: Tensor, mask: Tensor) -> None:
-        """Count one image: probability (C, [D,] H, W) and its class indices ([D,] H, W)."""
-        overlap, silent = _image_dice(probability, mask)
+    def add(self, outputs: Tensor, mask: Tensor) -> None:
+        """Count one image: raw outputs (C, [D,] H, W) and its class indices ([D,] H, W)."""
+        overlap, silent = _image_dice(outputs, mask)
         self._overlaps.append(overlap)
         self._silent.append(silent)
-        places = probability.flatten(1).half().view(torch.int16).long().numpy()  # the bits of x >= 0 order like x
-        true = mask.flatten().numpy()
-        for index in range(1, len(self._counts)):
-            for side in (0, 1):
-                chosen = places[index][(true == index) == bool(side)]
-                self._counts[index, side] += np.bincount(chosen, minlength=HALVES)
+        pieces = zip(outputs.flatten(1).split(VOXELS, dim=1), mask.flatten().split(VOXELS), strict=True)
+        for piece, true in pieces:
+            places = _places(log_odds(piece))  # (C, V)
+            for index in range(1, len(self._counts)):
+                chosen = (true == index) * PLACES + places[index]
+                self._counts[index] += chosen.bincount(minlength=2 * PLACES).view(2, PLACES).numpy()
 
     def metrics(self) -> dict[str, float]:
         """Metrics of everything that was counted so far."""
@@ -109,11 +111,17 @@ class SegmentationTally:
         ]
 
 
-def _image_dice(probability: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def _places(values: Tensor) -> Tensor:
+    """The place of each value among the numbers of half precision, 0 to PLACES - 1, of the same shape."""
+    bits = values.clamp(-LARGEST, LARGEST).half().view(torch.int16).long()
+    return torch.where(bits < 0, -1 - (bits & 0x7FFF), bits) + PLACES // 2  # the bits of x >= 0 order like x
+
+
+def _image_dice(outputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Dice of each foreground class, 1 for silence on a class that is not there, and where that is so."""
-    classes = probability.shape[0]
+    classes = outputs.shape[0]
     predicted, true = (
-        one_hot(labels.long(), classes).movedim(-1, 0)[None] for labels in (probability.argmax(0), mask)
+        one_hot(labels.long(), classes).movedim(-1, 0)[None] for labels in (outputs.argmax(0), mask)
     )
     overlap = compute_dice(predicted, true, include_background=False, ignore_empty=False).flatten()
     silent = ~(predicted + true)[0, 1:].flatten(1).any(1)
