@@ -16,7 +16,7 @@ from service.jobs import contents, published
 from service.settings import settings
 from worker.science.candidate import HEADS
 from worker.science.data.readers.registry import readers
-from worker.science.flags import flags
+from worker.science.flags import Flag, flags
 from worker.science.measures.registry import measures
 from worker.science.specs import FieldBounds, FinetuneProtocol, protocol_fields
 from worker.science.target_tasks.registry import metrics, primary_for, target_tasks, tasks_for
@@ -182,10 +182,21 @@ def _metrics() -> dict[str, published.PublishedMetric]:
 def _flags() -> dict[str, published.PublishedFlag]:
     return {
         flag.name: published.PublishedFlag(
-            meaning=flag.meaning, may_rank=flag.may_rank, differs=flag.differs, marks_missing=flag.marks_missing
+            meaning=flag.meaning,
+            may_rank=flag.may_rank,
+            differs=flag.differs,
+            marks_missing=flag.marks_missing,
+            measures=_measures_of(flag),
         )
         for flag in flags().values()
     }
+
+
+def _measures_of(flag: Flag) -> tuple[str, ...] | None:
+    """The measures that a flag of an evaluation or of a list is about; None: it holds whatever is measured."""
+    if flag.of_epoch:
+        return tuple(measure.name for measure in measures().values() if measure.epochs)
+    return tuple(measure.name for measure in measures().values() if flag in measure.list_flags) or None
 
 
 def _protocol_fields() -> dict[str, published.PublishedOption]:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.ledger import coverage
+from service.ledger import coverage, flags
 from service.ledger.fusion import DERIVED, Fusion
-from service.ledger.ranked_list import Candidate, RankedList
+from service.ledger.ranked_list import MIXED, Candidate, RankedList
 from service.ledger.statistics.agreement import Agreement, agreements
-from service.ledger.statistics.fused import Combination, leave_one_out
+from service.ledger.statistics.fused import FUSED, HISTORY_PRIOR, Combination, leave_one_out
 from service.ledger.statistics.target_record import FEWEST_SIMILAR, of_task, similar
 from service.store.answer_contents import Answer, Coverage, NamedCandidate
 from service.store.tables import WorkState
 
 NO_EVIDENCE = (
-    "There is no evidence for an answer: no measure that counts has a sound score, and there is no history."
+    "There is no evidence for an answer: no candidate that may be placed has a history, or a sound score of a "
+    "measure that counts."
 )
 
 
@@ -54,8 +55,8 @@ def answer_of(ranked: RankedList) -> Answer:
         expected_regret=leader.regret,
         past_targets=combination.targets,
         weights={name: weight for name, weight in combination.weights.items() if weight > 0},
-        next_run=_named(run) if run else None,
-        next_run_seconds=run.finetune_seconds if run else None,
+        next_run=_named(run.candidate) if run else None,
+        next_run_seconds=run.candidate.finetune_seconds if run else None,
     )
 
 
@@ -63,7 +64,13 @@ def _named(row: Candidate) -> NamedCandidate:
     return NamedCandidate(id=row.checkpoint.id, name=row.checkpoint.name)
 
 
-def _next_run(combination: Combination, rows: dict[str, Candidate]) -> Candidate | None:
+@dataclass(frozen=True)
+class _NextRun:
+    candidate: Candidate
+    timed: bool  # whether the seconds of all that could be run are known, and the choice is by them too
+
+
+def _next_run(combination: Combination, rows: dict[str, Candidate]) -> _NextRun | None:
     """The tied candidate without an outcome here whose outcome is worth most for the seconds that it takes."""
     tied = [rows[name] for name in combination.leaders if rows[name].outcome is None]
     timed = all(row.finetune_seconds for row in tied)
@@ -72,16 +79,17 @@ def _next_run(combination: Combination, rows: dict[str, Candidate]) -> Candidate
         gain = combination.candidates[row.checkpoint.name].gain
         return gain / row.finetune_seconds if timed and row.finetune_seconds else gain
 
-    return max(tied, key=worth, default=None)
+    run = max(tied, key=worth, default=None)
+    return _NextRun(run, timed) if run else None
 
 
-def _in_words(combination: Combination, run: Candidate | None, covered: Coverage) -> str:
+def _in_words(combination: Combination, run: _NextRun | None, covered: Coverage) -> str:
     first, *others = combination.leaders
     leader = combination.candidates[first]
     basis = (
         f"learned from {_targets(combination.targets)}"
         if combination.targets
-        else "no outcome on other targets yet, only what studies have published"
+        else "no past target of this task to learn from, only what studies have published"
     )
     among = "" if covered.is_complete else " of these"
     sure = f"{leader.best:.0%} likely to be the best{among}; {basis}"
@@ -89,11 +97,17 @@ def _in_words(combination: Combination, run: Candidate | None, covered: Coverage
     steady = f"leads in {leader.first:.0%} of resamplings of the evidence, {sure}{loss}."
     if not others:
         return f"Use {first}: it {steady}" if covered.is_complete else f"Of those evaluated, {first} {steady}"
-    then = f" Finetune {run.checkpoint.name} next: it helps the choice most for its time." if run else ""
     return (
         f"The evidence does not separate {', '.join((first, *others))}: {first} leads in only {leader.first:.0%} "
-        f"of its resamplings, {sure}{loss}.{then}"
+        f"of its resamplings, {sure}{loss}.{_then(run)}"
     )
+
+
+def _then(run: _NextRun | None) -> str:
+    if run is None:
+        return ""
+    why = "it helps the choice most" + (" for its time" if run.timed else "")
+    return f" Finetune {run.candidate.checkpoint.name} next: {why}."
 
 
 def track_record_of(fusion: Fusion, measures: Sequence[str]) -> TrackRecord:
@@ -109,7 +123,7 @@ def track_record_of(fusion: Fusion, measures: Sequence[str]) -> TrackRecord:
     names = [*DERIVED, *measures]
     by_measure = agreements(past.records, names)
     return TrackRecord(
-        similar=past.how if past.records else f"no other {dataset.task} target has outcomes",
+        similar=past.how if past.records else f"no past {dataset.task} target has outcomes of two candidates",
         targets=[record.target for record in past.records],
         measures={name: by_measure.get(name) for name in names},
     )
@@ -120,15 +134,16 @@ def notes_of(ranked: RankedList, track_record: TrackRecord) -> list[str]:
     order_by = ranked.ranking.order_by
     of_scores = {flag for row in ranked.candidates for score in row.scores.values() for flag in score.flags}
     meanings = ranked.flags.meanings(of_scores.union(flags_of(ranked)))
+    apart = flags.PARTLY_LOADED if ranked.ranking.partly_loaded != MIXED else None
     unplaced = [row for row in ranked.candidates if _is_done(row) and row.position is None]
-    names = ", ".join(row.checkpoint.name for row in unplaced)
-    missing = [f"Not placed, since their {order_by} is missing or flagged: {names}."] if unplaced else []
+    names = ", ".join(row.checkpoint.name for row in unplaced if apart not in row.flags)
+    missing = [f"Not placed, since their {order_by} is missing or flagged: {names}."] if names else []
     return [*_notes_on_order(ranked.fusion, track_record, order_by), *meanings, *missing]
 
 
 def flags_of(ranked: RankedList) -> list[str]:
     """Flags of the list as a whole: its candidates' own, and those that only their comparison shows."""
-    done = [row.facts for row in ranked.candidates if _is_done(row)]
+    done = [(row.facts, row.scores) for row in ranked.candidates if _is_done(row)]
     return sorted({*ranked.flags.of_list(done), *(flag for row in ranked.candidates for flag in row.flags)})
 
 
@@ -138,16 +153,28 @@ def _is_done(row: Candidate) -> bool:
 
 def _notes_on_order(fusion: Fusion, track_record: TrackRecord, order_by: str) -> list[str]:
     """A note on the measure that the list is ordered by, from past targets."""
-    past = fusion.combination.targets
-    if order_by in DERIVED and past < FEWEST_SIMILAR:
-        return [f"Thin history: outcomes on {_targets(past)} stand behind this order; the rest is published."]
+    if order_by in DERIVED and fusion.combination.targets < FEWEST_SIMILAR:
+        return _thin_history(fusion, order_by)
     agreement = track_record.measures.get(order_by)
     if agreement is None or not agreement.weighted_tau <= 0 or agreement.targets < FEWEST_SIMILAR:
         return []
+    fused = track_record.measures.get(FUSED)
+    better = fused is not None and fused.weighted_tau > max(agreement.weighted_tau, 0)
     return [
         f"{order_by}: its own track record speaks against this order. On {agreement.targets} past targets its "
-        f"mean weighted tau with outcomes is {agreement.weighted_tau:.2f}. Order by `fused` instead."
+        f"mean weighted tau with outcomes is {agreement.weighted_tau:.2f}."
+        + (f" Order by `{FUSED}` instead." if better else "")
     ]
+
+
+def _thin_history(fusion: Fusion, order_by: str) -> list[str]:
+    """What an order by a derived score rests on; nothing where no candidate is placed by it."""
+    placed = fusion.prior if order_by == HISTORY_PRIOR else fusion.combination.candidates
+    past = [f"outcomes on {_targets(fusion.combination.targets)}"] if fusion.combination.targets else []
+    weights = fusion.combination.weights.items()
+    trusted = order_by == FUSED and any(weight > 0 and fusion.trust.get(name) for name, weight in weights)
+    basis = [*past, *(["what studies have published of these measures"] if trusted else [])]
+    return [f"Thin history: this order rests on {' and on '.join(basis)}."] if placed else []
 
 
 def _targets(count: int) -> str:

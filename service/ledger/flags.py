@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
 from service.store import capabilities
 from service.store.contents import EvaluationFacts
@@ -40,10 +40,20 @@ class Flags:
         """Whether a candidate can be placed by this score."""
         return score is not None and score.value is not None and self.may_rank(score.flags)
 
-    def of_list(self, facts: Sequence[EvaluationFacts]) -> list[str]:
-        """The candidates' own flags, and those that only a comparison of candidates shows."""
-        raised = {flag for evaluation in facts for flag in evaluation.flags}
-        return sorted(raised | {name for name, flag in self.published.items() if _differs(flag, facts)})
+    def about(self, measures: Iterable[str], facts: EvaluationFacts) -> EvaluationFacts:
+        """These facts without the flags that are about other measures than these: facts that were copied from an
+        equal evaluation may hold some."""
+        asked = set(measures)
+        return replace(facts, flags=tuple(name for name in facts.flags if self._is_about(name, asked)))
+
+    def _is_about(self, name: str, measures: Set[str]) -> bool:
+        flag = self.published.get(name)
+        return flag is None or flag.measures is None or not measures.isdisjoint(flag.measures)
+
+    def of_list(self, candidates: Sequence[tuple[EvaluationFacts, Mapping[str, Score]]]) -> list[str]:
+        """The candidates' own flags, and those that only a comparison of their facts and scores shows."""
+        raised = {flag for facts, _ in candidates for flag in facts.flags}
+        return sorted(raised | {name for name, flag in self.published.items() if _differs(flag, candidates)})
 
     def meanings(self, names: Iterable[str]) -> list[str]:
         """A sentence for each of these flags that is published, by name."""
@@ -51,12 +61,17 @@ class Flags:
         return [f"{name}: {flag.meaning}" for name, flag in self.published.items() if name in wanted]
 
 
-def _differs(flag: PublishedFlag, facts: Sequence[EvaluationFacts]) -> bool:
-    """Whether the candidates differ in the fact that raises this flag."""
+def _differs(flag: PublishedFlag, candidates: Sequence[tuple[EvaluationFacts, Mapping[str, Score]]]) -> bool:
+    """Whether candidates with a score that this flag is about differ in the fact that raises it."""
     if flag.differs is None:
         return False
-    values = {getattr(evaluation, flag.differs, None) for evaluation in facts}
+    values = {getattr(facts, flag.differs, None) for facts, scores in candidates if _is_scored(flag, scores)}
     return len(values - {None}) > 1
+
+
+def _is_scored(flag: PublishedFlag, scores: Mapping[str, Score]) -> bool:
+    scored = {name for name, score in scores.items() if score.value is not None}
+    return flag.measures is None or not scored.isdisjoint(flag.measures)
 
 
 def flags(session: Session) -> Flags:

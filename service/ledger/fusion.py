@@ -55,7 +55,9 @@ class Fusion:
     def _prior(self, name: str) -> Score:
         prior = self.prior.get(name)
         if prior is None:
-            return self._missing(HISTORY_PRIOR, "no outcome of this candidate on another target of this task")
+            return self._missing(
+                HISTORY_PRIOR, "no past target of this task has outcomes of this candidate and another"
+            )
         figures: dict[str, Figure] = {"targets": prior.targets}
         return Score(measure=HISTORY_PRIOR, value=prior.value, seconds=0.0, flags=[], record=ScoreRecord(figures))
 

@@ -63,10 +63,7 @@ def rank(session: Session, ranking: Ranking, *, records: bool = False) -> Ranked
         if row.state == WorkState.DONE:
             scores[row.id] |= {score.measure: score for score in fused.scores(checkpoint.name)}
     places = Places(ranking.order_by, comparable, scores, published)
-    candidates = [
-        _candidate(row, checkpoint, scores[row.id], places, fused, ranking.finetune_protocol)
-        for row, checkpoint in rows
-    ]
+    candidates = [_candidate(row, checkpoint, scores[row.id], places, fused, ranking) for row, checkpoint in rows]
     return RankedList(ranking, in_order(candidates), fused, published)
 
 
@@ -76,9 +73,9 @@ def _candidate(
     scores: Scores,
     places: Places,
     fused: Fusion,
-    finetune: FinetuneProtocol,
+    ranking: Ranking,
 ) -> Candidate:
-    facts = row.facts or EvaluationFacts()
+    facts = fused.flags.about(ranking.measures, row.facts or EvaluationFacts())
     return Candidate(
         position=places.ordering.get(row.id),
         evaluation=row,
@@ -87,7 +84,7 @@ def _candidate(
         scores=scores,
         positions={measure: place[row.id] for measure, place in places.by_measure.items() if row.id in place},
         outcome=fused.outcomes.get(checkpoint.name),
-        finetune_seconds=finetune_seconds(facts, finetune),
+        finetune_seconds=finetune_seconds(facts, ranking.finetune_protocol),
     )
 
 

@@ -68,7 +68,8 @@ class Answer:
     """Loss to expect from choosing the first candidate, in the outcome's unit; null without outcomes on other
     targets."""
     past_targets: int = 0
-    """Number of other targets of this task that the answer was learned from."""
+    """Number of other targets of this task that the answer was learned from: those that compare two candidates or
+    more."""
     weights: Mapping[str, float] = field(default_factory=dict)
     """Weights of the measures in the fused score, by name."""
     next_run: NamedCandidate | None = None

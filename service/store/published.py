@@ -183,6 +183,8 @@ class PublishedFlag:
     """Whether a score with this flag may place its candidate in a ranked list."""
     differs: str | None = None
     """Fact of evaluations whose difference between candidates raises the flag for a whole list."""
+    measures: tuple[str, ...] | None = None
+    """Measures that the flag is about, so that a list without any of them does not get it; null means any list."""
     marks_missing: bool = False
     """Whether a score that the service derives from the ledger gets this flag where it has no value."""
 

@@ -66,6 +66,15 @@ def test_flags_say_whether_they_may_rank() -> None:
     assert all(flag.differs in known for flag in of_lists)
 
 
+def test_flags_name_the_measures_that_they_are_about() -> None:
+    can = what_it_can()
+    about = {name: flag.measures for name, flag in can["flag"].items()}  # type: ignore[attr-defined]
+    trained = {name for name, measure in can["measure"].items() if measure.epochs}  # type: ignore[attr-defined]
+    assert set(about["few_steps"]) == set(about["no_affine_norm"]) == trained
+    assert set(about["mixed_widths"]) == {"ac_corr", "ac_corr_per_channel", "ac_corr_excess"}
+    assert about["saturated"] is None
+
+
 def test_what_takes_more_than_one_epoch_is_optional() -> None:
     measures = what_it_can()["measure"]
     for name, measure in measures.items():

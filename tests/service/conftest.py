@@ -69,6 +69,7 @@ FIELDS: dict[str, dict[str, Any]] = {
 FROZEN = {"optional": False, "epochs": 0, "epochs_per_permutation": 0}
 TRAINED = {"optional": False, "epochs": 1, "epochs_per_permutation": 0}
 REPEATED = {"optional": True, "epochs": 1, "epochs_per_permutation": 1}
+OF_EPOCH = ["ac_corr", "ac_corr_null", "one_epoch_outcome"]
 CAPABILITIES: dict[str, dict[str, Any]] = {
     "measure": {
         "one_epoch_outcome": {"title": "One epoch", "source": "ours", "tasks": BOTH, **TRAINED, "trust": 0.4},
@@ -112,11 +113,18 @@ CAPABILITIES: dict[str, dict[str, Any]] = {
         "multilabel": {"summary": "labels of an image", "primary_metric": "auc"},
     },
     "flag": {
-        "few_steps": {"meaning": "the one epoch had few steps"},
-        "no_affine_norm": {"meaning": "the one epoch was plain training without any norm to recalibrate"},
+        "few_steps": {"meaning": "the one epoch had few steps", "measures": OF_EPOCH},
+        "no_affine_norm": {
+            "meaning": "the one epoch was plain training without any norm to recalibrate",
+            "measures": OF_EPOCH,
+        },
         "beyond_paper": {"meaning": "AC-Norm recalibrated norm layers other than BatchNorm"},
         "low_spread": {"meaning": "the affine parameters moved far"},
-        "mixed_widths": {"meaning": "the layers of the candidates have different widths", "differs": "width"},
+        "mixed_widths": {
+            "meaning": "the layers of the candidates have different widths",
+            "differs": "width",
+            "measures": ["ac_corr"],
+        },
         "degenerate": {"meaning": "the source affines carry no information", "may_rank": False},
         "saturated": {"meaning": "the features separate the labels exactly", "may_rank": False},
         "not_applicable": {"meaning": "the measure has no meaning here", "may_rank": False, "marks_missing": True},

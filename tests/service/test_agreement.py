@@ -301,7 +301,9 @@ def test_without_history_published_trust_decides_and_the_list_says_so(client: Te
     assert shown["answer"]["weights"] == {"one_epoch_outcome": 0.4}
     assert shown["track_record"]["measures"] == dict.fromkeys(["fused", "history_prior", *shown["measures"]])
     assert "history_prior" not in shown["ranked"][0]["scores"]
-    assert shown["notes"][0].startswith("Thin history: outcomes on no past targets")
+    assert shown["notes"][0] == (
+        "Thin history: this order rests on what studies have published of these measures."
+    )
 
 
 def test_history_orders_and_each_measure_shows_its_record(client: TestClient) -> None:

@@ -241,11 +241,13 @@ def test_a_failed_checkpoint_fails_alone(client: TestClient) -> None:
 
 def test_the_list_is_ordered_and_says_what_it_knows(client: TestClient) -> None:
     with transaction() as session:
-        ranking = add_ranking(session, ["a", "b", "c", "d", "e", "f"])
+        measures = ["one_epoch_outcome", "logme", "ac_corr"]
+        ranking = add_ranking(session, ["a", "b", "c", "d", "e", "f"], measures=measures)
         rows = {name: row.id for name, row in evaluations(session, ranking).items()}
-    evaluate(rows["a"], score_of(0.5), score_of(9.0, measure="logme"))
+    moved = [score_of(2.0, measure="ac_corr") for _ in "ab"]
+    evaluate(rows["a"], score_of(0.5), score_of(9.0, measure="logme"), moved[0])
     wide = {"flags": ["few_steps"], "width": 64, "seconds": 3.0, "finetune_epoch_seconds": 0.8}
-    evaluate(rows["b"], score_of(0.8), score_of(1.0, measure="logme"), facts=wide)
+    evaluate(rows["b"], score_of(0.8), score_of(1.0, measure="logme"), moved[1], facts=wide)
     evaluate(rows["c"], score_of(0.9, "degenerate"), score_of(5.0, measure="logme"))
     evaluate(rows["d"], score_of(0.5), score_of(None, "not_applicable", measure="logme"))
     fail(rows["e"], "not a state dict")
@@ -276,7 +278,7 @@ def test_the_list_is_ordered_and_says_what_it_knows(client: TestClient) -> None:
 
 def test_norms_beyond_the_paper_are_placed_and_explained(client: TestClient) -> None:
     with transaction() as session:
-        ranking = add_ranking(session, ["a", "b", "c"], order_by="ac_corr")
+        ranking = add_ranking(session, ["a", "b", "c"], measures=["ac_corr"], order_by="ac_corr")
         rows = {name: row.id for name, row in evaluations(session, ranking).items()}
     evaluate(rows["a"], score_of(2.0, "beyond_paper", measure="ac_corr"))
     evaluate(rows["b"], score_of(1.0, measure="ac_corr"))

@@ -56,7 +56,7 @@ def show_ranking(request: Request, ranking_id: PathReference) -> Response:
         failed=[row for row in rows if row.state in (WorkState.FAILED, WorkState.CANCELED)],
         with_outcomes=any(row.outcome is not None for row in rows),
         bars=_bars(ranking),
-        curves=curves({row.candidate.id: row.facts.losses or [] for row in rows}),
+        curves=curves(_losses(ranking)),
     )
     return page(request, context)
 
@@ -70,6 +70,13 @@ def _columns(ranking: RankingOut) -> list[str]:
     scored = {name for row in ranking.ranked for name in row.scores}
     derived = [name for name in DERIVED if name in scored]
     return list(dict.fromkeys([ranking.order_by, *derived, *ranking.measures]))
+
+
+def _losses(ranking: RankingOut) -> dict[str, Sequence[float | None]]:
+    """Candidate id -> losses of the epoch; none where no measure of this list takes one."""
+    if ranking.epochs_per_candidate == 0:
+        return {}
+    return {row.candidate.id: row.facts.losses for row in ranking.ranked}
 
 
 def _bars(ranking: RankingOut) -> dict[str, Bar]:

@@ -164,7 +164,7 @@ def agreements(part: Json) -> RenderableType:
     """Every measure's agreement with outcomes over a slice of the ledger."""
     if not part["measures"]:
         return Text("No target has scores beside its outcomes yet.")
-    title = f"agreement with outcomes on {present.counted(len(part['targets']), 'target')}"
+    title = f"agreement of scores with outcomes, which {present.counted(len(part['targets']), 'target')} have"
     table = Table(title=title, title_justify="left")
     for column in ("measure", "weighted tau", "95 % over targets", "Kendall tau", "first was best", "regret"):
         table.add_column(column, justify="left" if column == "measure" else "right")

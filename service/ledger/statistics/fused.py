@@ -88,7 +88,8 @@ class Combination:
 
 
 def fuse(history: Sequence[TargetRecord], scores: Scores, candidates: Sequence[str], trust: Trust) -> Combination:
-    """Combine the `scores` of `candidates` on a target by `history`: records of other targets and cohorts.
+    """Combine the `scores` of `candidates` on a target by `history`: records of other targets and cohorts that
+    compare at least two candidates.
 
     A candidate without a score, or without history, counts as average there.
     """
@@ -158,8 +159,7 @@ def _coefficients(history: Sequence[TargetRecord], parts: Numbers, trust: Trust)
 
 def _prior_trust(history: Sequence[TargetRecord]) -> float:
     """Correlation that a history prior from so many targets is shrunk to."""
-    targets = sum(len(record.outcomes) > 1 for record in history)
-    return PRIOR_TRUST * targets / (targets + EARLIER_TARGETS)
+    return PRIOR_TRUST * len(history) / (len(history) + EARLIER_TARGETS)
 
 
 def _past_parts(
@@ -178,7 +178,7 @@ def _product(one: Numbers, other: Numbers) -> float:
 
 def _spread(history: Sequence[TargetRecord]) -> float | None:
     """The median, over targets, of the outcomes' standard deviation over candidates."""
-    spreads = [float(np.std(list(record.outcomes.values()))) for record in history if len(record.outcomes) > 1]
+    spreads = [float(np.std(list(record.outcomes.values()))) for record in history]
     return float(np.median(spreads)) if spreads else None
 
 

@@ -92,9 +92,14 @@ class Similar:
 
 
 def others(records: Sequence[TargetRecord], *, target: str, cohort: str | None) -> tuple[TargetRecord, ...]:
-    """Records of other targets; those of the same cohort share images with it and are left out too."""
+    """Records of other targets that teach something, since they compare at least two candidates.
+
+    Those of the same cohort share images with the target and are left out too.
+    """
     return tuple(
-        record for record in records if record.target != target and (cohort is None or record.cohort != cohort)
+        record
+        for record in records
+        if len(record.outcomes) > 1 and record.target != target and (cohort is None or record.cohort != cohort)
     )
 
 

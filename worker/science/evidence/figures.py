@@ -19,6 +19,7 @@ FEW_STEPS = flags.register(
     Flag(
         "few_steps",
         f"The one epoch had fewer than {ENOUGH_STEPS} training steps, so candidates had little time to differ.",
+        of_epoch=True,
     )
 )
 MANY = 1 / 3  # of the images: then the empty ones weigh more than half as much as the others
@@ -33,7 +34,8 @@ NO_AFFINE_NORM = flags.register(
     Flag(
         "no_affine_norm",
         "AC-Norm found no norm layer with weight and bias from the checkpoint to recalibrate, so the one epoch "
-        "was plain training and AC-Corr has no value.",
+        "was plain training.",
+        of_epoch=True,
     )
 )
 

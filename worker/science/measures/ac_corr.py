@@ -95,13 +95,25 @@ def layer_correlation(affines: Affines, *, temperature: float = 1.0) -> LayerCor
     )
 
 
-@register(title="AC-Corr", source=PAPER, labels=EVERY_KIND, needs={Part.AFFINES})
+@register(
+    title="AC-Corr",
+    source=PAPER,
+    labels=EVERY_KIND,
+    needs={Part.AFFINES},
+    list_flags={MIXED_WIDTHS},
+)
 def ac_corr(evidence: Evidence) -> Score:
     """The paper's sum; between 1 and K, so only layers of one width compare."""
     return _score(evidence, "ac_corr")
 
 
-@register(title="AC-Corr per channel", source=f"{PAPER}, divided by K", labels=EVERY_KIND, needs={Part.AFFINES})
+@register(
+    title="AC-Corr per channel",
+    source=f"{PAPER}, divided by K",
+    labels=EVERY_KIND,
+    needs={Part.AFFINES},
+    list_flags={MIXED_WIDTHS},
+)
 def ac_corr_per_channel(evidence: Evidence) -> Score:
     """The sum over K; between 1/K and 1."""
     return _score(evidence, "ac_corr_per_channel")
@@ -112,6 +124,7 @@ def ac_corr_per_channel(evidence: Evidence) -> Score:
     source=f"{PAPER}, less its value without drift, divided by K",
     labels=EVERY_KIND,
     needs={Part.AFFINES},
+    list_flags={MIXED_WIDTHS},
 )
 def ac_corr_excess(evidence: Evidence) -> Score:
     """What the drift added per channel; 0 without drift and for a fully tied source, may be negative."""

@@ -17,7 +17,8 @@ from worker.science.target_tasks.registry import LabelKind, target_tasks
 NOT_APPLICABLE = flags.register(
     Flag(
         "not_applicable",
-        "The measure has no meaning for this candidate or target; the reason is given with the score.",
+        "The measure has no meaning for this candidate or target, or there is nothing to derive it from. The "
+        "reason is given with the score.",
         may_rank=False,
         marks_missing=True,
     )
@@ -73,6 +74,7 @@ class Measure:
     # fused score trusts it before a ledger has outcomes of its own.
     trust: float = 0.0
     usual: bool = False  # the one measure to order by while no measure is trusted yet
+    list_flags: frozenset[Flag] = frozenset()  # flags of whole lists that are about this measure's scores
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -108,6 +110,7 @@ def register(
     name: str = "",
     trust: float = 0.0,
     usual: bool = False,
+    list_flags: Set[Flag] = frozenset(),
 ) -> Callable[[Callable[[Evidence], Score]], Callable[[Evidence], Score]]:
     """Make the decorated `Evidence -> Score` function a measure (named like it, or `name`); see Measure."""
     if unknown := set(needs) - set(Part):
@@ -123,6 +126,7 @@ def register(
             score=score,
             trust=trust,
             usual=usual,
+            list_flags=frozenset(list_flags),
         )
         _REGISTERED.add(measure.name, measure)
         return score
