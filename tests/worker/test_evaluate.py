@@ -158,7 +158,7 @@ def test_without_an_affine_norm_the_epoch_is_plain_and_ac_corr_says_why(tmp_path
 
 def test_a_norm_that_the_file_lacks_is_named(tmp_path: Path) -> None:
     """An InstanceNorm checkpoint under the default architecture: no running statistics in the file."""
-    spec = replace(unet_file(tmp_path, norm="instance"), parameters={"width": 2})
+    spec = replace(unet_file(tmp_path, norm="instance"), parameters={"width": 2}, allow_partial=True)
     gathered = gather(candidate(spec, target()), silent)
     score = evaluate(measures()["ac_corr"], gathered.evidence)
     assert score.reason is not None
@@ -218,3 +218,10 @@ def test_an_unknown_optimiser_is_named(tmp_path: Path) -> None:
 def test_a_network_that_breaks_at_its_last_step_is_named_too(tmp_path: Path) -> None:
     with pytest.raises(ScienceError, match="learning_rate: the trained network gives NaN"):
         gather(candidate(unet_file(tmp_path), target(), optimizer="sgd", learning_rate=1e4, steps=1), silent)
+
+
+@pytest.mark.parametrize("needs", [{Part.FEATURES}, {Part.EPOCH}])
+def test_an_instance_norm_that_is_given_one_voxel_is_refused_by_name(tmp_path: Path, needs: set[Part]) -> None:
+    made = candidate(unet_file(tmp_path, norm="instance"), target(), crop=(8, 8))
+    with pytest.raises(ScienceError, match="crop: an instance norm of this network is given 1 x 1 voxels"):
+        gather(made, silent, needs=needs)

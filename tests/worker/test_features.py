@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from tests.worker.targets import candidate, features_of, loader, target, unet_file
+from tests.worker.targets import candidate, features_of, loader, silent, target, unet_file
+from worker.science.data.loader import TargetLoader
 from worker.science.data.sampling import sample_voxels
 from worker.science.errors import ScienceError
+from worker.science.evidence.at_voxels import voxels_of
+from worker.science.evidence.features import FeatureCollector
+from worker.science.evidence.forward_pass import FrozenBatch, frozen_pass
 
 
 def test_voxels_follow_the_sampling_rule() -> None:
@@ -117,3 +121,47 @@ def test_whole_images_are_left_out_where_one_voxel_each_is_too_much() -> None:
     drawn = sample_voxels(loader(target(size=(8, 8), count=100), voxels_total=50), np.arange(60))
     assert sum(map(len, drawn)) == 50
     assert {len(places) for places in drawn} == {0, 2}
+
+
+class Everything:
+    """A collector that keeps nothing of any training image."""
+
+    paths = ()
+
+    def __init__(self, loader: TargetLoader) -> None:
+        self.images = loader.data.indices("train")
+        self.seen: list[int] = []
+
+    def update(self, batch: FrozenBatch) -> None:
+        """Note what the network was shown."""
+        self.seen += batch.indices.tolist()
+
+
+@pytest.mark.parametrize("stage", ["encoder", None])
+def test_only_images_with_sampled_voxels_are_shown_to_the_network(tmp_path: Path, stage: str | None) -> None:
+    data = target(count=40)  # 24 for training
+    spec = unet_file(tmp_path)
+    made = candidate(spec, data, voxels_total=7, stage=stage)
+    shown: list[int] = []
+    made.network.module.register_forward_hook(lambda _, inputs, __: shown.append(len(inputs[0])))
+    features = features_of(made)
+    sampled = [len(places) for places in sample_voxels(made.loader, data.indices("train"))]
+    assert sum(shown) == np.count_nonzero(sampled) == 3
+    everything = Everything(made.loader)
+    collector = FeatureCollector(made.network, made.loader, voxels_of(made.loader))
+    frozen_pass(made.network, made.loader, collectors=[collector, everything], progress=silent)
+    assert everything.seen == data.indices("train").tolist()
+    assert torch.equal(collector.compute().values, features.values)
+    assert torch.equal(collector.compute().groups, features.groups)
+
+
+def test_features_of_a_coarse_stage_are_never_blown_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """512 channels of a coarse stage at the size of a volume are gigabytes."""
+    sizes: list[int] = []
+    resize = torch.nn.functional.interpolate
+    monkeypatch.setattr(
+        torch.nn.functional, "interpolate", lambda *given, **more: sizes.append(1) or resize(*given, **more)
+    )
+    made = candidate(unet_file(tmp_path), target(), stage="encoder")
+    assert len(features_of(made).values)
+    assert not sizes

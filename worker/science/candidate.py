@@ -14,6 +14,7 @@ from models_zoo.loading.load import LoadReport, read_state_dict, replace_head
 from models_zoo.machine import memory
 from worker.science.data.target import Target
 from worker.science.errors import ScienceError
+from worker.science.single_voxels import guard_instance_norms
 from worker.science.specs import CandidateSpec
 from worker.science.target_tasks.registry import tasks_for
 
@@ -83,6 +84,7 @@ def load_candidate(spec: CandidateSpec, *, seed: int, device: torch.device) -> C
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network, report = load_source(spec)
+    guard_instance_norms(network.module)
     network.module.to(device)
     candidate = Candidate(
         network=network,

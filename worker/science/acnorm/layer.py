@@ -12,6 +12,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from worker.science.acnorm.equations import calibrated_affines, check_temperature, kept_correlation
 from worker.science.errors import ScienceError
+from worker.science.single_voxels import check_voxels
 
 
 class ACNorm(nn.Module):
@@ -129,6 +130,8 @@ class ACInstanceNorm(ACNorm, _InstanceNorm):
         """Called by torch's `forward`, which checks the shape of `input` (N, K, ...) or (K, ...)."""
         weight, bias = self.affines()
         own_statistics = self.training or not self.track_running_stats
+        if own_statistics:
+            check_voxels(input)
         rate = self.momentum if self.momentum is not None else 0.0
         return F.instance_norm(
             input, self.running_mean, self.running_var, weight, bias, own_statistics, rate, self.eps

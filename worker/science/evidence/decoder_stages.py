@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from models_zoo.architecture import Network
 from worker.science.data.loader import Indices, TargetLoader
 from worker.science.data.sampling import FROZEN_EPOCH, sample_voxels
+from worker.science.evidence.at_voxels import labels_at, rows_at, sampled_rows
 from worker.science.evidence.forward_pass import FrozenBatch, unit_scale
 from worker.science.evidence.parts import Stage
 
@@ -27,10 +27,9 @@ class StageCollector:
     def __init__(self, network: Network, loader: TargetLoader) -> None:
         last = [name for name in network.stages if name.startswith("decoder_")][-len(SHARES) :]
         self.stages = {name: network.stages[name] for name in last}
-        train = loader.data.indices("train")
-        chosen = _chosen(loader, train)
+        self.images = _chosen(loader, loader.data.indices("train") if last else np.empty(0, np.int64))
         self._voxels = {
-            name: dict(zip(chosen.tolist(), sample_voxels(loader, chosen, per_class=count), strict=True))
+            name: dict(zip(self.images.tolist(), sample_voxels(loader, self.images, per_class=count), strict=True))
             for name, count in zip(last, _counts(loader)[-len(last) :], strict=False)
         }
         self._values: dict[str, list[Tensor]] = {name: [] for name in last}
@@ -45,13 +44,10 @@ class StageCollector:
     def update(self, batch: FrozenBatch) -> None:
         """Sample every stage of one batch."""
         for name, path in self.stages.items():
-            for row, index in enumerate(batch.indices.tolist()):
-                places = self._voxels[name].get(index)
-                if places is not None:
-                    rows = interpolated(batch.outputs[path][row].float(), places, batch)
-                    self._values[name].append(rows.cpu())
-                    self._labels[name].append(batch.labels[row].flatten()[torch.from_numpy(places)])
-                    self._images[name].append(torch.full((len(places),), index))
+            for row, places in sampled_rows(batch, self._voxels[name]):
+                self._values[name].append(rows_at(batch.outputs[path][row].float(), places, batch).cpu())
+                self._labels[name].append(labels_at(places, batch.labels[row]))
+                self._images[name].append(torch.full((len(places),), int(batch.indices[row])))
 
     def compute(self) -> tuple[Stage, ...]:
         """The stages from coarse to fine; none when the network has no decoder or no image has foreground."""
@@ -60,16 +56,6 @@ class StageCollector:
     def _stage(self, name: str) -> Stage:
         values, scale = unit_scale(torch.cat(self._values[name]), name)
         return Stage(name, values, torch.cat(self._labels[name]), torch.cat(self._images[name]), scale)
-
-
-def interpolated(stage_map: Tensor, places: Indices, batch: FrozenBatch) -> Tensor:
-    """Rows (P, C) of a stage's map (C, *space) at flat positions of the crop: linear, as if resized to it."""
-    where = np.stack(np.unravel_index(places, batch.size), axis=-1)  # (P, dims)
-    unit = (2 * where + 1) / np.array(batch.padded) - 1  # in -1..1, pixel centres
-    grid = torch.from_numpy(unit[:, ::-1].astype(np.float32)).to(stage_map.device)  # x first
-    grid = grid.reshape(1, len(places), *(1,) * (len(batch.size) - 1), len(batch.size))
-    rows = F.grid_sample(stage_map[None], grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return rows[0].flatten(1).T
 
 
 def _counts(loader: TargetLoader) -> list[int]:

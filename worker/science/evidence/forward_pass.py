@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,9 +20,8 @@ from worker.science.specs import Progress
 
 @dataclass(frozen=True)
 class FrozenBatch:
-    """One batch of the pass: images `start`, `start + 1`, ... of the training split."""
+    """One batch of the pass: some images of the training split, in its order."""
 
-    start: int
     indices: Indices
     labels: Tensor
     size: tuple[int, ...]  # of the crop; what lies behind it is padding
@@ -37,6 +37,10 @@ class Collector(Protocol):
     def paths(self) -> tuple[str, ...]:
         """Paths of the modules in the network whose outputs the collector reads."""
 
+    @property
+    def images(self) -> Indices:
+        """The training images that it keeps rows of."""
+
     def update(self, batch: FrozenBatch) -> None:
         """Keep the rows that are needed from one batch."""
 
@@ -45,18 +49,22 @@ class Collector(Protocol):
 def frozen_pass(
     network: Network, loader: TargetLoader, *, collectors: Sequence[Collector], progress: Progress
 ) -> None:
-    """Show every training image once to the network in evaluation mode (source running statistics)."""
-    train, size = loader.data.indices("train"), loader.protocol.batch_size
+    """Show each training image that some collector keeps rows of to the network in evaluation mode, once.
+
+    In evaluation mode no layer looks from one image to another, so which are shown together changes no row.
+    """
+    shown = np.unique(np.concatenate([collector.images for collector in collectors]))
+    size = loader.protocol.batch_size
     network.module.eval()
     paths = {path for collector in collectors for path in collector.paths}
     with outputs_of(network.module, sorted(paths)) as outputs:
-        for start in range(0, len(train), size):
-            progress("features", start, len(train))
-            indices = train[start : start + size]
+        for start in range(0, len(shown), size):
+            progress("features", start, len(shown))
+            indices = shown[start : start + size]
             images, labels = loader.batch(indices, epoch=FROZEN_EPOCH)
             padded = loader.pad(images)
             logits = network.module(padded)
-            batch = FrozenBatch(start, indices, labels, images.shape[2:], padded.shape[2:], outputs, logits)
+            batch = FrozenBatch(indices, labels, images.shape[2:], padded.shape[2:], outputs, logits)
             for collector in collectors:
                 collector.update(batch)
             outputs.clear()
@@ -69,8 +77,6 @@ def unit_scale(values: Tensor, stage: str) -> tuple[Tensor, float]:
             f"features: the {stage} stage gives NaN or infinite values; check the card's normalisation, and "
             "that the checkpoint's run did not diverge"
         )
-    if not len(values):
-        raise ScienceError("crop: no training crop has any foreground; choose a larger crop, or leave it out")
     centred = values.double() - values.double().mean(0)
     scale = float(centred.square().mean().sqrt()) or 1.0
     return values / scale, scale

@@ -11,9 +11,9 @@ from worker.science.acnorm.convert import affines, convert, unconverted
 from worker.science.candidate import Candidate, give_fresh_head
 from worker.science.computing import computing
 from worker.science.data.loader import TargetLoader, loader_of
-from worker.science.data.sampling import sample_voxels
 from worker.science.data.target import Target
 from worker.science.errors import NotApplicableError
+from worker.science.evidence.at_voxels import voxels_of
 from worker.science.evidence.decoder_stages import StageCollector
 from worker.science.evidence.features import FeatureCollector
 from worker.science.evidence.figures import Figures, figures_of
@@ -94,9 +94,9 @@ def _frozen_parts(
 ) -> FrozenParts:
     network = candidate.network
     per_voxel = loader.data.task.per_voxel
-    voxels = sample_voxels(loader, loader.data.indices("train")) if per_voxel else None
+    voxels = voxels_of(loader) if per_voxel and needs & {Part.FEATURES, Part.SOURCE_HEAD} else None
     features = FeatureCollector(network, loader, voxels) if Part.FEATURES in needs else None
-    head = HeadCollector(candidate, voxels) if Part.SOURCE_HEAD in needs else None
+    head = HeadCollector(candidate, loader, voxels) if Part.SOURCE_HEAD in needs else None
     stages = StageCollector(network, loader) if Part.STAGES in needs and per_voxel else None
     collectors: list[Collector] = [collector for collector in (features, head, stages) if collector is not None]
     if collectors:

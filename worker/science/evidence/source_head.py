@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from worker.science.candidate import Candidate
-from worker.science.data.loader import Indices
-from worker.science.evidence.features import at_places
+from worker.science.data.loader import TargetLoader
+from worker.science.evidence.at_voxels import Voxels, images_of, labels_at, rows_at, sampled_rows
 from worker.science.evidence.forward_pass import FrozenBatch
 from worker.science.evidence.parts import SourceHead
 
@@ -17,8 +17,9 @@ class HeadCollector:
 
     paths: tuple[str, ...] = ()  # the head's output is the network's
 
-    def __init__(self, candidate: Candidate, voxels: list[Indices] | None) -> None:
+    def __init__(self, candidate: Candidate, loader: TargetLoader, voxels: Voxels | None) -> None:
         self.voxels = voxels
+        self.images = images_of(loader, voxels)
         self.kind = candidate.head
         self.reason = why_unusable(candidate)
         self._logits: list[Tensor] = []
@@ -30,10 +31,9 @@ class HeadCollector:
             self._labels.append(batch.labels)
             self._keep(batch.logits)
             return
-        for row, labels in enumerate(batch.labels):
-            places = torch.from_numpy(self.voxels[batch.start + row])
-            self._labels.append(labels.flatten()[places])
-            self._keep(at_places(batch.logits[row], batch.size, places))
+        for row, places in sampled_rows(batch, self.voxels):
+            self._labels.append(labels_at(places, batch.labels[row]))
+            self._keep(rows_at(batch.logits[row], places, batch))
 
     def _keep(self, logits: Tensor) -> None:
         if self.reason is None:
