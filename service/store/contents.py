@@ -49,6 +49,8 @@ class Protocol:
     """Numeric precision on a GPU: float32, tf32 (faster, 11 bits a factor), or mixed (bfloat16 and float32)."""
     null_permutations: int = 0
     """Number of epochs on permuted labels for each candidate, for measures that need them."""
+    foreground_crops: float = 0.0
+    """Share of the crops placed around a foreground voxel of the mask, from 0 to 1; 0 places all at random."""
 
 
 @content
@@ -247,6 +249,10 @@ class EvaluationFacts:
     """Number of training steps of a whole epoch."""
     losses: tuple[float | None, ...] = ()
     """Training loss of every step of the epoch."""
+    foreground_images: int | None = None
+    """Number of training images with any foreground; null where labels are not masks."""
+    foreground_seen: int | None = None
+    """Number of training images whose crop in the epoch had any foreground; null without an epoch or masks."""
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     """Validation metrics after the epoch, by name."""
     seconds: float | None = None

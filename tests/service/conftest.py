@@ -47,6 +47,7 @@ PROTOCOL = {
     "temperature": 1.0,
     "precision": "float32",
     "null_permutations": 19,
+    "foreground_crops": 0.5,
 }
 FIELDS: dict[str, dict[str, Any]] = {
     "optimizer": {"type": "text", "choices": ["adam", "sgd"]},
@@ -63,6 +64,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "temperature": {"type": "number", "lowest": 1e-6, "highest": 1e6},
     "precision": {"type": "text", "choices": ["float32", "tf32", "mixed"]},
     "null_permutations": {"type": "integer", "lowest": 2, "highest": 999},
+    "foreground_crops": {"type": "number", "lowest": 0, "highest": 1},
     "epochs": {"type": "integer", "lowest": 1, "highest": 100_000},
     "patience": {"type": "integer", "lowest": 1, "highest": 100_000},
 }

@@ -41,6 +41,8 @@ class Protocol:
     batch_size: int = bounded(4, lowest=2, highest=100_000)  # a norm layer needs two images
     # None: whole images in 2D, at most 96 voxels a side in 3D
     crop: tuple[int, ...] | None = bounded(None, lowest=8, highest=100_000, nullable=True)
+    # share of the crops around a foreground voxel, where there is a label for every voxel; MONAI's pos = neg = 1
+    foreground_crops: float = bounded(0.5, lowest=0, highest=1)
     # stop the epoch after so many; None: every training image once
     steps: int | None = bounded(None, lowest=1, highest=10_000_000, nullable=True)
     seed: int = bounded(0, lowest=0, highest=2**32 - 1)

@@ -128,6 +128,8 @@ def facts_of(figures: Figures, *, seconds: float) -> contents.EvaluationFacts:
         steps=figures.steps,
         epoch_steps=figures.epoch_steps,
         losses=figures.losses or (),
+        foreground_images=figures.foreground_images,
+        foreground_seen=figures.foreground_seen,
         metrics=figures.metrics or {},
         seconds=seconds,
     )
@@ -153,6 +155,7 @@ class _ProtocolFields(TypedDict):
     temperature: float
     precision: str
     null_permutations: int
+    foreground_crops: float
 
 
 def _fields_of(protocol: contents.Protocol | Protocol) -> _ProtocolFields:
@@ -171,6 +174,7 @@ def _fields_of(protocol: contents.Protocol | Protocol) -> _ProtocolFields:
         "temperature": protocol.temperature,
         "precision": protocol.precision,
         "null_permutations": protocol.null_permutations,
+        "foreground_crops": protocol.foreground_crops,
     }
 
 

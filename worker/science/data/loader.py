@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +15,11 @@ from torch.nn import functional as F
 
 from models_zoo.normalisation import Normalisation, Scaling, scaling_of
 from worker.science.candidate import Candidate
+from worker.science.data.crops import Place, foreground_place, random_place
 from worker.science.data.target import Target
 from worker.science.specs import Protocol
 
+FROZEN_EPOCH = 0  # whose crops the frozen pass looks at where crops are placed at random
 LARGEST_3D_CROP = 96  # voxels a side, where the protocol leaves the crop open
 Indices = NDArray[np.int64]
 
@@ -40,29 +41,45 @@ class TargetLoader:
         wanted = self.protocol.crop or ((LARGEST_3D_CROP,) * 3 if self.data.spatial_dims == 3 else tuple(size))
         return tuple(min(side, limit) for side, limit in zip(wanted, size, strict=True))
 
-    def crop_of(self, index: int, *, epoch: int) -> tuple[slice, ...]:
-        """Where the crop of image `index` lies in this epoch; depends on seed, epoch and image only."""
-        random = np.random.default_rng((self.protocol.seed, epoch, index))
-        size = self.data.images.shape[2:]
-        starts = [int(random.integers(side - crop + 1)) for side, crop in zip(size, self.crop, strict=True)]
-        return tuple(slice(start, start + crop) for start, crop in zip(starts, self.crop, strict=True))
+    def crop_of(self, index: int, *, epoch: int) -> Place:
+        """Where the crop of image `index` lies in this epoch; depends on seed, epoch, image and its mask only."""
+        return self._place(index, epoch=epoch, foreground=self.protocol.foreground_crops)
+
+    def window_of(self, index: int) -> Place:
+        """Where the frozen pass looks at image `index`: on its foreground, unless all crops are random."""
+        return self._place(index, epoch=FROZEN_EPOCH, foreground=float(self.protocol.foreground_crops > 0))
+
+    def _place(self, index: int, *, epoch: int, foreground: float) -> Place:
+        size, key = self.data.images.shape[2:], (self.protocol.seed, epoch, index)
+        place = None
+        if self.data.task.per_voxel and foreground and self.crop != tuple(size):
+            place = foreground_place(self.data.labels[index], self.crop, key, share=foreground)
+        return place or random_place(size, self.crop, key)
 
     def batch(self, indices: Sequence[int] | Indices, *, epoch: int | None = None) -> tuple[Tensor, Tensor]:
         """Normalised images (B, C, [D,] H, W) and their labels; cropped if `epoch` is given.
 
         labels: (B,) or (B, [D,] H, W) int64 classes, (B, L) int64 of 0 and 1, or (B, T) float32, standardised.
         """
-        whole = (slice(None),) * self.data.spatial_dims
-        crops = [whole if epoch is None else self.crop_of(int(index), epoch=epoch) for index in indices]
-        pairs = list(zip(map(int, indices), crops, strict=True))
-        size = tuple(self.data.images.shape[2:]) if epoch is None else self.crop
+        if epoch is None:
+            whole = tuple(slice(0, side) for side in self.data.images.shape[2:])
+            return self._parts([(int(index), whole) for index in indices])
+        return self._parts([(int(index), self.crop_of(int(index), epoch=epoch)) for index in indices])
+
+    def windows(self, indices: Sequence[int] | Indices) -> tuple[Tensor, Tensor]:
+        """A batch as the frozen pass looks at it."""
+        return self._parts([(int(index), self.window_of(int(index))) for index in indices])
+
+    def _parts(self, pairs: Sequence[tuple[int, Place]]) -> tuple[Tensor, Tensor]:
+        """Normalised parts of images with their labels; every part has one size."""
+        size = [place.stop - place.start for place in pairs[0][1]]
         # One layout in memory, whatever the file's: convolutions give other bits on channels that lie last.
         images = torch.empty((len(pairs), self.data.channels, *size))
-        for row, (index, crop) in enumerate(pairs):
-            images[row] = self._normalised(index, crop)
+        for row, (index, place) in enumerate(pairs):
+            images[row] = self._normalised(index, place)
         return self._to_device(images), self._labels(pairs)
 
-    def _normalised(self, index: int, crop: tuple[slice, ...]) -> Tensor:
+    def _normalised(self, index: int, place: Place) -> Tensor:
         """A part of an image as the card asks; means, deviations and percentiles are the whole image's."""
         image = self.data.images[index]
         if index not in self._scalings:
@@ -71,16 +88,16 @@ class TargetLoader:
                 self.normalisation,
                 value_range=self.data.value_range,
             )
-        return self._scalings[index].of(torch.from_numpy(np.ascontiguousarray(image[(slice(None), *crop)])))
+        return self._scalings[index].of(torch.from_numpy(np.ascontiguousarray(image[(slice(None), *place)])))
 
     @cached_property
     def _scalings(self) -> dict[int, Scaling]:
         return {}
 
-    def _labels(self, pairs: Sequence[tuple[Any, tuple[slice, ...]]]) -> Tensor:
+    def _labels(self, pairs: Sequence[tuple[int, Place]]) -> Tensor:
         task = self.data.task
         if task.per_voxel:
-            labels = np.stack([self.data.labels[(index, *crop)] for index, crop in pairs])
+            labels = np.stack([self.data.labels[index][place] for index, place in pairs])
         else:
             labels = self.data.labels[[index for index, _ in pairs]]
         return task.tensor(labels, self.data.standard)

@@ -8,11 +8,9 @@ from numpy.typing import NDArray
 from worker.science.data.loader import Indices, TargetLoader
 from worker.science.errors import ScienceError
 
-FROZEN_EPOCH = 0  # the frozen pass sees the crops of the first epoch
-
 
 def sample_voxels(loader: TargetLoader, indices: Indices, *, per_class: int | None = None) -> list[Indices]:
-    """Flat voxel positions in each image's crop, sorted; they depend on data and protocol only.
+    """Flat voxel positions in each image's window, sorted; they depend on data and protocol only.
 
     Per image as many voxels of every present class (at most `per_class`), background at most as many as the
     largest foreground class has; without any foreground, as many as that is in the median over the other images,
@@ -22,9 +20,7 @@ def sample_voxels(loader: TargetLoader, indices: Indices, *, per_class: int | No
     """
     if not len(indices):
         return []
-    masks = [
-        loader.data.labels[(index, *loader.crop_of(int(index), epoch=FROZEN_EPOCH))].ravel() for index in indices
-    ]
+    masks = [loader.data.labels[index][loader.window_of(int(index))].ravel() for index in indices]
     counts = np.stack([np.bincount(mask, minlength=len(loader.data.classes)) for mask in masks])
     counts[:, 0] = np.minimum(counts[:, 0], _most_background(counts[:, 1:].max(axis=1)))
     most = loader.protocol.voxels_total if per_class is None else None

@@ -14,7 +14,7 @@ from worker.science.data.sampling import sample_voxels
 from worker.science.errors import ScienceError
 from worker.science.evidence.forward_pass import FrozenBatch
 
-Voxels = Mapping[int, Indices]  # image -> flat positions in its crop, sorted
+Voxels = Mapping[int, Indices]  # image -> flat positions in its window, sorted
 
 
 def voxels_of(loader: TargetLoader) -> Voxels:
@@ -40,9 +40,9 @@ def sampled_rows(batch: FrozenBatch, voxels: Voxels) -> Iterator[tuple[int, Indi
 
 
 def rows_at(feature_map: Tensor, places: Indices, batch: FrozenBatch) -> Tensor:
-    """Rows (P, C) of one image's map (C, *space) at flat positions (P,) of its crop.
+    """Rows (P, C) of one image's map (C, *space) at flat positions (P,) of its window.
 
-    A map of another size than the padded crop is read linearly, as if it were resized to it.
+    A map of another size than the padded window is read linearly, as if it were resized to it.
     """
     if tuple(feature_map.shape[1:]) == batch.padded:
         valid = feature_map[(slice(None), *(slice(side) for side in batch.size))]
@@ -60,5 +60,5 @@ def _interpolated(feature_map: Tensor, places: Indices, batch: FrozenBatch) -> T
 
 
 def labels_at(places: Indices, labels: Tensor) -> Tensor:
-    """Labels (P,) of one image's crop at flat positions (P,)."""
+    """Labels (P,) of one image's window at flat positions (P,)."""
     return labels.flatten()[torch.from_numpy(places)]

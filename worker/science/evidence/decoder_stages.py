@@ -8,7 +8,7 @@ from torch import Tensor
 
 from models_zoo.architecture import Network
 from worker.science.data.loader import Indices, TargetLoader
-from worker.science.data.sampling import FROZEN_EPOCH, sample_voxels
+from worker.science.data.sampling import sample_voxels
 from worker.science.evidence.at_voxels import labels_at, rows_at, sampled_rows
 from worker.science.evidence.forward_pass import FrozenBatch, unit_scale
 from worker.science.evidence.parts import Stage
@@ -20,7 +20,7 @@ SHARES = (0.5, 1.0, 2.0)  # of the protocol's voxels per class, from coarse to f
 class StageCollector:
     """The last three decoder stages, interpolated linearly at voxels of at most IMAGES training images.
 
-    Images (those with foreground in their crop) and voxels depend on data and protocol only. A stage is read at
+    Images (those with foreground in their window) and voxels depend on data and protocol only. A stage is read at
     the voxels themselves, so a coarse stage of many channels is never blown up to the size of the image.
     """
 
@@ -63,11 +63,9 @@ def _counts(loader: TargetLoader) -> list[int]:
 
 
 def _chosen(loader: TargetLoader, train: Indices) -> Indices:
-    """At most IMAGES of the training images whose crop has foreground, drawn by the protocol's seed."""
+    """At most IMAGES of the training images whose window has foreground, drawn by the protocol's seed."""
     with_foreground = [
-        index
-        for index in train.tolist()
-        if loader.data.labels[(index, *loader.crop_of(index, epoch=FROZEN_EPOCH))].any()
+        index for index in train.tolist() if loader.data.labels[index][loader.window_of(index)].any()
     ]
     order = np.random.default_rng(loader.protocol.seed).permutation(with_foreground)
     return np.sort(order[:IMAGES]).astype(np.int64)

@@ -63,6 +63,8 @@ class Figures:
     metrics: Mapping[str, float | None] | None = None  # validation metrics after the epoch; None: not defined
     epoch_seconds: float | None = None  # of the one epoch's training
     finetune_epoch_seconds: float | None = None  # of an epoch of a finetune, which trains and validates
+    foreground_images: int | None = None  # training images with any foreground; None where labels are not masks
+    foreground_seen: int | None = None  # training images whose crop in the one epoch had any foreground
 
 
 def figures_of(
@@ -71,6 +73,7 @@ def figures_of(
     """Figures of the evidence: the frozen pass took `frozen_seconds`, everything that was gathered `seconds`."""
     features, epoch, null = evidence.features, evidence.epoch, evidence.null
     null_seconds = null.seconds if null else 0.0
+    empty = loader.data.empty
     return Figures(
         flags=_flags(evidence, loader.data),
         crop=loader.crop,
@@ -88,7 +91,15 @@ def figures_of(
         metrics=finite_metrics(epoch.metrics) if epoch else None,
         epoch_seconds=epoch.seconds if epoch else None,
         finetune_epoch_seconds=seconds - frozen_seconds - null_seconds if epoch else None,
+        foreground_images=None if empty is None else int((~empty[loader.data.indices("train")]).sum()),
+        foreground_seen=None if empty is None or not epoch else _foreground_seen(loader),
     )
+
+
+def _foreground_seen(loader: TargetLoader) -> int:
+    """How many images of the one epoch had foreground in their crop."""
+    shown = (int(index) for batch in loader.training_order(epoch=0) for index in batch)
+    return sum(bool(loader.data.labels[index][loader.crop_of(index, epoch=0)].any()) for index in shown)
 
 
 def _flags(evidence: Evidence, data: Target) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from models_zoo.architecture import Network
 from worker.science.data.loader import Indices, TargetLoader
-from worker.science.data.sampling import FROZEN_EPOCH
 from worker.science.errors import ScienceError
 from worker.science.module_outputs import outputs_of
 from worker.science.specs import Progress
@@ -24,7 +23,7 @@ class FrozenBatch:
 
     indices: Indices
     labels: Tensor
-    size: tuple[int, ...]  # of the crop; what lies behind it is padding
+    size: tuple[int, ...]  # of the window; what lies behind it is padding
     padded: tuple[int, ...]
     outputs: Mapping[str, Tensor]  # module path -> its output
     logits: Tensor
@@ -61,7 +60,7 @@ def frozen_pass(
         for start in range(0, len(shown), size):
             progress("features", start, len(shown))
             indices = shown[start : start + size]
-            images, labels = loader.batch(indices, epoch=FROZEN_EPOCH)
+            images, labels = loader.windows(indices)
             padded = loader.pad(images)
             logits = network.module(padded)
             batch = FrozenBatch(indices, labels, images.shape[2:], padded.shape[2:], outputs, logits)

@@ -1,0 +1,130 @@
+"""Crops meet the foreground as often as the protocol says, at the same places for every candidate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models_zoo.card import Normalisation
+from service.store.contents import Protocol as StoredProtocol
+from service.store.dict_form import plain, read
+from tests.worker.targets import candidate, gather, loader, silent, target, unet_file
+from worker.science.data.crops import foreground_place, random_place
+from worker.science.data.loader import TargetLoader
+from worker.science.data.sampling import sample_voxels
+from worker.science.data.target import Target
+from worker.science.evidence.one_epoch import permuted
+from worker.science.evidence.parts import Part
+from worker.tasks.contents import default_protocol, protocol_of
+
+CROP = (16, 16, 16)
+
+
+def with_lesions(*, count: int = 40, empty: int = 0, classes: int = 2) -> Target:
+    """Volumes with a lesion of 6 voxels at a random place, and a large organ as class 2 where it is asked for."""
+    data = target(size=(40, 40, 40), count=count, classes=classes)
+    labels, random = np.zeros_like(data.labels), np.random.default_rng(0)
+    for index in data.indices("train")[empty:]:
+        if classes > 2:
+            labels[index, :, 30:] = 2
+        z, y, x = random.integers(40, size=3)
+        labels[index, z, y, min(x, 34) : min(x, 34) + 6] = 1
+    return replace(data, labels=labels)
+
+
+def seen(batches: TargetLoader, *, label: int = 1, epoch: int = 0) -> float:
+    """Share of the training images whose crop shows some of a class."""
+    train = batches.data.indices("train").tolist()
+    crops = [batches.data.labels[index][batches.crop_of(index, epoch=epoch)] for index in train]
+    return float(np.mean([(crop == label).any() for crop in crops]))
+
+
+def test_crops_meet_a_small_lesion_as_often_as_asked() -> None:
+    data = with_lesions(count=200)
+    assert seen(loader(data, crop=CROP, foreground_crops=0)) < 0.3
+    assert 0.45 < seen(loader(data, crop=CROP)) < 0.75  # half of the crops, and some of the random ones
+    assert seen(loader(data, crop=CROP, foreground_crops=1)) == 1
+
+
+def test_a_small_class_is_met_as_often_as_a_large_one() -> None:
+    data = with_lesions(count=200, classes=3)
+    assert seen(loader(data, crop=CROP, foreground_crops=1)) > 0.45
+
+
+def test_random_crops_stay_where_they_were() -> None:
+    """A protocol from before there were crops around the foreground still means the same crops."""
+    data = with_lesions()
+    before = {name: value for name, value in plain(default_protocol()).items() if name != "foreground_crops"}
+    protocol = replace(protocol_of(read(StoredProtocol, before)), crop=CROP)
+    assert protocol.foreground_crops == 0
+    batches = replace(loader(data), protocol=protocol)
+    for index in range(5):
+        assert batches.crop_of(index, epoch=3) == random_place((40, 40, 40), CROP, (0, 3, index))
+        random = np.random.default_rng((0, 3, index))
+        assert [place.start for place in batches.crop_of(index, epoch=3)] == [
+            int(random.integers(25)) for _ in range(3)
+        ]
+
+
+def test_crops_depend_on_seed_epoch_image_and_mask_only() -> None:
+    data = with_lesions()
+    one = loader(data, crop=CROP)
+    other = replace(one, normalisation=Normalisation("zscore"), divisor=16)
+    assert [one.crop_of(3, epoch=e) for e in range(5)] == [other.crop_of(3, epoch=e) for e in range(5)]
+    assert one.window_of(3) == other.window_of(3)
+    assert len({one.crop_of(3, epoch=e)[0].start for e in range(8)}) > 1
+    assert one.crop_of(3, epoch=0) != loader(data, crop=CROP, seed=1).crop_of(3, epoch=0)
+
+
+@pytest.mark.parametrize("size", [(9, 31), (8, 8), (33, 9), (10, 8, 23)])
+@pytest.mark.parametrize("length", [8, 7])
+def test_a_crop_lies_in_the_image_and_has_the_voxel_it_is_placed_on(size: tuple[int, ...], length: int) -> None:
+    crop, random = (length,) * len(size), np.random.default_rng(0)
+    for turn in range(40):
+        mask = np.zeros(size, np.uint8)
+        mask[tuple(int(random.integers(side)) for side in size)] = 3
+        place = foreground_place(mask, crop, (0, 0, turn), share=1.0)
+        assert place is not None
+        assert mask[place].shape == crop
+        assert mask[place].sum() == 3
+
+
+def test_an_image_without_foreground_is_cropped_at_random() -> None:
+    data = with_lesions(empty=3)
+    batches = loader(data, crop=CROP, foreground_crops=1)
+    index = int(data.indices("train")[0])
+    assert batches.crop_of(index, epoch=0) == random_place((40, 40, 40), CROP, (0, 0, index))
+
+
+def test_the_frozen_pass_looks_at_windows_with_foreground() -> None:
+    data = with_lesions(empty=2)
+    train = data.indices("train")
+    drawn = sample_voxels(loader(data, crop=CROP), train)
+    assert [len(places) for places in drawn] == [6, 6] + [12] * (len(train) - 2)  # all of every lesion
+    at_random = sample_voxels(loader(data, crop=CROP, foreground_crops=0), train)
+    assert sum(len(places) == 12 for places in at_random) < len(train) / 2
+
+
+def test_the_record_says_how_many_images_with_foreground_were_seen(tmp_path: Path) -> None:
+    data = with_lesions(count=20, empty=2)  # 12 for training
+    made = candidate(unet_file(tmp_path, dims=3), data, crop=CROP, foreground_crops=1)
+    figures = gather(made, silent, needs={Part.EPOCH}).figures
+    assert (figures.foreground_images, figures.foreground_seen) == (10, 10)
+    made = candidate(unet_file(tmp_path, dims=3), data, crop=CROP, foreground_crops=0)
+    figures = gather(made, silent, needs={Part.EPOCH}).figures
+    assert figures.foreground_images == 10
+    assert figures.foreground_seen == seen(made.loader) * 12 < 6
+    of_images = target(task="classification")
+    figures = gather(
+        candidate(unet_file(tmp_path, architecture="unet_classifier"), of_images), silent, needs={Part.EPOCH}
+    ).figures
+    assert (figures.foreground_images, figures.foreground_seen) == (None, None)
+
+
+def test_crops_follow_permuted_masks() -> None:
+    """Else the true labels would have foreground in their crops, and the permuted ones would not."""
+    batches = loader(with_lesions(), crop=CROP, foreground_crops=1)
+    assert seen(replace(batches, data=permuted(batches.data, seed=0, number=0))) == 1
