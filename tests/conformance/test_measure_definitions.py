@@ -25,14 +25,16 @@ from tests.conformance.evidences import (
 )
 from worker.science.errors import ScienceError
 from worker.science.evidence.parts import Epoch
-from worker.science.measures import knn
-from worker.science.measures.cc_fv import gaussian, wasserstein
+from worker.science.measures import cc_fv, knn, nleep
+from worker.science.measures.cc_fv import gaussian, stage_consistency, wasserstein
 from worker.science.measures.folds import grouped_folds
 from worker.science.measures.h_score import shrunk_h_score
 from worker.science.measures.knn import neighbours_skill
+from worker.science.measures.leep import mean_log_expectation
 from worker.science.measures.linear_probe import PENALTY, probe_skill
 from worker.science.measures.logme import class_evidence
 from worker.science.measures.logme_thuml import thuml_log_evidence
+from worker.science.measures.nleep import cluster
 from worker.science.measures.registry import (
     NOT_APPLICABLE,
     SATURATED,
@@ -81,6 +83,55 @@ def test_nleep_has_the_logarithm_and_falls_back_to_diagonal_covariances(monkeypa
 
     monkeypatch.setattr(GaussianMixture, "fit", singular)
     assert score("nleep", evidence(features=features(spread=3.0))).record["covariance"] == "diag"
+
+
+def test_nleep_is_the_mean_of_five_mixtures_and_keeps_their_spread():
+    f = features(spread=0.7)
+    record = score("nleep", evidence(features=f)).record
+    apart = [leep_of(cluster(f.values, f.labels, 15, seed=seed).posteriors, f.labels) for seed in range(5)]
+    assert record["mixtures"] == pytest.approx(apart)
+    assert score("nleep", evidence(features=f)).value == pytest.approx(np.mean(apart))
+    assert record["spread"] > 0
+    assert record["spread"] == pytest.approx(np.std(apart, ddof=1))
+
+
+def leep_of(posteriors, labels):
+    return mean_log_expectation(torch.from_numpy(posteriors), labels)
+
+
+@pytest.mark.parametrize(("rows", "classes"), [(100, 20), (60, 8), (300, 60)])
+def test_nleep_does_not_score_noise_of_few_rows_as_the_maximum(rows, classes):
+    """With a cluster for every row or two each knows its own labels: 0, whatever the features are."""
+    noise = features(rows, 10, classes, spread=0.0)
+    found = score("nleep", evidence(features=noise))
+    assert found.record["clusters"] == rows // 5
+    told = features(rows, 10, classes, spread=3.0)
+    assert found.value < -0.5
+    assert found.value < score("nleep", evidence(features=told)).value - 0.2
+
+
+def test_nleep_is_not_applicable_without_five_rows_a_class():
+    found = score("nleep", evidence(features=features(99, 10, 20)))
+    assert (found.value, found.flags) == (None, (NOT_APPLICABLE.name,))
+    assert "99 samples" in found.reason
+    assert "20 classes" in found.reason
+
+
+def test_nleep_fits_as_many_rows_of_a_rare_class_as_it_has(monkeypatch):
+    monkeypatch.setattr(nleep, "LARGEST", 40)
+    classes = np.repeat([0, 1, 2], [60, 5, 55])
+    rows = nleep.drawn(classes, seed=0)
+    assert np.bincount(classes[rows]).tolist() == [18, 5, 17]
+    assert sorted(set(rows)) == rows.tolist()
+    assert not np.array_equal(rows, nleep.drawn(classes, seed=1))
+    f, order = features(), torch.randperm(120, generator=torch.Generator().manual_seed(5))
+    mixed = replace(f, values=f.values[order], labels=f.labels[order], groups=f.groups[order])
+    value = score("nleep", evidence(features=f)).value
+    assert score("nleep", evidence(features=mixed)).value == pytest.approx(value, rel=1e-12)
+
+
+def test_nleep_takes_diagonal_covariances_where_clusters_have_fewer_rows_than_dimensions():
+    assert score("nleep", evidence(features=features(120, 60))).record["covariance"] == "diag"
 
 
 @pytest.mark.parametrize("skill", [neighbours_skill, probe_skill])
@@ -158,6 +209,24 @@ def test_cc_fv_rewards_alike_classes_and_prefers_the_published_sign():
         stage(), values=stage().values + draw(4, 6, seed=9)[stage().images] * (stage().labels == 1)[:, None]
     )
     assert score("cc_fv", evidence(stages=(blurred,))).value < alike["cc_fv"]
+
+
+def test_cc_fv_is_the_mean_over_stages():
+    """A network whose stages are alike scores as one of them, however many there are."""
+    one, other = stage(shift=1.0), stage("decoder_2", shift=4.0)
+    for name in CC_FV:
+        alone = [score(name, evidence(stages=(found,))).value for found in (one, other)]
+        assert score(name, evidence(stages=(one, other))).value == pytest.approx(np.mean(alone))
+
+
+def test_cc_fv_takes_distances_once_for_both_signs(monkeypatch):
+    taken = []
+    monkeypatch.setattr(cc_fv, "stage_consistency", lambda of: taken.append(of.name) or stage_consistency(of))
+    seen = evidence()
+    values = [score(name, seen).value for name in CC_FV]
+    assert taken == ["decoder_1", "decoder_2"]
+    assert values == [score(name, evidence()).value for name in CC_FV]
+    assert score("cc_fv", replace(seen, stages=(stage(shift=3.0),))).value != values[0]
 
 
 def test_cc_fv_keeps_order_names_and_scale():

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -13,6 +13,7 @@ from worker.science.errors import ScienceError
 from worker.science.target_tasks.registry import TargetTask
 
 Gathered = TypeVar("Gathered")
+Shared = TypeVar("Shared")
 
 
 class Part(StrEnum):
@@ -129,6 +130,16 @@ class Evidence:
     stages: tuple[Stage, ...] | None = None  # from coarse to fine; empty: the network has no decoder
     unconverted: Mapping[str, str] = field(default_factory=dict)  # path of a norm without `affines` -> why
     null: NullEpochs | None = None
+    _known: dict[Callable[[Evidence], Any], Any] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
+
+    def once(self, compute: Callable[[Evidence], Shared]) -> Shared:
+        """What this function gives for this evidence, computed once for all measures that ask for it."""
+        if compute not in self._known:
+            self._known[compute] = compute(self)
+        known: Shared = self._known[compute]
+        return known
 
 
 def gathered(value: Gathered | None, part: Part) -> Gathered:

@@ -29,30 +29,37 @@ class StageConsistency:
     images: int
 
 
-@register(title="CC-FV", source=PAPER, needs={Part.STAGES})
+@register(title="CC-FV", source=f"{PAPER}, mean over decoder stages", needs={Part.STAGES})
 def cc_fv(evidence: Evidence) -> Score:
-    """log(F_v / W_cons) summed over decoder stages, F_v = 1 / energy: as published. Unchanged by scale."""
+    """log(F_v / W_cons), mean over decoder stages, F_v = 1 / energy: as published. Unchanged by scale.
+
+    The mean and not the sum, so that networks with more stages have no other level.
+    """
     return _score(evidence, sign=-1.0)
 
 
 @register(
     title="CC-FV with energy",
-    source=f"{PAPER}, F_v = energy, as its code has it",
+    source=f"{PAPER}, F_v = energy, as its code has it, mean over decoder stages",
     needs={Part.STAGES},
 )
 def cc_fv_energy(evidence: Evidence) -> Score:
-    """log(energy / W_cons) summed over decoder stages: the other sign, under which variety lowers the score."""
+    """log(energy / W_cons), mean over decoder stages: the other sign, under which variety lowers the score."""
     return _score(evidence, sign=1.0)
 
 
 def _score(evidence: Evidence, *, sign: float) -> Score:
+    found = evidence.once(_consistencies)
+    value = float(np.mean([log_ratio(consistency, sign=sign) for _, consistency in found]))
+    return Score(value, record={"stages": {stage.name: _record(stage, of_stage) for stage, of_stage in found}})
+
+
+def _consistencies(evidence: Evidence) -> list[tuple[Stage, StageConsistency]]:
+    """Every stage with its figures, which both signs are computed from; the distances take nearly all the time."""
     stages = gathered(evidence.stages, Part.STAGES)
     if not stages:
         raise NotApplicableError("CC-FV needs decoder stages and training images with foreground")
-    by_stage = {stage.name: stage_consistency(stage) for stage in stages}
-    value = sum(log_ratio(consistency, sign=sign) for consistency in by_stage.values())
-    record = {stage.name: _record(stage, by_stage[stage.name]) for stage in stages}
-    return Score(value, record={"stages": record})
+    return [(stage, stage_consistency(stage)) for stage in stages]
 
 
 def _record(stage: Stage, consistency: StageConsistency) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def mean_log_expectation(probabilities: Tensor, labels: Tensor) -> float:
 
 
 def expectation(probabilities: Tensor, labels: Tensor) -> Array:
-    """sum_z P(y_i | z) theta_iz of every sample, (N,); above 0, since P(y_i | z) counts sample i itself."""
+    """sum_z P(y_i | z) theta_iz of every sample, (N,), at most 1 and above 0: P(y_i | z) counts sample i too."""
     theta = checked_features(probabilities).astype(np.float64)
     if (theta < 0).any():
         raise ScienceError("source probabilities must not be negative; give the head's softmax")
@@ -48,7 +48,8 @@ def expectation(probabilities: Tensor, labels: Tensor) -> Array:
     joint = np.zeros((classes.max() + 1, theta.shape[1]))
     np.add.at(joint, classes, theta)
     conditional = joint / joint.sum(0)  # (C, Z): P(y | z)
-    return np.einsum("nz,nz->n", conditional[classes], theta)
+    expected: Array = np.einsum("nz,nz->n", conditional[classes], theta).clip(max=1.0)
+    return expected
 
 
 def usable(head: SourceHead) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
@@ -14,20 +15,34 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from worker.science import flags
+from worker.science.errors import NotApplicableError
 from worker.science.evidence.parts import Evidence, Part, gathered
 from worker.science.flags import Flag, raised
 from worker.science.measures.leep import expectation
 from worker.science.measures.registry import Score, register
-from worker.science.measures.samples import Array, checked_features, describe, flags_of, present_classes
+from worker.science.measures.samples import (
+    Array,
+    canonical_order,
+    checked_features,
+    describe,
+    flags_of,
+    present_classes,
+)
 
 ENERGY = 0.8  # share of the variance that the projection keeps
 CLUSTERS_PER_CLASS = 5
+ROWS_PER_CLUSTER = (
+    5  # at least: of clusters of a row or two, each knows its rows' labels whatever the features are
+)
+MIXTURES = 5
 REGULARISATION = 1e-6  # added to the diagonal of each covariance
-LARGEST = 5_000  # rows that the mixture is fitted to; all get posteriors
+LARGEST = (
+    1_500  # rows that a mixture is fitted to, which takes less time than k-NN of 20 000; all rows get posteriors
+)
 NOT_CONVERGED = flags.register(
     Flag(
         "not_converged",
-        "The Gaussian mixture that the score is computed from had not converged when its fitting was stopped.",
+        "A Gaussian mixture that the score is computed from had not converged when its fitting was stopped.",
     )
 )
 
@@ -44,54 +59,92 @@ class Mixture:
 
 @register(
     title="N-LEEP",
-    source="Li et al., CVPR 2021, with the logarithm",
+    source=f"Li et al., CVPR 2021, with the logarithm, mean of {MIXTURES} seeded mixtures",
     needs={Part.FEATURES},
     trust=0.41,  # arXiv 2412.20172
 )
 def nleep(evidence: Evidence) -> Score:
-    """LEEP of the clusters' posteriors; the record also has the mean without logarithm of the public code."""
+    """Mean LEEP of the posteriors of several mixtures, each with its own start and rows, and their spread.
+
+    Not applicable where the rows do not suffice for a cluster a class. The record also has the mean without
+    logarithm of the public code.
+    """
     features = gathered(evidence.features, Part.FEATURES)
-    checked_features(features.values)
-    classes = int(present_classes(features.values, features.labels).max()) + 1
-    mixture = cluster(features.values, CLUSTERS_PER_CLASS * classes)
-    expected = expectation(torch.from_numpy(mixture.posteriors), features.labels)
+    rows = len(checked_features(features.values))
+    classes = present_classes(features.values, features.labels)
+    clusters = clusters_of(rows, int(classes.max()) + 1)
+    mixtures = [cluster(features.values, classes, clusters, seed=seed) for seed in range(MIXTURES)]
+    expected = [expectation(torch.from_numpy(mixture.posteriors), features.labels) for mixture in mixtures]
+    values = [float(np.log(of_mixture).mean()) for of_mixture in expected]
     record = describe(features) | {
-        "without_log": float(expected.mean()),
-        "clusters": mixture.posteriors.shape[1],
-        "dimensions": mixture.dimensions,
-        "covariance": mixture.covariance,
+        "without_log": float(np.mean(expected)),
+        "clusters": clusters,
+        "dimensions": mixtures[0].dimensions,
+        "covariance": mixtures[0].covariance,
+        "mixtures": tuple(values),
+        "spread": float(np.std(values, ddof=1)),
     }
-    caveats = raised({NOT_CONVERGED: not mixture.converged}) + flags_of(features)
-    return Score(float(np.log(expected).mean()), caveats, record)
+    caveats = raised({NOT_CONVERGED: not all(mixture.converged for mixture in mixtures)}) + flags_of(features)
+    return Score(float(np.mean(values)), caveats, record)
 
 
-def cluster(features: Tensor, clusters: int, *, seed: int = 0) -> Mixture:
+def clusters_of(rows: int, classes: int) -> int:
+    """CLUSTERS_PER_CLASS a class, as published, but at least ROWS_PER_CLUSTER fitted rows for each of them.
+
+    A mixture with a cluster for every row or two scores pure noise as 0, the maximum. Raises NotApplicableError
+    where there would be fewer clusters than classes.
+    """
+    clusters = min(CLUSTERS_PER_CLASS * classes, min(rows, LARGEST) // ROWS_PER_CLUSTER)
+    if clusters < classes:
+        raise NotApplicableError(
+            f"N-LEEP needs {ROWS_PER_CLUSTER} samples for each cluster and a cluster for each class; {rows} "
+            f"samples, of which it takes at most {LARGEST}, are too few for {classes} classes"
+        )
+    return clusters
+
+
+def cluster(features: Tensor, classes: Tensor, clusters: int, *, seed: int = 0) -> Mixture:
     """A seeded Gaussian mixture on the principal components that keep ENERGY of the variance.
 
-    features: (N, D). The rows are sorted first and one thread is used, so that neither their order nor the
-    number of cores changes the clusters. At most LARGEST rows (drawn by the seed) and N clusters are fitted.
+    features: (N, D); classes: (N,) 0..C-1. It is fitted to the rows that `drawn` gives. They are put in an order
+    of their own first and one thread is used: neither the rows' order nor the number of cores changes anything.
     """
-    values = checked_features(features).astype(np.float64)
-    order = np.lexsort(values.T)
+    values = checked_features(features)
+    order = canonical_order(np.column_stack((values, classes.numpy())))
     with threadpool_limits(1):
-        projected = _project(values[order])
-        drawn = np.random.default_rng(seed).permutation(len(projected))[:LARGEST]
-        model = _fit(projected[np.sort(drawn)], min(clusters, len(drawn)), seed)
+        projected = _project(values[order].astype(np.float64))
+        fitted = projected[drawn(classes.numpy()[order], seed=seed)]
+        model = _fit(fitted, clusters, seed)
         posteriors = np.empty((len(values), model.n_components))
         posteriors[order] = model.predict_proba(projected)
     return Mixture(posteriors, projected.shape[1], model.covariance_type, bool(model.converged_))
 
 
+def drawn(classes: NDArray[np.integer], *, seed: int) -> NDArray[np.intp]:
+    """Which LARGEST rows of classes (N,), ascending; all where there are no more.
+
+    Drawn by the seed: of each class as many as it has, up to a number that is the same for all classes.
+    """
+    chance = np.random.default_rng(seed).random(len(classes))
+    by_class = np.lexsort((chance, classes))
+    starts = np.searchsorted(classes[by_class], classes[by_class])
+    place = np.empty(len(classes), dtype=np.intp)  # of each row within its class
+    place[by_class] = np.arange(len(classes)) - starts
+    return np.sort(np.lexsort((chance, place))[:LARGEST])
+
+
 def _project(values: Array) -> Array:
     if not np.ptp(values, axis=0).any():
         return values[:, :1]  # one point: nothing to project, one cluster
-    projected: Array = PCA(n_components=ENERGY, svd_solver="full").fit_transform(values)
+    solver = "covariance_eigh" if len(values) > values.shape[1] else "full"
+    projected: Array = PCA(n_components=ENERGY, svd_solver=solver).fit_transform(values)
     return projected
 
 
 def _fit(projected: Array, clusters: int, seed: int) -> GaussianMixture:
-    """Full covariances, or diagonal ones where a cluster's is singular."""
-    for covariance in ("full", "diag"):
+    """Full covariances, or diagonal ones where a cluster has fewer rows than dimensions or is singular."""
+    enough = len(projected) >= clusters * projected.shape[1]
+    for covariance in ("full", "diag") if enough else ("diag",):
         model = GaussianMixture(clusters, covariance_type=covariance, reg_covar=REGULARISATION, random_state=seed)
         try:
             with warnings.catch_warnings():
