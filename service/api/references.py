@@ -34,7 +34,7 @@ def target(session: Session, reference: str) -> Dataset:
         raise ConflictError(
             f"dataset {row.name} can't be used: {row.reason}",
             field="dataset",
-            remedy="repair the file and register it under another name",
+            remedy=f"mend the file, then POST /v1/datasets/{row.id}/retry",
         )
     return row
 
@@ -47,5 +47,17 @@ def candidate(session: Session, reference: str, *, field: str) -> Checkpoint:
             f"there is no checkpoint {reference!r}",
             field=field,
             remedy="register it with POST /v1/checkpoints, or use an id or name from GET /v1/checkpoints",
+        )
+    return row
+
+
+def usable_candidate(session: Session, reference: str) -> Checkpoint:
+    """The checkpoint that the field `checkpoint` names, unless its preflight failed."""
+    row = candidate(session, reference, field="checkpoint")
+    if row.state in (WorkState.FAILED, WorkState.CANCELED):
+        raise ConflictError(
+            f"checkpoint {row.name} can't be used: {row.reason}",
+            field="checkpoint",
+            remedy=f"mend the file, then POST /v1/checkpoints/{row.id}/retry",
         )
     return row

@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -84,6 +85,29 @@ class ZooRank:
         """Register a checkpoint."""
         return self.post("/v1/checkpoints", body)
 
+    def change_dataset(self, reference: str, **fields: Any) -> Json:
+        """Correct these fields of a dataset."""
+        return self._json("PATCH", _path("datasets", reference), json=fields)
+
+    def change_checkpoint(self, reference: str, **fields: Any) -> Json:
+        """Correct these fields of a checkpoint."""
+        return self._json("PATCH", _path("checkpoints", reference), json=fields)
+
+    def remove(self, kind: str, reference: str, *, force: bool = False) -> None:
+        """Remove one of the `kind` datasets, checkpoints, rankings or finetune-runs that nothing needs.
+
+        `force` removes a ranking even where its scores count in the track record of measures.
+        """
+        self._send("DELETE", _path(kind, reference), params={"force": "true"} if force else None)
+
+    def retry(self, kind: str, reference: str) -> Json:
+        """Do again what failed: one of the `kind` datasets, checkpoints, rankings or finetune-runs."""
+        return self.post(f"{_path(kind, reference)}/retry")
+
+    def cancel(self, kind: str, reference: str) -> Json:
+        """Cancel one of the `kind` rankings or finetune-runs that is not over."""
+        return self.post(f"{_path(kind, reference)}/cancel")
+
     def rank(self, dataset: str, candidates: Sequence[str], **more: Any) -> Json:
         """Request a ranking; `more` are further fields of the request."""
         return self.post("/v1/rankings", {"dataset": dataset, "candidates": list(candidates), **more})
@@ -143,6 +167,10 @@ class ZooRank:
         if answer.is_error:
             raise ProblemError(answer.status_code, _problem(answer))
         return answer
+
+
+def _path(kind: str, reference: str) -> str:
+    return f"/v1/{kind}/{quote(reference, safe='')}"
 
 
 def _problem(answer: httpx.Response) -> Json:

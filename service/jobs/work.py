@@ -22,6 +22,9 @@ from service.store.tables import (
     WorkState,
 )
 
+# Claims of one dataset go on side by side, and nobody changes it between the look at it and the claim.
+_SHARED = {"read": True}
+
 
 @dataclass(frozen=True)
 class Inspection:
@@ -115,8 +118,8 @@ def claim_evaluation(session: Session, evaluation_id: str, *, worker: str) -> Ev
     if row is None or row.state not in OPEN_STATES:
         return None
     ranking = session.get_one(Ranking, row.ranking_id)
-    dataset = session.get_one(Dataset, ranking.dataset_id)
-    checkpoint = session.get_one(Checkpoint, row.checkpoint_id)
+    dataset = session.get_one(Dataset, ranking.dataset_id, with_for_update=_SHARED)
+    checkpoint = session.get_one(Checkpoint, row.checkpoint_id, with_for_update=_SHARED)
     claimed = _claim_when_ready(session, row, (dataset, checkpoint), worker=worker)
     if claimed is None:
         following.settle(session, ranking.id)
@@ -130,8 +133,8 @@ def claim_finetune_run(session: Session, run_id: str, *, worker: str) -> Finetun
     row = session.get(FinetuneRun, run_id)
     if row is None or row.state not in OPEN_STATES:
         return None
-    dataset = session.get_one(Dataset, row.dataset_id)
-    checkpoint = session.get_one(Checkpoint, row.checkpoint_id)
+    dataset = session.get_one(Dataset, row.dataset_id, with_for_update=_SHARED)
+    checkpoint = session.get_one(Checkpoint, row.checkpoint_id, with_for_update=_SHARED)
     claimed = _claim_when_ready(session, row, (dataset, checkpoint), worker=worker)
     if claimed is None:
         return None

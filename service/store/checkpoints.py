@@ -7,14 +7,15 @@ from collections.abc import Collection
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from service.store.locking import for_update
 from service.store.paging import page, with_names
 from service.store.tables import Checkpoint, WorkState
 
 
-def find(session: Session, reference: str) -> Checkpoint | None:
-    """The checkpoint with this id or name."""
-    named = (Checkpoint.id == reference) | (Checkpoint.name == reference)
-    return session.scalar(select(Checkpoint).where(named))
+def find(session: Session, reference: str, *, lock: bool = False) -> Checkpoint | None:
+    """The checkpoint with this id or name; with `lock`, nobody else changes it until this transaction is over."""
+    named = select(Checkpoint).where((Checkpoint.id == reference) | (Checkpoint.name == reference))
+    return session.scalar(for_update(named) if lock else named)
 
 
 def with_id(session: Session, checkpoint_id: str) -> Checkpoint:

@@ -7,13 +7,15 @@ from collections.abc import Collection
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from service.store.locking import for_update
 from service.store.paging import page, with_names
 from service.store.tables import Dataset
 
 
-def find(session: Session, reference: str) -> Dataset | None:
-    """The dataset with this id or name."""
-    return session.scalar(select(Dataset).where((Dataset.id == reference) | (Dataset.name == reference)))
+def find(session: Session, reference: str, *, lock: bool = False) -> Dataset | None:
+    """The dataset with this id or name; with `lock`, nobody else changes it until this transaction is over."""
+    named = select(Dataset).where((Dataset.id == reference) | (Dataset.name == reference))
+    return session.scalar(for_update(named) if lock else named)
 
 
 def with_id(session: Session, dataset_id: str) -> Dataset:

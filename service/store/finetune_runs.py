@@ -5,13 +5,15 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from service.store.locking import for_update
 from service.store.paging import page
 from service.store.tables import FinetuneRun
 
 
-def find(session: Session, run_id: str) -> FinetuneRun | None:
-    """The run with this id."""
-    return session.get(FinetuneRun, run_id)
+def find(session: Session, run_id: str, *, lock: bool = False) -> FinetuneRun | None:
+    """The run with this id; with `lock`, nobody else changes it until this transaction is over."""
+    query = select(FinetuneRun).where(FinetuneRun.id == run_id)
+    return session.scalar(for_update(query) if lock else query)
 
 
 def listed(

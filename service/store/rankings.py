@@ -116,6 +116,20 @@ def states(session: Session, ranking_ids: Sequence[str]) -> dict[str, dict[str, 
     return counts
 
 
+def lock(session: Session, ranking: Ranking) -> dict[str, int]:
+    """Lock a ranking's evaluations, then the ranking; how many evaluations are in which state."""
+    counts: dict[str, int] = {}
+    for state in session.scalars(
+        select(Evaluation.state)
+        .where(Evaluation.ranking_id == ranking.id)
+        .order_by(Evaluation.id)
+        .with_for_update()
+    ):
+        counts[state] = counts.get(state, 0) + 1
+    session.refresh(ranking, with_for_update=True)
+    return counts
+
+
 def _in_combinations(combinations: Collection[Collection[WorkState]]) -> ColumnElement[bool]:
     """Whether the states of a ranking's evaluations, taken together, are one of these combinations."""
     bit = {state: 1 << number for number, state in enumerate(WorkState)}

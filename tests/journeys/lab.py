@@ -148,7 +148,7 @@ class Lab:
 
     def wait_for_ranking(self, ranking_id: str) -> dict[str, Any]:
         """Until no evaluation is open."""
-        self.wait(lambda: self.ranking(ranking_id)["state"] == "done")
+        self.wait(lambda: self.ranking(ranking_id)["state"] in ("done", "failed"))
         return self.ranking(ranking_id)
 
     def wait_for_stage(self, ranking_id: str, stage: str) -> None:

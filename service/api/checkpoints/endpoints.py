@@ -6,13 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from service.api.checkpoints import service
-from service.api.checkpoints.schemas import CheckpointOut, CheckpointRequest
-from service.api.errors import FIND_PROBLEMS, READ_PROBLEMS, WRITE_PROBLEMS
-from service.api.idempotency import Repeatable
+from service.api.checkpoints import changes, service
+from service.api.checkpoints.schemas import CheckpointChange, CheckpointOut, CheckpointRequest
+from service.api.errors import CHANGE_PROBLEMS, FIND_PROBLEMS, READ_PROBLEMS, WRITE_PROBLEMS
+from service.api.idempotency import Repeatable, StrictBody
 from service.api.names import PathReference
 from service.api.paging import After, Limit, Page
-from service.store.session import reading
+from service.store.session import reading, transaction
 from service.store.tables import WorkState
 
 router = APIRouter(prefix="/v1/checkpoints", tags=["checkpoints"])
@@ -43,3 +43,23 @@ def read_checkpoint(reference: PathReference) -> CheckpointOut:
     """A checkpoint by id or name, with its preflight."""
     with reading() as session:
         return service.find(session, reference)
+
+
+@router.patch("/{reference}", responses=CHANGE_PROBLEMS)
+def change_checkpoint(reference: PathReference, request: CheckpointChange, _body: StrictBody) -> CheckpointOut:
+    """Correct a checkpoint: descriptions at any time, what decides results only while there are none."""
+    with transaction() as session:
+        return changes.change(session, reference, request)
+
+
+@router.delete("/{reference}", status_code=204, responses=CHANGE_PROBLEMS)
+def remove_checkpoint(reference: PathReference) -> None:
+    """Remove a checkpoint that no ranking and no finetune run names. Its file and the ledger's rows stay."""
+    with transaction() as session:
+        changes.remove(session, reference)
+
+
+@router.post("/{reference}/retry", status_code=202, response_model=CheckpointOut, responses=CHANGE_PROBLEMS)
+def retry_checkpoint(reference: PathReference, once: Repeatable) -> Response:
+    """Load a failed checkpoint again, for instance when its file has been mended."""
+    return once.answer(202, lambda session: changes.retry(session, reference), location="/v1/checkpoints/{id}")

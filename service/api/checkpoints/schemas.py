@@ -136,6 +136,24 @@ class CheckpointRequest(BaseModel):
         return self
 
 
+class CheckpointChange(BaseModel):
+    """What to change of a checkpoint; what is left out or null stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    uri: Text | None = Field(None, description="Another file of weights, which is then loaded anew.")
+    architecture: Text | None = Field(None, description="Another architecture of `GET /v1/architectures`.")
+    spatial_dims: Literal[2, 3] | None = Field(
+        None, description="Another number of spatial dimensions of the network."
+    )
+    parameters: dict[str, GivenValue] | None = Field(
+        None, description="All parameters of the architecture, in place of the present ones."
+    )
+    card: CheckpointCard | None = Field(
+        None, description="Entries of the card that are added or take the place of present ones."
+    )
+
+
 class CheckpointOut(BaseModel):
     """A registered checkpoint; it can be used when `state` is `done`."""
 

@@ -8,13 +8,13 @@ from dataclasses import fields
 from service.api import references as requested
 from service.api.capabilities.options import read_options, shown_value
 from service.api.capabilities.published import published
-from service.api.checkpoints.schemas import CardNormalisation, CheckpointCard, CheckpointOut, CheckpointRequest
+from service.api.checkpoints.schemas import CheckpointCard, CheckpointOut, CheckpointRequest
 from service.api.errors import ConflictError, Fault, InvalidError, NotFoundError
 from service.api.names import name_from
 from service.api.paging import Page, page_of
 from service.jobs import requests
 from service.store import checkpoints
-from service.store.contents import Card, CardEntries, Value
+from service.store.contents import Card, CardEntries, Normalisation, Value
 from service.store.dict_form import Json, plain, read
 from service.store.published import ARCHITECTURES, CARD_FIELDS, CARDS
 from service.store.session import Session
@@ -43,7 +43,7 @@ def register(session: Session, request: CheckpointRequest) -> CheckpointOut:
         allow_partial=request.allow_partial,
     )
     requests.add(session, row)
-    return _shown(row)
+    return shown(row)
 
 
 def _described(session: Session, request: CheckpointRequest) -> tuple[str, Values, Card]:
@@ -52,10 +52,9 @@ def _described(session: Session, request: CheckpointRequest) -> tuple[str, Value
         return _from_catalogue(session, request.catalogue)
     assert request.architecture is not None  # noqa: S101 - the schema saw to it
     parameters: Values = {**request.parameters, "spatial_dims": request.spatial_dims}
-    _check(session, request.architecture, parameters)
-    _check_channels(request.card.normalisation, parameters["in_channels"])
-    _check_card(session, request.card)
-    return request.architecture, parameters, _card(request.card.model_dump(mode="json"))
+    card = card_of(request.card.model_dump(mode="json"))
+    check_network(session, request.architecture, parameters, card)
+    return request.architecture, parameters, card
 
 
 def _from_catalogue(session: Session, name: str) -> tuple[str, Values, Card]:
@@ -70,17 +69,24 @@ def _from_catalogue(session: Session, name: str) -> tuple[str, Values, Card]:
     dims: Values = {} if card.spatial_dims is None else {"spatial_dims": card.spatial_dims}
     parameters = {**card.parameters, **dims}
     entries = {key: value for key, value in plain(card).items() if key not in _OF_NETWORK}
-    return card.architecture, parameters, _card({**entries, "catalogue": name})
+    return card.architecture, parameters, card_of({**entries, "catalogue": name})
 
 
-def _card(entries: Json) -> Card:
+def check_network(session: Session, architecture: str, parameters: Values, card: Card) -> None:
+    """InvalidError unless the workers can build this network and scale its input as the card says."""
+    _check(session, architecture, parameters)
+    _check_channels(card.normalisation, parameters["in_channels"])
+    _check_card(session, card)
+
+
+def card_of(entries: Json) -> Card:
     """The card with these entries; those that the service does not use are kept as they are."""
     used = {declared.name for declared in fields(CardEntries)}
     more = {name: value for name, value in entries.items() if name not in used}
     return read(Card, {**{name: value for name, value in entries.items() if name in used}, "more": more})
 
 
-def _check_card(session: Session, card: CheckpointCard) -> None:
+def _check_card(session: Session, card: Card) -> None:
     given: dict[str, Value] = {"head": card.head, "normalisation.scale": card.normalisation.scale}
     read_options(given, published(session, CARD_FIELDS), field="card")
 
@@ -105,7 +111,7 @@ def _check(session: Session, architecture: str, parameters: Values) -> None:
         raise InvalidError.of(faults)
 
 
-def _check_channels(normalisation: CardNormalisation, channels: Value) -> None:
+def _check_channels(normalisation: Normalisation, channels: Value) -> None:
     given = len(normalisation.mean)
     if given not in (0, channels):
         raise InvalidError(
@@ -157,12 +163,17 @@ def _alike(value: Value, default: Value) -> bool:
 
 def find(session: Session, reference: str) -> CheckpointOut:
     """The checkpoint with this id or name."""
-    row = checkpoints.find(session, reference)
+    return shown(found(session, reference))
+
+
+def found(session: Session, reference: str, *, lock: bool = False) -> Checkpoint:
+    """The row of the checkpoint with this id or name; NotFoundError when there is none."""
+    row = checkpoints.find(session, reference, lock=lock)
     if row is None:
         raise NotFoundError(
             f"there is no checkpoint {reference!r}", field="checkpoint", remedy="see GET /v1/checkpoints"
         )
-    return _shown(row)
+    return row
 
 
 def listed(
@@ -175,10 +186,11 @@ def listed(
 ) -> Page[CheckpointOut]:
     """One page of checkpoints."""
     rows = checkpoints.listed(session, after=after, limit=limit + 1, architecture=architecture, state=state)
-    return page_of(rows, limit, _shown)
+    return page_of(rows, limit, shown)
 
 
-def _shown(row: Checkpoint) -> CheckpointOut:
+def shown(row: Checkpoint) -> CheckpointOut:
+    """The checkpoint as it goes out."""
     entries = plain(row.card)
     more: Json = entries.pop("more")
     columns = {name: getattr(row, name) for name in CheckpointOut.model_fields if name != "card"}

@@ -7,12 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from service.api.datasets import service
-from service.api.datasets.schemas import DatasetOut, DatasetRequest
-from service.api.errors import FIND_PROBLEMS, READ_PROBLEMS, WRITE_PROBLEMS
-from service.api.idempotency import Repeatable
+from service.api.datasets.schemas import DatasetChange, DatasetOut, DatasetRequest
+from service.api.errors import CHANGE_PROBLEMS, FIND_PROBLEMS, READ_PROBLEMS, WRITE_PROBLEMS
+from service.api.idempotency import Repeatable, StrictBody
 from service.api.names import PathReference
 from service.api.paging import After, Limit, Page
-from service.store.session import reading
+from service.store.session import reading, transaction
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
@@ -44,3 +44,23 @@ def read_dataset(reference: PathReference) -> DatasetOut:
     """A dataset by id or name, with what its inspection found."""
     with reading() as session:
         return service.find(session, reference)
+
+
+@router.patch("/{reference}", responses=CHANGE_PROBLEMS)
+def change_dataset(reference: PathReference, request: DatasetChange, _body: StrictBody) -> DatasetOut:
+    """Correct a dataset: modality and cohort at any time, the file only while there are no results."""
+    with transaction() as session:
+        return service.change(session, reference, request)
+
+
+@router.delete("/{reference}", status_code=204, responses=CHANGE_PROBLEMS)
+def remove_dataset(reference: PathReference) -> None:
+    """Remove a dataset that no ranking and no finetune run names. Its file and the ledger's rows stay."""
+    with transaction() as session:
+        service.remove(session, reference)
+
+
+@router.post("/{reference}/retry", status_code=202, response_model=DatasetOut, responses=CHANGE_PROBLEMS)
+def retry_dataset(reference: PathReference, once: Repeatable) -> Response:
+    """Inspect a failed dataset again, for instance when its file has been mended."""
+    return once.answer(202, lambda session: service.retry(session, reference), location="/v1/datasets/{id}")

@@ -35,6 +35,24 @@ class DatasetRequest(BaseModel):
     )
 
 
+class DatasetChange(BaseModel):
+    """What to change of a dataset; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    uri: Text | None = Field(None, description="Another file, which is then inspected anew; null keeps it.")
+    task: Text | None = Field(
+        None, description="Another target task, while no ranking and no run names the dataset; null keeps it."
+    )
+    spatial_dims: Literal[2, 3] | None = Field(
+        None,
+        description="Another number of spatial dimensions, while no ranking and no run names the dataset; null "
+        "keeps it.",
+    )
+    modality: Text | None = Field(None, description="How the images were taken; null takes it away.")
+    cohort: Text | None = Field(None, description="Whose images they are; null takes it away.")
+
+
 class DatasetOut(BaseModel):
     """A registered dataset; it can be used when `state` is `done`."""
 

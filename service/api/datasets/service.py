@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from service.api import references as requested
 from service.api.capabilities.published import check_task
-from service.api.datasets.schemas import DatasetOut, DatasetRequest
+from service.api.datasets.schemas import DatasetChange, DatasetOut, DatasetRequest
 from service.api.errors import ConflictError, NotFoundError
 from service.api.names import name_from
+from service.api.needed import listed as named
+from service.api.needed import refuse_other_results, refuse_removal
 from service.api.paging import Page, page_of
-from service.jobs import requests
-from service.store import datasets
+from service.jobs import removing, requests, retrying
+from service.store import datasets, dependents
 from service.store.session import Session
 from service.store.tables import Dataset
+
+_DECISIVE = frozenset({"uri", "task", "spatial_dims"})  # what the inspection depends on
 
 
 def register(session: Session, request: DatasetRequest) -> DatasetOut:
@@ -37,10 +41,14 @@ def _remedy(registered: Dataset, request: DatasetRequest) -> str:
 
 def find(session: Session, reference: str) -> DatasetOut:
     """The dataset with this id or name."""
-    row = datasets.find(session, reference)
+    return DatasetOut.model_validate(_found(session, reference))
+
+
+def _found(session: Session, reference: str, *, lock: bool = False) -> Dataset:
+    row = datasets.find(session, reference, lock=lock)
     if row is None:
         raise NotFoundError(f"there is no dataset {reference!r}", field="dataset", remedy="see GET /v1/datasets")
-    return DatasetOut.model_validate(row)
+    return row
 
 
 def listed(
@@ -56,3 +64,51 @@ def listed(
         check_task(session, task, field="task")
     rows = datasets.listed(session, after=after, limit=limit + 1, task=task, modality=modality)
     return page_of(rows, limit, DatasetOut.model_validate)
+
+
+def change(session: Session, reference: str, request: DatasetChange) -> DatasetOut:
+    """Change what is given. Another file, task or dimension is inspected anew, and refused where results exist."""
+    row = _found(session, reference, lock=True)
+    given = request.model_dump(exclude_unset=True)
+    other = {field for field in _DECISIVE if given.get(field) not in (None, getattr(row, field))}
+    for field in sorted(other):
+        _check_change(session, row, field, given[field])
+    for field in given.keys() - _DECISIVE | other:
+        setattr(row, field, given[field])
+    if other:
+        retrying.read_again(session, row, why="it was changed")
+    return DatasetOut.model_validate(row)
+
+
+def _check_change(session: Session, row: Dataset, field: str, value: str) -> None:
+    if field == "uri":
+        requested.file(value)
+        refuse_other_results(session, row, field)
+        return
+    if field == "task":
+        check_task(session, value, field=field)
+    users = dependents.users_of(session, row)
+    if users:
+        raise ConflictError(
+            f"{named(users)} asked for dataset {row.name} with its present {field}",
+            field=field,
+            remedy="register the file under another name, or delete these first",
+        )
+
+
+def remove(session: Session, reference: str) -> None:
+    """Remove a dataset that nothing needs."""
+    row = _found(session, reference, lock=True)
+    refuse_removal(session, row)
+    removing.remove(session, row)
+
+
+def retry(session: Session, reference: str) -> DatasetOut:
+    """Inspect a failed dataset again."""
+    row = _found(session, reference, lock=True)
+    if row.state not in retrying.RETRIED_STATES:
+        raise ConflictError(
+            f"dataset {row.name} is {row.state}", field="dataset", remedy="only what has failed can be retried"
+        )
+    retrying.read_again(session, row, why="it was retried")
+    return DatasetOut.model_validate(row)

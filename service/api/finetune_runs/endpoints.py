@@ -13,7 +13,7 @@ from service.api.finetune_runs.schemas import FinetuneOut, FinetuneRequest
 from service.api.idempotency import Repeatable
 from service.api.names import ID_PATTERN, PathReference
 from service.api.paging import After, Limit, Page
-from service.store.session import reading
+from service.store.session import reading, transaction
 from service.store.tables import WorkState
 
 router = APIRouter(prefix="/v1/finetune-runs", tags=["finetune runs"])
@@ -69,3 +69,16 @@ def read_network(run_id: PathReference) -> FileResponse:
 def cancel_finetune_run(run_id: PathReference, once: Repeatable) -> Response:
     """Cancel a finetune run that has not ended."""
     return once.answer(200, lambda session: service.cancel(session, run_id))
+
+
+@router.delete("/{run_id}", status_code=204, responses=CHANGE_PROBLEMS)
+def remove_finetune_run(run_id: PathReference) -> None:
+    """Remove a finetune run that is over, and its network's file. Its outcomes stay in the ledger."""
+    with transaction() as session:
+        service.remove(session, run_id)
+
+
+@router.post("/{run_id}/retry", status_code=202, response_model=FinetuneOut, responses=CHANGE_PROBLEMS)
+def retry_finetune_run(run_id: PathReference, once: Repeatable) -> Response:
+    """Train again what failed or was canceled, by the same protocol."""
+    return once.answer(202, lambda session: service.retry(session, run_id), location="/v1/finetune-runs/{id}")

@@ -11,25 +11,20 @@ from service.api.capabilities.published import published, usual_method
 from service.api.errors import ConflictError, InvalidError, NotFoundError
 from service.api.finetune_runs.schemas import FinetuneOut, FinetuneRequest
 from service.api.names import NamedOut, SourceOut
+from service.api.needed import listed as named
 from service.api.paging import Page, page_of
-from service.jobs import requests
+from service.jobs import removing, requests, retrying
 from service.settings import settings
-from service.store import checkpoints, datasets, finetune_runs
+from service.store import checkpoints, datasets, dependents, finetune_runs
 from service.store.published import FINETUNE_PROTOCOLS, METHODS
 from service.store.session import Session
-from service.store.tables import FinetuneRun, WorkState
+from service.store.tables import OPEN_STATES, FinetuneRun, WorkState
 
 
 def request_run(session: Session, request: FinetuneRequest) -> FinetuneOut:
     """Insert a queued run."""
     dataset = requested.target(session, request.dataset)
-    checkpoint = requested.candidate(session, request.checkpoint, field="checkpoint")
-    if checkpoint.state in (WorkState.FAILED, WorkState.CANCELED):
-        raise ConflictError(
-            f"checkpoint {checkpoint.name} can't be used: {checkpoint.reason}",
-            field="checkpoint",
-            remedy="repair the file and register it under another name",
-        )
+    checkpoint = requested.usable_candidate(session, request.checkpoint)
     method = request.method or usual_method(session)
     methods = published(session, METHODS)
     if method not in methods:
@@ -62,8 +57,8 @@ def _shown(session: Session, run: FinetuneRun) -> FinetuneOut:
     )
 
 
-def _found(session: Session, run_id: str) -> FinetuneRun:
-    run = finetune_runs.find(session, run_id)
+def _found(session: Session, run_id: str, *, lock: bool = False) -> FinetuneRun:
+    run = finetune_runs.find(session, run_id, lock=lock)
     if run is None:
         raise NotFoundError(
             f"there is no finetune run {run_id!r}", field="run", remedy="see GET /v1/finetune-runs"
@@ -113,4 +108,41 @@ def cancel(session: Session, run_id: str) -> FinetuneOut:
         raise ConflictError(
             f"run {run_id} is {run.state}", field="run", remedy="nothing is left to cancel; read it"
         )
+    return _shown(session, run)
+
+
+def remove(session: Session, run_id: str) -> None:
+    """Remove a run that is over, and its network."""
+    run = _found(session, run_id, lock=True)
+    if run.state in OPEN_STATES:
+        raise ConflictError(
+            f"run {run_id} is {run.state}",
+            field="run",
+            remedy=f"cancel it first: POST /v1/finetune-runs/{run_id}/cancel",
+        )
+    _refuse_used_network(session, run)
+    removing.remove_run(session, run)
+
+
+def _refuse_used_network(session: Session, run: FinetuneRun) -> None:
+    file = run.result.network_file if run.result else None
+    users = dependents.checkpoints_at(session, Path(file).name) if file else []
+    if users:
+        raise ConflictError(
+            f"the network of run {run.id} is registered as checkpoint {named(users)}",
+            field="run",
+            remedy="delete these checkpoints first, or keep the run",
+        )
+
+
+def retry(session: Session, run_id: str) -> FinetuneOut:
+    """Train again what failed or was canceled."""
+    run = _found(session, run_id, lock=True)
+    if run.state not in retrying.RETRIED_STATES:
+        raise ConflictError(
+            f"run {run_id} is {run.state}", field="run", remedy="only a failed or canceled run can be retried"
+        )
+    requested.target(session, run.dataset_id)
+    requested.usable_candidate(session, run.checkpoint_id)
+    retrying.queue_again(session, run, why="it was retried")
     return _shown(session, run)

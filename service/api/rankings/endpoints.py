@@ -10,9 +10,9 @@ from service.api.errors import CHANGE_PROBLEMS, FIND_PROBLEMS, READ_PROBLEMS, WR
 from service.api.idempotency import Repeatable, StrictBody
 from service.api.names import PathReference
 from service.api.paging import After, Limit, Page
-from service.api.rankings import service
+from service.api.rankings import changes, service
 from service.api.rankings.schemas import CostOut, RankingOut, RankingRequest, RankingState, RankingSummary
-from service.store.session import reading
+from service.store.session import reading, transaction
 
 router = APIRouter(prefix="/v1/rankings", tags=["rankings"])
 
@@ -66,3 +66,22 @@ def read_ranking(
 def cancel_ranking(ranking_id: PathReference, once: Repeatable) -> Response:
     """Cancel the open evaluations and finetune runs of a ranking; what is done stays."""
     return once.answer(200, lambda session: service.cancel(session, ranking_id))
+
+
+@router.delete("/{ranking_id}", status_code=204, responses=CHANGE_PROBLEMS)
+def remove_ranking(
+    ranking_id: PathReference,
+    force: Annotated[
+        bool,
+        Query(description="Whether to remove it even where its scores count in the track record of measures."),
+    ] = False,
+) -> None:
+    """Remove a ranking that is over, with its scores. Its finetune runs and their outcomes stay."""
+    with transaction() as session:
+        changes.remove(session, ranking_id, force=force)
+
+
+@router.post("/{ranking_id}/retry", status_code=202, response_model=RankingOut, responses=CHANGE_PROBLEMS)
+def retry_ranking(ranking_id: PathReference, once: Repeatable) -> Response:
+    """Evaluate again what failed or was canceled. Candidates whose checkpoint failed itself are left out."""
+    return once.answer(202, lambda session: changes.retry(session, ranking_id), location="/v1/rankings/{id}")

@@ -128,7 +128,7 @@ def has_ended(session: Session, ranking_id: str) -> bool:
 
 def ranked(session: Session, ranking_id: str, *, records: bool = False) -> RankingOut:
     """A ranking with its list; on demand with what each score was computed from, which is long."""
-    ranking = _found(session, ranking_id)
+    ranking = found(session, ranking_id)
     ranked_list = rank(session, ranking, records=records)
     counts = Counter(row.evaluation.state for row in ranked_list.candidates)
     over = state_of(counts) in ENDED_STATES
@@ -187,7 +187,8 @@ def _score(score: Score, position: int | None, *, records: bool) -> ScoreOut:
     )
 
 
-def _found(session: Session, ranking_id: str) -> Ranking:
+def found(session: Session, ranking_id: str) -> Ranking:
+    """The row of the ranking with this id; NotFoundError when there is none."""
     ranking = rankings.find(session, ranking_id)
     if ranking is None:
         raise NotFoundError(f"there is no ranking {ranking_id!r}", field="ranking", remedy="see GET /v1/rankings")
@@ -230,7 +231,7 @@ def listed(
 
 def cancel(session: Session, ranking_id: str) -> RankingOut:
     """Cancel what is not over yet, its finetune runs too."""
-    ranking = _found(session, ranking_id)
+    ranking = found(session, ranking_id)
     counts = rankings.states(session, [ranking.id])[ranking.id]
     runs = finetune_runs.of_ranking(session, ranking.id)
     if not any(counts.get(state) for state in OPEN_STATES) and all(run.state not in OPEN_STATES for run in runs):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +16,8 @@ from rich.live import Live
 from service.client import present
 from service.client.http import ClientError, Json, ZooRank
 from service.client.rows import BrokenRowsError, LongRows, read_long_rows
-from service.client.terminal import tables
+from service.client.terminal import registered, tables
+from service.client.terminal.edge import URL, Url, errors_shown
 
 app = typer.Typer(
     help="Rank pretrained checkpoints for a dataset.", no_args_is_help=True, pretty_exceptions_show_locals=False
@@ -27,9 +26,9 @@ database = typer.Typer(help="The database.", no_args_is_help=True)
 app.add_typer(database, name="db")
 ledger = typer.Typer(help="Outcomes of finetune runs, and scores beside them.", no_args_is_help=True)
 app.add_typer(ledger, name="outcomes")
+for noun, group in registered.GROUPS.items():
+    app.add_typer(group, name=noun)
 
-_URL = "http://127.0.0.1:8000"
-Url = Annotated[str, typer.Option("--url", envvar="ZOORANK_URL")]
 Data = Annotated[Path | None, typer.Option("--data", help="Data folder (ZOORANK_DATA_DIR).")]
 
 
@@ -78,13 +77,13 @@ def upgrade_command() -> None:
 def import_command(
     file: Annotated[Path, typer.Argument(help="CSV with a header, or a JSON list of rows.")],
     source: Annotated[str | None, typer.Option("--source", help="Source of the rows that name none.")] = None,
-    url: Url = _URL,
+    url: Url = URL,
 ) -> None:
     """Import outcomes and scores into the ledger, one a row. Up to 20 000 rows are imported all or not at all.
 
     A row that the ledger has already gets the new value, so a file may be imported again.
     """
-    with _errors_shown():
+    with errors_shown():
         long_rows = read_long_rows(file)
         with ZooRank(url) as zoo:
             _import(zoo, long_rows, source)
@@ -114,10 +113,10 @@ def list_command(
     kind: Annotated[str | None, typer.Option("--kind", help="outcome or score")] = None,
     source: Annotated[str | None, typer.Option("--source")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most this many rows.")] = 100,
-    url: Url = _URL,
+    url: Url = URL,
 ) -> None:
     """Print the ledger's rows, newest first."""
-    with _errors_shown(), ZooRank(url) as zoo:
+    with errors_shown(), ZooRank(url) as zoo:
         rows = zoo.outcomes(target=target, candidate=candidate, kind=kind, source=source)
         Console().print(tables.ledger(islice(rows, limit)))
         if next(rows, None):
@@ -129,28 +128,18 @@ def agreement_command(
     target: Annotated[str | None, typer.Option("--target")] = None,
     task: Annotated[str | None, typer.Option("--task")] = None,
     modality: Annotated[str | None, typer.Option("--modality")] = None,
-    url: Url = _URL,
+    url: Url = URL,
 ) -> None:
     """Print how well every measure's scores agree with outcomes."""
-    with _errors_shown(), ZooRank(url) as zoo:
+    with errors_shown(), ZooRank(url) as zoo:
         Console().print(tables.agreements(zoo.agreement(target=target, task=task, modality=modality)))
-
-
-@contextmanager
-def _errors_shown() -> Iterator[None]:
-    """Print an error of the client in red, and exit with status 1."""
-    try:
-        yield
-    except (ClientError, BrokenRowsError) as error:
-        Console(stderr=True).print(str(error), style="red", markup=False, highlight=False)
-        raise typer.Exit(1) from None
 
 
 @app.command("rank")
 def rank_command(
     dataset: Annotated[str, typer.Argument(help="A dataset's id or name.")],
     checkpoints: Annotated[list[str], typer.Argument(help="Candidates, by id or name.")],
-    url: Url = _URL,
+    url: Url = URL,
     as_json: Annotated[bool, typer.Option("--json", help="Print the ranking as JSON, nothing else.")] = False,
     records: Annotated[
         bool, typer.Option("--records", help="Add to the JSON what each score was computed from.")
@@ -185,7 +174,7 @@ def rank_command(
     more |= {"measures": measure} if measure else {}
     more |= {"order_by": order_by} if order_by else {}
     more |= {"partly_loaded": partly_loaded} if partly_loaded else {}
-    with _errors_shown(), ZooRank(url) as zoo:
+    with errors_shown(), ZooRank(url) as zoo:
         _accept(zoo.cost(dataset, checkpoints, **more), yes=yes, as_json=as_json)
         ranking = _rank(zoo, dataset, checkpoints, more, as_json=as_json, records=records)
         problem = tables.without_answer(ranking)

@@ -1,0 +1,40 @@
+"""Refusing to change or remove what something else needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from service.api.errors import ConflictError
+from service.store import dependents
+from service.store.session import Session
+from service.store.tables import Checkpoint, Dataset, WorkState
+
+_NAMED = 5  # in one message
+_USED_STATES = (WorkState.RUNNING, WorkState.DONE)
+
+
+def refuse_removal(session: Session, row: Dataset | Checkpoint) -> None:
+    """ConflictError while a ranking or a finetune run names this dataset or checkpoint."""
+    users = dependents.users_of(session, row)
+    if users:
+        kind = type(row).__name__.lower()
+        raise ConflictError(
+            f"{kind} {row.name} is needed by {listed(users)}", field=kind, remedy="delete these first"
+        )
+
+
+def refuse_other_results(session: Session, row: Dataset | Checkpoint, field: str) -> None:
+    """ConflictError while this row's results, done or being computed, would no longer be those of `field`."""
+    users = dependents.users_of(session, row, states=_USED_STATES)
+    if users:
+        raise ConflictError(
+            f"{row.name} has results in {listed(users)}, which would not be those of another {field}",
+            field=field,
+            remedy="register what is right under another name, or delete these first",
+        )
+
+
+def listed(ids: Sequence[str]) -> str:
+    """The first few of these ids, for a message."""
+    more = len(ids) - _NAMED
+    return ", ".join(ids[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,258 @@
+"""Mistakes over HTTP: what was registered or requested is corrected, removed or retried."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from service.jobs import ending
+from service.jobs.claims import LeaseLostError, claim, renew
+from service.jobs.work import claim_evaluation
+from service.settings import settings
+from service.store import outcomes, rankings
+from service.store.session import Session, reading, transaction
+from service.store.tables import Checkpoint, Dataset, Evaluation, FinetuneRun, Worked
+from tests.conftest import TestClient
+from tests.service.conftest import (
+    add_checkpoint,
+    add_dataset,
+    add_ranking,
+    checkpoint_body,
+    dataset_body,
+    evaluate,
+    evaluations,
+    fail,
+    finish_run,
+    score_of,
+)
+
+KINDS = (("datasets", Dataset), ("checkpoints", Checkpoint))
+
+
+def end(table: type[Worked], row_id: str, reason: str = "uri: no such file; give another") -> None:
+    """Fail a queued row as a worker does."""
+    with transaction() as session:
+        held = claim(session, table, row_id, worker="w")
+        assert held is not None
+        ending.complete(session, held, state="failed", reason=reason)
+
+
+def register(client: TestClient, kind: str) -> dict[str, Any]:
+    body = dataset_body(settings()) if kind == "datasets" else checkpoint_body(settings())
+    made = client.post(f"/v1/{kind}", json=body)
+    assert made.status_code == 201, made.text
+    return made.json()
+
+
+def problem(answer: Any, status: int, *words: str) -> None:
+    assert answer.status_code == status, answer.text
+    fault = answer.json()["errors"][0]
+    assert fault["remedy"]
+    for word in words:
+        assert word in fault["message"] + fault["remedy"]
+
+
+def ranked(*names: str, **more: Any) -> str:
+    with transaction() as session:
+        return add_ranking(session, list(names), **more).id
+
+
+def of(ranking_id: str, session: Session) -> dict[str, Evaluation]:
+    ranking = rankings.find(session, ranking_id)
+    assert ranking is not None
+    return evaluations(session, ranking)
+
+
+def ids_of(ranking_id: str) -> dict[str, str]:
+    with reading() as session:
+        return {name: row.id for name, row in of(ranking_id, session).items()}
+
+
+@pytest.mark.parametrize(("kind", "table"), KINDS)
+def test_a_mistake_burns_no_name(client: TestClient, kind: str, table: type[Worked]) -> None:
+    made = register(client, kind)
+    end(table, made["id"])
+    assert client.delete(f"/v1/{kind}/{made['name']}").status_code == 204
+    assert client.get(f"/v1/{kind}/{made['id']}").status_code == 404
+    assert register(client, kind)["state"] == "queued"
+
+
+@pytest.mark.parametrize(("kind", "table"), KINDS)
+def test_what_failed_is_retried_with_all_its_attempts(client: TestClient, kind: str, table: type[Worked]) -> None:
+    made = register(client, kind)
+    problem(client.post(f"/v1/{kind}/{made['id']}/retry"), 409, "queued")
+    for _ in range(settings().attempts + 1):
+        end(table, made["id"])
+        again = client.post(f"/v1/{kind}/{made['id']}/retry")
+        assert again.status_code == 202
+        assert (again.json()["state"], again.json()["reason"]) == ("queued", None)
+    with transaction() as session:
+        assert claim(session, table, made["id"], worker="w") is not None
+
+
+@pytest.mark.parametrize(("kind", "table"), KINDS)
+def test_a_worker_writes_nothing_about_what_was_removed_or_changed(
+    client: TestClient, kind: str, table: type[Worked]
+) -> None:
+    made = register(client, kind)
+    with transaction() as session:
+        held = claim(session, table, made["id"], worker="w")
+        assert held is not None
+    other = settings().data_dir / "other.npz"
+    other.touch()
+    changed = client.patch(f"/v1/{kind}/{made['id']}", json={"uri": str(other)}).json()
+    assert (changed["state"], changed["uri"]) == ("queued", str(other))
+    with pytest.raises(LeaseLostError), transaction() as session:
+        ending.complete(session, held, state="done")
+    with transaction() as session:
+        held = claim(session, table, made["id"], worker="w")
+        assert held is not None
+    assert client.delete(f"/v1/{kind}/{made['id']}").status_code == 204
+    with pytest.raises(LeaseLostError), transaction() as session:
+        renew(session, held, stage="reading", done=0, total=0)
+
+
+def test_what_is_needed_is_not_removed_and_says_by_what(client: TestClient) -> None:
+    ranking = ranked("a", "b")
+    problem(client.delete("/v1/datasets/discs"), 409, ranking, "delete")
+    problem(client.delete("/v1/checkpoints/a"), 409, ranking)
+    client.post(f"/v1/rankings/{ranking}/cancel")
+    assert client.delete(f"/v1/rankings/{ranking}").status_code == 204
+    run = client.post("/v1/finetune-runs", json={"dataset": "discs", "checkpoint": "a"}).json()["id"]
+    problem(client.delete("/v1/datasets/discs"), 409, run)
+    problem(client.delete("/v1/checkpoints/a"), 409, run)
+    assert client.delete("/v1/checkpoints/b").status_code == 204
+
+
+def test_what_decides_results_stays_where_there_are_results(client: TestClient) -> None:
+    ranking = ranked("a")
+    for name in ("other.npz", "other.pt"):
+        (settings().data_dir / name).touch()
+    changes = {"datasets/discs": {"uri": f"{settings().data_dir}/other.npz"}}
+    changes["checkpoints/a"] = {"parameters": {"in_channels": 1, "classes": 2}}
+    with transaction() as session:
+        work = claim_evaluation(session, ids_of(ranking)["a"], worker="w")
+        assert work is not None
+    for place, change in changes.items():
+        problem(client.patch(f"/v1/{place}", json=change), 409, ranking)
+    problem(client.patch("/v1/datasets/discs", json={"task": "classification"}), 409, ranking)
+    card = {"normalisation": {"scale": "zscore"}}
+    problem(client.patch("/v1/checkpoints/a", json={"card": card}), 409, ranking)
+    described = client.patch("/v1/datasets/discs", json={"modality": "fundus", "cohort": "B"}).json()
+    assert (described["modality"], described["cohort"], described["state"]) == ("fundus", "B", "done")
+    own = client.patch("/v1/checkpoints/a", json={"card": {"licence": "MIT", "note": "ours"}}).json()
+    assert (own["card"]["licence"], own["card"]["note"], own["state"]) == ("MIT", "ours", "done")
+    assert own["card"]["source_data"] == "a"
+
+
+def test_a_wrong_registration_is_corrected_and_looked_at_anew(client: TestClient) -> None:
+    dataset, checkpoint = register(client, "datasets"), register(client, "checkpoints")
+    end(Dataset, dataset["id"])
+    end(Checkpoint, checkpoint["id"])
+    file = settings().data_dir / "right.npz"
+    file.touch()
+    right = {"uri": str(file), "task": "classification", "spatial_dims": 3, "modality": None}
+    changed = client.patch("/v1/datasets/discs", json=right).json()
+    assert {name: changed[name] for name in right} == right
+    assert (changed["state"], changed["reason"]) == ("queued", None)
+    own = {"in_channels": 1, "classes": 4}
+    changed = client.patch("/v1/checkpoints/vessels", json={"parameters": own, "card": {"head": "none"}}).json()
+    assert changed["parameters"] == {**own, "spatial_dims": 2}
+    assert (changed["state"], changed["card"]["head"]) == ("queued", "none")
+    problem(client.patch("/v1/checkpoints/vessels", json={"parameters": {"in_channels": 1}}), 422, "classes")
+    problem(client.patch("/v1/checkpoints/vessels", json={"architecture": "nope"}), 422, "unet")
+    problem(client.patch("/v1/datasets/discs", json={"uri": "/etc/passwd"}), 422, "ZOORANK_ROOTS")
+    problem(client.patch("/v1/datasets/discs", json={"name": "x"}), 422, "remove")
+    assert client.patch("/v1/datasets/none", json={}).status_code == 404
+
+
+def test_a_retried_ranking_evaluates_what_failed_and_keeps_what_is_done(client: TestClient) -> None:
+    ranking = ranked("a", "b", "c")
+    ids = ids_of(ranking)
+    evaluate(ids["a"], score_of(0.5), score_of(0.1, measure="logme"))
+    fail(ids["b"], "out of memory")
+    client.post(f"/v1/rankings/{ranking}/cancel")
+    again = client.post(f"/v1/rankings/{ranking}/retry")
+    assert again.status_code == 202
+    states = {row["candidate"]["name"]: row["state"] for row in again.json()["ranked"]}
+    assert states == {"a": "done", "b": "queued", "c": "queued"}
+    for name in ("b", "c"):
+        evaluate(ids[name], score_of(0.7), score_of(0.2, measure="logme"))
+    assert client.get(f"/v1/rankings/{ranking}").json()["state"] == "done"
+    problem(client.post(f"/v1/rankings/{ranking}/retry"), 409, "nothing is left")
+
+
+def test_a_ranking_is_retried_after_what_it_needs(client: TestClient) -> None:
+    with transaction() as session:
+        dataset = add_dataset(session, ready=False)
+        ranking = add_ranking(session, ["a"], dataset_id=dataset.id).id
+    end(Dataset, dataset.id)
+    with transaction() as session:
+        assert claim_evaluation(session, ids_of(ranking)["a"], worker="w") is None
+    problem(client.post(f"/v1/rankings/{ranking}/retry"), 409, "no such file", "/v1/datasets/discs/retry")
+    client.post("/v1/datasets/discs/retry")
+    assert client.post(f"/v1/rankings/{ranking}/retry").status_code == 202
+
+
+def test_a_ranking_whose_scores_are_evidence_is_removed_by_force_only(client: TestClient) -> None:
+    ranking = ranked("a", "b")
+    problem(client.delete(f"/v1/rankings/{ranking}"), 409, "cancel")
+    for number, row_id in enumerate(ids_of(ranking).values()):
+        evaluate(row_id, score_of(number / 2))
+    row = {"target": "discs", "candidate": "a", "kind": "outcome", "name": "dice", "value": 0.5}
+    client.post("/v1/outcomes", json={"source": "paper", "rows": [{**row, "higher_is_better": True}]})
+    problem(client.delete(f"/v1/rankings/{ranking}"), 409, "2 scores", "force")
+    assert client.delete(f"/v1/rankings/{ranking}", params={"force": "true"}).status_code == 204
+    assert client.get(f"/v1/rankings/{ranking}").status_code == 404
+    assert client.delete("/v1/datasets/discs").status_code == 204
+
+
+def test_a_removed_run_takes_its_network_and_leaves_its_outcomes(client: TestClient) -> None:
+    ranking = ranked("a")
+    client.post(f"/v1/rankings/{ranking}/cancel")
+    with transaction() as session:
+        run_id = client.post("/v1/finetune-runs", json={"dataset": "discs", "checkpoint": "a"}).json()["id"]
+        run = session.get_one(FinetuneRun, run_id)
+    problem(client.delete(f"/v1/finetune-runs/{run_id}"), 409, "cancel")
+    network = settings().networks_dir / f"{run_id}.safetensors"
+    network.parent.mkdir()
+    network.write_bytes(b"weights")
+    finish_run(run, {"metrics": {"test": {"dice": 0.9}}, "network_file": network.name})
+    (settings().data_dir / "copy.pt").touch()
+    client.post("/v1/checkpoints", json={**checkpoint_body(settings()), "uri": str(network)})
+    problem(client.delete(f"/v1/finetune-runs/{run_id}"), 409, "vessels")
+    assert network.exists()
+    client.delete("/v1/checkpoints/vessels")
+    assert client.delete(f"/v1/finetune-runs/{run_id}").status_code == 204
+    assert not network.exists()
+    assert client.delete(f"/v1/rankings/{ranking}", params={"force": "true"}).status_code == 204
+    assert client.delete("/v1/datasets/discs").status_code == 204
+    assert client.delete("/v1/checkpoints/a").status_code == 204
+    with reading() as session:
+        [row] = outcomes.rows(session)
+    assert (row.target, row.candidate, row.value, row.finetune_run_id) == ("discs", "a", 0.9, None)
+
+
+def test_a_canceled_run_is_retried(client: TestClient) -> None:
+    with transaction() as session:
+        add_dataset(session)
+        add_checkpoint(session, "a")
+    run_id = client.post("/v1/finetune-runs", json={"dataset": "discs", "checkpoint": "a"}).json()["id"]
+    problem(client.post(f"/v1/finetune-runs/{run_id}/retry"), 409, "queued")
+    client.post(f"/v1/finetune-runs/{run_id}/cancel")
+    assert client.post(f"/v1/finetune-runs/{run_id}/retry").json()["state"] == "queued"
+
+
+@pytest.mark.parametrize(
+    ("place", "noun", "table"), [("datasets", "dataset", Dataset), ("checkpoints", "checkpoint", Checkpoint)]
+)
+def test_the_page_of_a_failure_says_how_to_retry(
+    sqlite_client: TestClient, place: str, noun: str, table: type[Worked]
+) -> None:
+    made = register(sqlite_client, place)
+    end(table, made["id"], "uri: broken; copy it again")
+    page = sqlite_client.get(f"/{place}/{made['id']}", headers={"accept": "text/html"}).text
+    assert "uri: broken" in page
+    assert f"zoorank {noun} retry {made['id']}" in page
+    assert f"zoorank {noun} change {made['id']}" in page
