@@ -43,6 +43,14 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address that the API listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port that the API listens on; 0 takes a free one.")
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Names that requests may call the service by, comma-separated, besides loopback and the "
+        "address that it listens on; * takes every name.",
+    )
+    body_seconds: float = Field(
+        60, gt=0, description="Longest time in seconds that the body of a request may take to arrive."
+    )
     devices: str = Field(
         "auto",
         description="Devices of the worker processes, one process each, comma-separated: cpu, cuda:0 and so on. "
@@ -64,6 +72,13 @@ class Settings(BaseSettings):
     def _split_roots(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part for part in value.split(os.pathsep) if part)
+        return value
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
     @field_validator("data_dir")
@@ -164,6 +179,19 @@ def settings_or_exit() -> Settings:
         return settings()
     except BrokenSettingsError as error:
         raise SystemExit(str(error)) from None
+
+
+def private_folder(folder: Path) -> Path:
+    """The folder, made where it is missing, closed to other users of the machine."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid == os.getuid() and folder.stat().st_mode & 0o077:
+        folder.chmod(0o700)
+    return folder
+
+
+def write_privately() -> None:
+    """Make files that this process and its children write readable by their user alone."""
+    os.umask(0o077)
 
 
 def local_path(uri: str) -> Path:

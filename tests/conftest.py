@@ -27,7 +27,16 @@ from service.store.session import engine, make_engine
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it prefers a successor of httpx
-    from fastapi.testclient import TestClient as TestClient
+    from fastapi import testclient
+
+
+class TestClient(testclient.TestClient):
+    """A client of an application in this process, by a name that it answers to."""
+
+    __test__ = False
+
+    def __init__(self, app: Any, **options: Any) -> None:
+        super().__init__(app, base_url="http://127.0.0.1", **options)
 
 
 def _binary(name: str, wheel: str, folder: str) -> Path:

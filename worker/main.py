@@ -14,7 +14,7 @@ from celery.signals import worker_process_init, worker_shutting_down
 from service import queue
 from service.jobs.kinds import KINDS
 from service.process import lifeline
-from service.settings import settings
+from service.settings import settings, write_privately
 from worker import stopping
 from worker.devices import device_names, take
 from worker.sweeper.watch import SweeperWatch
@@ -57,6 +57,7 @@ def start_child(**_: object) -> None:
 def main() -> None:
     """Run until stopped."""
     lifeline.end_with_parent()
+    write_privately()
     sweeper = SweeperWatch()
     sweeper.start()
     try:

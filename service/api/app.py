@@ -22,6 +22,7 @@ from service.api.datasets import pages as dataset_pages
 from service.api.errors import Problem
 from service.api.finetune_runs import endpoints as finetune_runs
 from service.api.finetune_runs import pages as finetune_run_pages
+from service.api.hosts import warn_if_open
 from service.api.middleware import Edge
 from service.api.outcomes import endpoints as outcomes
 from service.api.rankings import endpoints as rankings
@@ -29,6 +30,7 @@ from service.api.rankings import pages as ranking_pages
 from service.api.system import health
 from service.api.system import pages as overview
 from service.api.web.render import STATIC
+from service.settings import settings
 
 _EXAMPLES = Path(__file__).parent / "examples.json"  # schema name -> examples
 _SUMMARY = "Which of our pretrained checkpoints will finetune best on this dataset, and how sure are we?"
@@ -58,6 +60,7 @@ def create_app() -> FastAPI:
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     problem_handlers.install(app)
     app.add_middleware(Edge)
+    warn_if_open(settings())
     _complete_document(app)
     return app
 

@@ -2,16 +2,20 @@
 
 ServiceError             500  the request can't be answered
 +- BrokenRequestError    400  it can't be read
++- ForbiddenError        403  it comes from a page of another site
 +- NotFoundError         404  what it names is not there
++- SlowBodyError         408  its body did not arrive in time
 +- ConflictError         409  the state of what it names forbids it
 +- TooLargeError         413  its body is too large
++- MisdirectedError      421  it names a host that this service is not known by
 +- InvalidError          422  a field is wrong
 +- UnavailableError      503  the database or the workers are not ready
+   +- TooManyError       503  there is too much to do at this moment
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar, Self
 
@@ -50,6 +54,7 @@ class ServiceError(Exception):
     status: ClassVar[int] = 500
     kind: ClassVar[str] = "internal"
     title: ClassVar[str] = "The service failed"
+    headers: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
         self, detail: str, *, field: str | None = None, remedy: str = "", errors: list[Fault] | None = None
@@ -81,6 +86,30 @@ class BrokenRequestError(ServiceError):
     status = 400
     kind = "broken-request"
     title = "The request can't be read"
+
+
+class ForbiddenError(ServiceError):
+    """The request comes from a page of another site."""
+
+    status = 403
+    kind = "forbidden"
+    title = "This may not be asked from there"
+
+
+class SlowBodyError(ServiceError):
+    """The body did not arrive in time."""
+
+    status = 408
+    kind = "slow-body"
+    title = "The body did not arrive in time"
+
+
+class MisdirectedError(ServiceError):
+    """The request names a host that this service is not known by."""
+
+    status = 421
+    kind = "misdirected"
+    title = "This is not that host"
 
 
 class NotFoundError(ServiceError):
@@ -123,11 +152,22 @@ class UnavailableError(ServiceError):
     title = "Not ready yet"
 
 
+class TooManyError(UnavailableError):
+    """There is too much to do at this moment; a repeat soon will do."""
+
+    kind = "too-many"
+    title = "Too much is under way"
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "5"}
+
+
 _DOCUMENTED: tuple[type[ServiceError], ...] = (
     BrokenRequestError,
+    ForbiddenError,
     NotFoundError,
+    SlowBodyError,
     ConflictError,
     TooLargeError,
+    MisdirectedError,
     InvalidError,
     UnavailableError,
 )
@@ -146,7 +186,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-READ_PROBLEMS = problems(422, 503)
-FIND_PROBLEMS = problems(404, 422, 503)
-WRITE_PROBLEMS = problems(400, 409, 413, 422, 503)
-CHANGE_PROBLEMS = problems(400, 404, 409, 413, 422, 503)
+READ_PROBLEMS = problems(421, 422, 503)
+FIND_PROBLEMS = problems(404, 421, 422, 503)
+WRITE_PROBLEMS = problems(400, 403, 408, 409, 413, 421, 422, 503)
+CHANGE_PROBLEMS = problems(400, 403, 404, 408, 409, 413, 421, 422, 503)

@@ -1,15 +1,20 @@
-"""The outermost layer: security headers on every answer, a limit on every body."""
+"""The outermost layer: who may ask, a bounded body, security headers on every answer."""
 
 from __future__ import annotations
 
+import anyio
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.errors import MEDIA_TYPE, TooLargeError
+from service.api.bodies import Bodies
+from service.api.errors import MEDIA_TYPE, ServiceError
+from service.api.hosts import Hosts
+from service.settings import private_folder, settings
 
 BODY_LIMIT = 1_000_000
 LARGER_LIMITS = {"/v1/outcomes": 16_000_000}  # an import of many rows
+LARGE_AT_ONCE = 2  # bodies over BODY_LIMIT that are worked on; others wait on disk
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -18,56 +23,54 @@ _HEADERS = {
 
 
 class Edge:
-    """ASGI middleware: security headers for every answer; a body over its limit is refused before it is read."""
+    """ASGI middleware: refuses foreign hosts and pages, and bodies that are too large, too slow or too many."""
 
     def __init__(self, app: ASGIApp) -> None:
+        config = settings()
         self._app = app
+        self._hosts = Hosts(config)
+        self._bodies = Bodies(private_folder(config.data_dir), seconds=config.body_seconds)
+        self._large = anyio.Semaphore(LARGE_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        answer = _with_headers(send)
+        fault = self._hosts.fault(scope["method"], Headers(scope=scope))
+        if fault is not None:
+            await _refusal(fault)(scope, receive, answer)
+        elif scope["method"] in ("GET", "HEAD"):
+            await self._app(scope, receive, answer)
+        else:
+            await self._with_body(scope, receive, answer)
 
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
+    async def _with_body(self, scope: Scope, receive: Receive, send: Send) -> None:
         limit = LARGER_LIMITS.get(scope["path"], BODY_LIMIT)
-        messages = [] if scope["method"] in ("GET", "HEAD") else await _body(scope, receive, limit)
-        if messages is None:
-            await _too_large(limit)(scope, receive, send_with_headers)
-            return
-        waiting = iter(messages)
-
-        async def replay() -> Message:
-            return next(waiting, None) or await receive()
-
-        await self._app(scope, replay, send_with_headers)
-
-
-async def _body(scope: Scope, receive: Receive, limit: int) -> list[Message] | None:
-    declared = Headers(scope=scope).get("content-length", "0")
-    if declared.isdigit() and int(declared) > limit:
-        return None
-    messages: list[Message] = []
-    size = 0
-    while True:
-        message = await receive()
-        messages.append(message)
-        size += len(message.get("body", b""))
-        if size > limit:
-            return None
-        if message["type"] != "http.request" or not message.get("more_body"):
-            return messages
+        try:
+            async with self._bodies.received(scope, receive, limit=limit) as body:
+                if body.size <= BODY_LIMIT:
+                    await self._app(scope, body.replayed(receive), send)
+                    return
+                async with self._large:
+                    await self._app(scope, body.replayed(receive), send)
+        except ServiceError as error:  # the application's own are answered inside of it
+            await _refusal(error)(scope, receive, send)
 
 
-def _too_large(limit: int) -> JSONResponse:
-    error = TooLargeError(
-        f"the body has more than {limit} bytes",
-        remedy="send less, rows in several requests; files are registered by URI, never sent",
-    )
-    return JSONResponse(error.problem().model_dump(), error.status, media_type=MEDIA_TYPE)
+def _with_headers(send: Send) -> Send:
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in _HEADERS.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return send_with_headers
+
+
+def _refusal(error: ServiceError) -> JSONResponse:
+    """The problem; the connection is closed, since the rest of the body may still be on its way."""
+    headers = {"Connection": "close", **error.headers}
+    return JSONResponse(error.problem().model_dump(), error.status, headers, media_type=MEDIA_TYPE)

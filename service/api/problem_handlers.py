@@ -54,7 +54,7 @@ def answer(request: Request, problem: Problem, headers: dict[str, str] | None = 
 
 def _on_service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)  # noqa: S101 - for the type checker
-    return answer(request, error.problem())
+    return answer(request, error.problem(), dict(error.headers))
 
 
 def _on_invalid(request: Request, error: Exception) -> Response:

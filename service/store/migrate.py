@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.orm import Session
 
 import migrations
-from service.settings import settings_or_exit
+from service.settings import settings_or_exit, write_privately
 
 
 def alembic_config() -> Config:
@@ -41,6 +41,7 @@ def is_current(session: Session) -> bool:
 def main() -> None:
     """Bring the configured database to the newest revision, as `python -m service.store.migrate`."""
     settings_or_exit()
+    write_privately()
     upgrade()
 
 

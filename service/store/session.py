@@ -15,7 +15,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
-from service.settings import settings
+from service.settings import private_folder, settings
 
 __all__ = [
     "DatabaseError",
@@ -73,7 +73,7 @@ def make_engine(url: str) -> Engine:
 def engine() -> Engine:
     """The engine of this process, on the configured database."""
     config = settings()
-    config.data_dir.mkdir(parents=True, exist_ok=True)
+    private_folder(config.data_dir)
     return make_engine(config.database)
 
 

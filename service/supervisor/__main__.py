@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 
-from service.settings import settings_or_exit
+from service.settings import settings_or_exit, write_privately
 from service.supervisor import serve
 
 
 def main() -> int:
     """Serve by the settings of this process; the exit status."""
     config = settings_or_exit()
+    write_privately()
     logging.basicConfig(format="%(levelname)s: %(message)s", level=config.log_level)
     return serve.run(config)
 
