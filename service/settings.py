@@ -65,6 +65,9 @@ class Settings(BaseSettings):
     )
     attempts: int = Field(3, ge=1, description="Number of dead workers after which a job fails.")
     task_seconds: float = Field(86_400, gt=0, description="Longest time in seconds that one job may run.")
+    instance: str = Field(
+        "", description="Name that /healthz answers; `zoorank serve` sets it to know its own API."
+    )
     log_level: str = Field("INFO", description="Level of the log messages of every process.")
 
     @field_validator("roots", mode="before")

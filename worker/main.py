@@ -13,7 +13,7 @@ from celery.signals import worker_process_init, worker_shutting_down
 
 from service import queue
 from service.jobs.kinds import KINDS
-from service.process import lifeline
+from service.process import lifeline, packages
 from service.settings import settings, write_privately
 from worker import stopping
 from worker.devices import device_names, take
@@ -58,6 +58,8 @@ def main() -> None:
     """Run until stopped."""
     lifeline.end_with_parent()
     write_privately()
+    if lacking := packages.what_a_worker_lacks():
+        raise SystemExit(lacking)
     sweeper = SweeperWatch()
     sweeper.start()
     try:

@@ -1,1 +1,1 @@
-"""What every process of the service does for itself: it ends when its parent ends."""
+"""What a process does for itself: it ends with its parent, and it knows whether its packages are installed."""

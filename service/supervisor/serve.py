@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from types import FrameType
 
 import httpx
 
+from service.process import packages
 from service.settings import Settings
+from service.supervisor.child import Child
+from service.supervisor.data_lock import DataLock, FolderInUseError, Holder
+from service.supervisor.listening import NotBoundError, listen, url
 
 STOP_SECONDS = 15.0
 _LONGEST_PAUSE = 30.0
@@ -23,40 +28,49 @@ _SOUND_SECONDS = 60.0  # a worker that lived this long resets the back-off
 _log = logging.getLogger(__name__)
 
 
-@dataclass
-class _Child:
-    """A child process in a process group of its own, so that its children end with it."""
+def run(settings: Settings, *, with_worker: bool = True) -> int:
+    """Serve until a signal (0) or until the API dies (its status, at least 1); 1 when it can't start."""
+    stopping = _stopping_by_signal()
+    lacking = packages.what_a_worker_lacks() if with_worker else None
+    if lacking:
+        return _refuse(f"{lacking}, or serve without a worker: `zoorank serve --no-worker`")
+    lock = DataLock(settings.data_dir)
+    try:
+        lock.take()
+        listening = listen(settings.host, settings.port)
+    except (FolderInUseError, NotBoundError) as error:
+        return _refuse(str(error))
+    address, started = url(listening), time.time()
+    lock.write(Holder(os.getpid(), address, started))
+    if status := subprocess.run([sys.executable, "-m", "service.store.migrate"], check=False).returncode:
+        return status  # it said why
+    instance = secrets.token_hex(8)
+    children = _children(settings, listening, lock, instance=instance, with_worker=with_worker)
 
-    command: list[str]
-    environment: dict[str, str]
-    process: subprocess.Popen[bytes] | None = None
-    started: float = 0.0
-    pause: float = field(default=0.5)
+    def note() -> None:
+        running = {child.name: child.process.pid for child in children if child.process}
+        lock.write(Holder(os.getpid(), address, started, running))
 
-    def start(self) -> None:
-        self.started = time.monotonic()
-        self.process = subprocess.Popen(self.command, env=self.environment, start_new_session=True)
-
-    @property
-    def died(self) -> int | None:
-        return None if self.process is None else self.process.poll()
-
-    def signal(self, number: int) -> None:
-        if self.process is not None and self.process.poll() is None:
-            os.kill(self.process.pid, number)
-
-    def kill_all(self) -> None:
-        """Kill every process that is left of the group."""
-        if self.process is not None:
-            try:
-                os.killpg(self.process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                return
-            self.process.wait()
+    try:
+        for child in children:
+            child.start()
+        note()
+        _log.warning(
+            "serving on %s%s", address, "; the worker is starting" if with_worker else " without a worker"
+        )
+        announcement = (address, instance, "/readyz" if with_worker else "/healthz", stopping)
+        threading.Thread(target=_announce, args=announcement, daemon=True).start()
+        return _supervise(*children, stopping=stopping, started=note)
+    finally:
+        _stop(*children)
 
 
-def run(settings: Settings) -> int:
-    """Serve until a signal (0) or until the API dies (its status, at least 1)."""
+def _refuse(reason: str) -> int:
+    _log.error("%s", reason)
+    return 1
+
+
+def _stopping_by_signal() -> threading.Event:
     stopping = threading.Event()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -66,70 +80,61 @@ def run(settings: Settings) -> int:
         signal.signal(number, stop)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # under nohup a closed terminal ends nothing
         signal.signal(signal.SIGHUP, stop)
-    subprocess.run([sys.executable, "-m", "service.store.migrate"], check=True)
-    port = settings.port or _free_port(settings.host)
-    api, worker = _children(settings, port)
-    try:
-        api.start()
-        worker.start()
-        address = f"http://{settings.host}:{port}"
-        _log.warning("serving on %s; the worker is starting", address)
-        threading.Thread(target=_announce, args=(address, stopping), daemon=True).start()
-        return _supervise(api, worker, stopping)
-    finally:
-        _stop(api, worker)
+    return stopping
 
 
-def _free_port(host: str) -> int:
-    with socket.create_server((host, 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _children(settings: Settings, port: int) -> tuple[_Child, _Child]:
+def _children(
+    settings: Settings, listening: socket.socket, lock: DataLock, *, instance: str, with_worker: bool
+) -> list[Child]:
+    """The API, and a worker where there shall be one. The API gets the socket that listens already."""
     shared = {
         "ZOORANK_DATA_DIR": str(settings.data_dir),
         "ZOORANK_HOST": settings.host,
-        "ZOORANK_PORT": str(port),
+        "ZOORANK_PORT": str(listening.getsockname()[1]),
+        "ZOORANK_INSTANCE": instance,
     }
     environment = {**os.environ, **shared}
-    uvicorn = ["-m", "uvicorn", "service.api.app:create_app", "--factory", "--timeout-graceful-shutdown", "5"]
-    where = ["--host", settings.host, "--port", str(port), "--log-level", settings.log_level.lower()]
-    api = _Child([sys.executable, *uvicorn, *where, "--no-access-log"], environment)
-    return api, _Child([sys.executable, "-m", "worker.main"], environment)
+    python = [sys.executable, "-m"]
+    served = [*python, "service.api", str(listening.fileno())]
+    api = Child("API", served, environment, descriptors=(listening.fileno(), lock.fd))
+    worker = Child("worker", [*python, "worker.main"], environment, descriptors=(lock.fd,))
+    return [api, worker] if with_worker else [api]
 
 
-def _announce(address: str, stopping: threading.Event) -> None:
-    """Print once that the service is ready: the API answers and a worker has published its capabilities."""
+def _announce(address: str, instance: str, path: str, stopping: threading.Event) -> None:
+    """Print once that this very service is ready: its API answers, and what its worker can do is known."""
     while not stopping.wait(0.5):
         try:
-            if httpx.get(f"{address}/readyz", trust_env=False).status_code == 200:
+            own = httpx.get(f"{address}/healthz", trust_env=False).json().get("instance") == instance
+            if own and httpx.get(f"{address}{path}", trust_env=False).status_code == 200:
                 print(f"ready: {address}", flush=True)
                 return
-        except httpx.TransportError:
+        except (httpx.TransportError, ValueError):
             continue
 
 
-def _supervise(api: _Child, worker: _Child, stopping: threading.Event) -> int:
+def _supervise(api: Child, *workers: Child, stopping: threading.Event, started: Callable[[], None]) -> int:
     while not stopping.wait(0.2):
         if api.died is not None:
             _log.error("the API ended with status %s", api.died)
             return max(1, abs(api.died))
-        if worker.died is not None:
-            _restart(worker, stopping)
+        for worker in workers:
+            if worker.died is not None:
+                _restart(worker, stopping)
+                started()
     return 0
 
 
-def _restart(worker: _Child, stopping: threading.Event) -> None:
+def _restart(worker: Child, stopping: threading.Event) -> None:
     lived = time.monotonic() - worker.started
     worker.pause = 0.5 if lived > _SOUND_SECONDS else min(worker.pause * 2, _LONGEST_PAUSE)
-    _log.error("the worker ended with status %s; a new one starts in %.0f s", worker.died, worker.pause)
+    _log.error("the worker ended with status %s; a new one starts in %.1f s", worker.died, worker.pause)
     worker.kill_all()
     if not stopping.wait(worker.pause):
         worker.start()
 
 
-def _stop(*children: _Child) -> None:
+def _stop(*children: Child) -> None:
     for child in children:
         child.signal(signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS

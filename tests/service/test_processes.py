@@ -25,6 +25,7 @@ from service.store import rankings
 from service.store.contents import Inspection
 from service.store.dict_form import read
 from service.store.session import reading, transaction
+from service.supervisor import data_lock, listening
 from tests.service.conftest import INSPECTION, add_checkpoint, add_dataset, evaluate, fail, publish, score_of
 
 ZOORANK = [sys.executable, "-c", "from service.client.terminal.commands import main; main()"]
@@ -356,8 +357,11 @@ def _worker_stand_in(folder: Path) -> None:
     (package / "__init__.py").touch()
     (package / "main.py").write_text(
         "import os, signal, subprocess, sys, time\n"
+        "from service.process import lifeline\n"
+        "lifeline.end_with_parent()\n"
         f"log = open({str(folder / 'started')!r}, 'a')\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import os, time; "
+        "from service.process import lifeline; lifeline.get_sigterm_after(os.getppid()); time.sleep(600)'])\n"
         "print(os.getpid(), child.pid, file=log, flush=True)\n"
         "time.sleep(600)\n"
     )
@@ -387,19 +391,25 @@ def _as_usual() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
+def _serve_on(folder: Path, *options: str) -> subprocess.Popen[bytes]:
+    """`zoorank serve` on a data folder, with the stand-in for the worker."""
+    path = os.pathsep.join([str(folder), str(Path.cwd())])
+    own = {key: value for key, value in os.environ.items() if not key.startswith("ZOORANK_")}
+    port = (folder / "port").read_text()
+    command = [*ZOORANK, "serve", "--port", port, "--data", str(folder / "data"), *options]
+    with (folder / "printed").open("w") as printed:
+        environment = {**own, "PYTHONPATH": path}
+        return subprocess.Popen(command, env=environment, cwd=folder, stdout=printed, preexec_fn=_as_usual)
+
+
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes], Path]]:
     """`zoorank serve` on an empty data folder; a process that only sleeps stands in for the worker."""
     _worker_stand_in(tmp_path)
-    port = _free_port()
-    path = os.pathsep.join([str(tmp_path), str(Path.cwd())])
-    own = {key: value for key, value in os.environ.items() if not key.startswith("ZOORANK_")}
-    environment = {**own, "PYTHONPATH": path}
-    command = [*ZOORANK, "serve", "--port", str(port), "--data", str(tmp_path / "data")]
-    with (tmp_path / "printed").open("w") as printed:
-        process = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=printed, preexec_fn=_as_usual)
+    (tmp_path / "port").write_text(str(_free_port()))
+    process = _serve_on(tmp_path)
     try:
-        yield f"http://127.0.0.1:{port}", process, tmp_path
+        yield f"http://127.0.0.1:{(tmp_path / 'port').read_text()}", process, tmp_path
     finally:
         process.terminate()
         process.wait(30)
@@ -452,14 +462,123 @@ def test_serve_says_once_that_it_is_ready(
     assert (folder / "printed").read_text() == f"ready: {url}\n"
 
 
+def _apis_of(process: subprocess.Popen[bytes]) -> list[int]:
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(pid) for pid in children if b"service.api" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
 def test_serve_ends_with_an_error_when_the_api_dies(
     served: tuple[str, subprocess.Popen[bytes], Path],
 ) -> None:
     url, process, folder = served
     _await(url, process)
     [worker] = _started(folder, 1)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    api = next(int(pid) for pid in children if b"uvicorn" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    [api] = _apis_of(process)
     os.kill(api, signal.SIGKILL)
     assert process.wait(20) != 0
     assert not any(map(_alive, worker))
+
+
+def _serve(folder: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`zoorank serve` where it is expected to end by itself."""
+    own = {key: value for key, value in os.environ.items() if not key.startswith("ZOORANK_")}
+    command = [*ZOORANK, "serve", "--data", str(folder), *options]
+    return subprocess.run(command, env={**own, **environment}, capture_output=True, text=True, timeout=90)
+
+
+def test_a_port_that_is_taken_is_told_before_anything_starts(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        run = _serve(tmp_path / "data", "--port", str(port))
+    assert (run.returncode, run.stdout) == (1, "")
+    assert f"can't listen on 127.0.0.1 port {port}: Address already in use" in run.stderr
+    assert "--port" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not (tmp_path / "data" / "zoorank.db").exists()
+
+
+def test_a_second_service_on_a_folder_says_which_one_holds_it(
+    served: tuple[str, subprocess.Popen[bytes], Path],
+) -> None:
+    url, process, folder = served
+    _await(url, process)
+    run = _serve(folder / "data", "--port", "0")
+    assert (run.returncode, run.stdout) == (1, "")
+    assert f"process {process.pid} serves it at {url} since " in run.stderr
+    assert f"`kill {process.pid}`" in run.stderr
+
+
+def test_a_killed_service_leaves_no_process_and_another_takes_over(
+    served: tuple[str, subprocess.Popen[bytes], Path],
+) -> None:
+    url, process, folder = served
+    _await(url, process)
+    [worker] = _started(folder, 1)
+    [api] = _apis_of(process)
+    process.kill()
+    process.wait()
+    again = _serve_on(folder, "--no-worker")
+    try:
+        _await(url, again)
+        assert not _alive(api)
+        assert not any(map(_alive, worker))
+        assert httpx.get(f"{url}/healthz").json()["instance"]
+        for _ in range(100):
+            if "ready" in (folder / "printed").read_text():
+                break
+            time.sleep(0.1)
+        assert (folder / "printed").read_text() == f"ready: {url}\n"
+    finally:
+        again.terminate()
+        assert again.wait(30) == 0
+
+
+def test_what_a_killed_service_left_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_lock, "_PATIENCE", 0.5)
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    first = data_lock.DataLock(tmp_path)
+    first.take()
+    with subprocess.Popen(["sleep", "60"], pass_fds=[first.fd]) as left:
+        first.write(data_lock.Holder(ended.pid, "http://127.0.0.1:1", 0.0, {"API": ended.pid, "worker": left.pid}))
+        os.close(first.fd)
+        second = data_lock.DataLock(tmp_path)
+        with pytest.raises(
+            data_lock.FolderInUseError, match=rf"{left.pid} \(worker\); end .* `kill -9 {left.pid}`"
+        ):
+            second.take()
+        left.kill()
+    second.take()
+    os.close(second.fd)
+
+
+@pytest.mark.parametrize("host", ["::", "::1"])
+def test_an_address_of_version_6_is_served(tmp_path: Path, host: str) -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with listening.listen(host, 0) as own:
+        port = own.getsockname()[1]
+        assert listening.url(own) == f"http://[::1]:{port}"
+    with listening.listen("::", 0) as own, socket.create_connection(("127.0.0.1", own.getsockname()[1])):
+        pass
+
+
+def test_without_the_packages_of_a_worker_serve_says_what_to_install(tmp_path: Path) -> None:
+    info = tmp_path / "packages" / "zoorank-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: zoorank\nVersion: 1\n"
+        "Requires-Dist: no-such-package>=2; extra == 'worker'\nRequires-Dist: typer\n"
+    )
+    path = os.pathsep.join([str(info.parent), str(Path.cwd())])
+    run = _serve(tmp_path / "data", "--port", "0", PYTHONPATH=path)
+    assert run.returncode == 1
+    assert "a worker needs packages that are not installed: no-such-package; " in run.stderr
+    assert "pip install 'zoorank[worker]'" in run.stderr
+    assert "--no-worker" in run.stderr
+    for module in ("worker.main", "worker.demo"):
+        environment = {**os.environ, "PYTHONPATH": path}
+        run = subprocess.run([sys.executable, "-m", module], env=environment, capture_output=True, text=True)
+        assert run.returncode == 1
+        assert "pip install 'zoorank[worker]'" in run.stderr
+        assert "Traceback" not in run.stderr

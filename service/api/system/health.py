@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from service.api.capabilities.published import published
 from service.api.errors import UnavailableError, problems
+from service.settings import settings
 from service.store import migrate
 from service.store.published import ARCHITECTURES, FLAGS, MEASURES, RANKING_PROTOCOLS, CapabilityKind
 from service.store.session import reading
@@ -21,12 +22,15 @@ class Health(BaseModel):
     """The answer of a service that is well."""
 
     status: Literal["ok"] = Field("ok", description="Always ok; otherwise the answer is a problem document.")
+    instance: str = Field(
+        description="Name of this running service (`ZOORANK_INSTANCE`); empty where it has none."
+    )
 
 
 @router.get("/healthz")
 def check_health() -> Health:
     """The process is up and answers requests."""
-    return Health()
+    return Health(instance=settings().instance)
 
 
 @router.get("/readyz", responses=problems(503))
@@ -39,4 +43,4 @@ def check_readiness() -> Health:
             )
         for kind in _NEEDED:
             published(session, kind)
-    return Health()
+    return Health(instance=settings().instance)

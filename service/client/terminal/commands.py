@@ -37,9 +37,9 @@ def _set(name: str, value: object | None) -> None:
         os.environ[f"ZOORANK_{name}"] = str(value)
 
 
-def _become(module: str) -> None:
+def _become(module: str, *arguments: str) -> None:
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module])
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
 
 
 @app.command("serve")
@@ -47,11 +47,14 @@ def serve_command(
     port: Annotated[int | None, typer.Option("--port", help="Port to listen on; 0 takes any free port.")] = None,
     host: Annotated[str | None, typer.Option("--host", help="Address to listen on.")] = None,
     data: Data = None,
+    worker: Annotated[
+        bool, typer.Option("--worker/--no-worker", help="Start a worker too, or serve the API alone.")
+    ] = True,
 ) -> None:
     """Serve the API and the pages, with a worker that is restarted if it dies."""
     for name, value in (("PORT", port), ("HOST", host), ("DATA_DIR", data and data.resolve())):
         _set(name, value)
-    _become("service.supervisor")
+    _become("service.supervisor", *([] if worker else ["--no-worker"]))
 
 
 @app.command("worker")
