@@ -122,7 +122,7 @@ class ZooRank:
         return self.get(f"/v1/rankings/{ranking_id}", records="true" if records else None)
 
     def finetune(self, dataset: str, checkpoint: str, **more: Any) -> Json:
-        """Request a finetune run."""
+        """Request a finetune run; `record_outcome=False` keeps its test metrics out of the ledger."""
         return self.post("/v1/finetune-runs", {"dataset": dataset, "checkpoint": checkpoint, **more})
 
     def import_outcomes(self, rows: Sequence[Json], *, source: str | None = None) -> Json:
@@ -137,6 +137,16 @@ class ZooRank:
         while page["next"]:
             page = self.get("/v1/outcomes", limit=100, after=page["next"], **filters)
             yield from page["items"]
+
+    def exclude_outcome(self, outcome_id: str, reason: str) -> Json:
+        """Let an outcome count nowhere, for a reason that is kept; all metrics of an own run go together."""
+        change = {"excluded": True, "reason": reason}
+        return self._json("PATCH", _path("outcomes", outcome_id), json=change)
+
+    def include_outcome(self, outcome_id: str, reason: str | None = None) -> Json:
+        """Let an outcome that was excluded count again."""
+        change = {"excluded": False, "reason": reason}
+        return self._json("PATCH", _path("outcomes", outcome_id), json=change)
 
     def agreement(self, **part: Any) -> Json:
         """How well the scores of every measure agree with outcomes, over a slice of the ledger."""

@@ -41,9 +41,9 @@ def after_evaluation(session: Session, evaluation_id: str) -> None:
 
 
 def after_finetune_run(session: Session, run_id: str) -> None:
-    """Record the outcomes of a run that is done."""
+    """Record the outcomes of a run that is done, unless its request said otherwise."""
     run = session.get_one(FinetuneRun, run_id, populate_existing=True)
-    if run.state == WorkState.DONE:
+    if run.state == WorkState.DONE and run.record_outcome:
         own_outcomes.record(session, run)
 
 

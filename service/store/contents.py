@@ -216,6 +216,26 @@ class Card(CardEntries):
 
 
 @content
+class Exclusion:
+    """One change of whether an outcome counts."""
+
+    excluded: bool
+    """Whether the outcome was excluded; if not, it was included again."""
+    reason: str | None
+    """Reason that was given for the change; null where none was given."""
+    at: float
+    """Time of the change in seconds since 1970."""
+
+
+@content
+class Exclusions:
+    """When and why an outcome was excluded and included again."""
+
+    changes: tuple[Exclusion, ...] = ()
+    """Every exclusion and inclusion of the row, oldest first."""
+
+
+@content
 class EvaluationFacts:
     """What the worker noted beside the scores of one candidate."""
 

@@ -8,16 +8,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, or_, select
+from sqlalchemy import and_, delete, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, defer
 
 from service.store.dict_form import Json
+from service.store.locking import for_update
 from service.store.paging import page
 from service.store.tables import ComparisonGroup, LedgerRow, new_id
 
 OWN = "finetune run"  # the source of outcomes of this service's own runs
 _VALUES = ("value", "higher_is_better", "cohort", "modality", "task")  # columns outside the key
+_DEFAULTED = ("created_at", "excluded", "exclusions")
+_OF_ONE_TRAINING = ("source", "target", "candidate", "comparison_group", "seed", "finetune_run_id")
 _INSERTS: dict[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _new_id = new_id("lg")
 
@@ -53,7 +56,7 @@ def add(session: Session, rows: Sequence[LedgerRow]) -> Imported:
 
 def _values(row: LedgerRow) -> Json:
     names = (column.name for column in LedgerRow.__table__.columns)
-    return {name: getattr(row, name) for name in names if name != "created_at"}
+    return {name: getattr(row, name) for name in names if name not in _DEFAULTED}
 
 
 def imported_key(row: LedgerRow) -> str:
@@ -77,7 +80,21 @@ def groups(session: Session) -> dict[str, ComparisonGroup]:
 def has_group(session: Session, group: str) -> bool:
     """Whether some outcome is of this comparison group."""
     of_group = select(LedgerRow.id).where(LedgerRow.comparison_group == group, LedgerRow.kind == "outcome")
-    return session.scalar(of_group.limit(1)) is not None
+    return session.scalar(of_group.where(LedgerRow.excluded.is_(False)).limit(1)) is not None
+
+
+def of_training(session: Session, row_id: str) -> Sequence[LedgerRow]:
+    """The row with this id and, of an own run, those of its other metrics; locked, none where there is none.
+
+    The run itself may have been removed since; then its rows have the same target, candidate, group and seed.
+    """
+    row = session.get(LedgerRow, row_id, options=[defer(LedgerRow.cases)])
+    if row is None:
+        return []
+    shared = [getattr(LedgerRow, name).is_not_distinct_from(getattr(row, name)) for name in _OF_ONE_TRAINING]
+    together = and_(*shared) if row.source == OWN else LedgerRow.id == row.id
+    query = select(LedgerRow).where(together).order_by(LedgerRow.id).options(defer(LedgerRow.cases))
+    return session.scalars(for_update(query)).all()
 
 
 def listed(
@@ -91,10 +108,18 @@ def listed(
     name: str | None = None,
     source: str | None = None,
     comparison_group: str | None = None,
+    finetune_run_id: str | None = None,
+    excluded: bool | None = None,
 ) -> list[LedgerRow]:
     """One page, newest first; test images' outcomes are not loaded."""
-    asked = {"kind": kind, "target": target, "candidate": candidate, "name": name, "source": source}
-    asked["comparison_group"] = comparison_group
+    asked: dict[str, str | bool | None] = {
+        "kind": kind,
+        "target": target,
+        "candidate": candidate,
+        "name": name,
+        "source": source,
+    }
+    asked |= {"comparison_group": comparison_group, "finetune_run_id": finetune_run_id, "excluded": excluded}
     query = select(LedgerRow).options(defer(LedgerRow.cases))
     for column, value in asked.items():
         if value is not None:
@@ -113,8 +138,8 @@ def remove(session: Session, *, source: str) -> int:
 def rows(
     session: Session, *, target: str | None = None, source: str | None = None, cases: bool = False
 ) -> Sequence[LedgerRow]:
-    """All rows of a target and a source, oldest first; the outcomes of test images are read with `cases` only."""
-    query = select(LedgerRow).order_by(LedgerRow.id)
+    """All rows of a target and a source that count, oldest first; with `cases` the outcomes of test images too."""
+    query = select(LedgerRow).where(LedgerRow.excluded.is_(False)).order_by(LedgerRow.id)
     if not cases:
         query = query.options(defer(LedgerRow.cases, raiseload=True))
     if target is not None:

@@ -15,6 +15,7 @@ from sqlalchemy.types import TypeDecorator
 from service.store.contents import (
     Card,
     EvaluationFacts,
+    Exclusions,
     FinetuneProtocol,
     FinetuneResult,
     Inspection,
@@ -208,6 +209,7 @@ class FinetuneRun(Worked):
     method: Mapped[str]
     options: Mapped[Values] = mapped_column(default=dict)
     protocol: Mapped[FinetuneProtocol] = mapped_column(Content(FinetuneProtocol))
+    record_outcome: Mapped[bool] = mapped_column(default=True)  # whether its test metrics enter the ledger
     result: Mapped[FinetuneResult | None] = mapped_column(Content(FinetuneResult))
 
 
@@ -242,7 +244,8 @@ class LedgerRow(Base):
 
     `target` and `candidate` are names, with or without data or weights here: a dataset or checkpoint of that name
     is what they mean. Outcomes compare within one `comparison_group`: the id of a row of ComparisonGroup, or the
-    source of an import. `cases` are the outcomes of the test images, for the metric that a task is judged by.
+    source of an import. `cases` are the outcomes of the test images, for the metric that a task is judged by. A
+    row that is `excluded` counts nowhere; `exclusions` say when and why that was changed.
     """
 
     __tablename__ = "ledger"
@@ -263,6 +266,8 @@ class LedgerRow(Base):
     source: Mapped[str]
     finetune_run_id: Mapped[str | None] = mapped_column(ForeignKey("finetune_runs.id"))
     cases: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
+    excluded: Mapped[bool] = mapped_column(default=False)
+    exclusions: Mapped[Exclusions | None] = mapped_column(Content(Exclusions))
     created_at: Mapped[float] = mapped_column(default=time.time)
 
 

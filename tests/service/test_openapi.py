@@ -32,6 +32,7 @@ OPERATIONS = {
     "import_outcomes": "POST /v1/outcomes",
     "list_outcomes": "GET /v1/outcomes",
     "remove_outcomes": "DELETE /v1/outcomes",
+    "exclude_outcome": "PATCH /v1/outcomes/{outcome_id}",
     "list_flags": "GET /v1/flags",
     "list_metrics": "GET /v1/metrics",
     "list_recipes": "GET /v1/recipes",

@@ -92,10 +92,22 @@ def _printed(what: Any) -> str:
     return screen.file.getvalue()
 
 
+GROUP = {"id": "paper", "words": "imported from paper", "metric": "dice", "candidates": ["a", "b"], "seeds": 1}
+TARGET = {"name": "x", "group": GROUP, "other_groups": [{**GROUP, "words": "ac_norm, epochs 1"}]}
+
+
 def test_the_terminal_writes_agreements_with_them() -> None:
     constant = {**RECORD, "weighted_tau": None, "kendall_tau": None, "regret": None, "intervals": {}}
-    printed = _printed(tables.agreements({"targets": ["x"], "measures": {"logme": RECORD, "flat": constant}}))
-    for expected in ("outcomes on 1 target ", "0.58", "0.36 to 0.74", "2.5 of 4", "0.006123", "no ranking"):
+    printed = _printed(tables.agreements({"targets": [TARGET], "measures": {"logme": RECORD, "flat": constant}}))
+    for expected in (
+        "the outcomes of 1 target",
+        "0.58",
+        "0.36 to 0.74",
+        "2.5 of 4",
+        "0.006123",
+        "no ranking",
+        "ac_norm, epochs 1",
+    ):
         assert expected in printed
     empty = _printed(tables.agreements({"targets": [], "measures": {}}))
     assert empty == "No target has scores beside its outcomes yet.\n"

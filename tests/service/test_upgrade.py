@@ -93,11 +93,12 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
     ("capabilities", {"kind": "protocol", "name": "ranking", "body": PROTOCOL}),
     ("capabilities", {"kind": "protocol", "name": "finetune", "body": FINETUNE}),
 ]
+NEVER_STORED = [("checkpoints", "preflight"), ("ledger", "exclusions")]  # by the rows above
 COLUMNS = [
     (table.name, column.name)
     for table in tables.Base.metadata.tables.values()
     for column in table.columns
-    if isinstance(column.type, tables.Content) and (table.name, column.name) != ("checkpoints", "preflight")
+    if isinstance(column.type, tables.Content) and (table.name, column.name) not in NEVER_STORED
 ]
 OUTCOMES = [
     ("accuracy", {"a": 0.1, "b": 0.9}),

@@ -11,11 +11,14 @@ from fastapi import APIRouter, Request, Response
 from service.api.agreement import service
 from service.api.agreement.schemas import SliceOut, TargetOut
 from service.api.names import Part
+from service.api.outcomes import service as outcomes
+from service.api.outcomes.schemas import OutcomeOut
 from service.api.web.render import page
 from service.ledger.records import Slice
 from service.store.session import reading
 
 router = APIRouter(include_in_schema=False)
+MOST_EXCLUDED = 100  # rows that are shown, the newest
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class AgreementPage:
     chosen: Slice
     choices: dict[str, list[str]]
     groups: dict[str, str]
+    excluded: list[OutcomeOut]
     has_outcomes: bool
 
 
@@ -52,8 +56,14 @@ def show_agreement(
     with reading() as session:
         targets = service.targets(session)
         agreement = service.over(session, chosen, thorough=False, by_target=False)
+        excluded = outcomes.listed(session, after=None, limit=MOST_EXCLUDED, excluded=True)
     context = AgreementPage(
-        agreement, chosen, choices=_choices(targets), groups=_groups(targets), has_outcomes=bool(targets)
+        agreement,
+        chosen,
+        choices=_choices(targets),
+        groups=_groups(targets),
+        excluded=excluded.items,
+        has_outcomes=bool(targets),
     )
     return page(request, context)
 

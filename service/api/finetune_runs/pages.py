@@ -10,11 +10,14 @@ from fastapi import APIRouter, Request, Response
 from service.api.finetune_runs import service
 from service.api.finetune_runs.schemas import FinetuneOut
 from service.api.names import PathReference
+from service.api.outcomes import service as outcomes
+from service.api.outcomes.schemas import OutcomeOut
 from service.api.web.render import page
 from service.store.session import reading
 from service.store.tables import OPEN_STATES
 
 router = APIRouter(include_in_schema=False)
+MOST_METRICS = 100  # of a run that are shown
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class FinetuneRunPage:
     template: ClassVar[str] = "finetune_runs/finetune_run.html"
     run: FinetuneOut
     running: bool
+    outcomes: list[OutcomeOut]
 
 
 @router.get("/finetune-runs/{run_id}")
@@ -31,4 +35,5 @@ def show_finetune_run(request: Request, run_id: PathReference) -> Response:
     """One finetune run."""
     with reading() as session:
         run = service.find(session, run_id)
-    return page(request, FinetuneRunPage(run, running=run.state in OPEN_STATES))
+        recorded = outcomes.listed(session, after=None, limit=MOST_METRICS, finetune_run_id=run.id)
+    return page(request, FinetuneRunPage(run, running=run.state in OPEN_STATES, outcomes=recorded.items))

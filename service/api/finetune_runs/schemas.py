@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -28,6 +29,11 @@ class FinetuneRequest(BaseModel):
     protocol: dict[str, GivenValue] | None = Field(
         None, description="Fields of the protocol that differ from the default (`GET /v1/protocols`)."
     )
+    record_outcome: Annotated[bool, Field(strict=True)] = Field(
+        True,
+        description="Whether the test metrics of the run enter the ledger; false is for trials that shall teach "
+        "nothing.",
+    )
 
 
 class FinetuneOut(BaseModel):
@@ -40,6 +46,7 @@ class FinetuneOut(BaseModel):
     method: str = Field(description="Name of the finetune method.")
     options: dict[str, Value] = Field(description="Options of the method that were given.")
     protocol: FinetuneProtocol = Field(description="Protocol of the run in full.")
+    record_outcome: bool = Field(description="Whether the test metrics of the run enter the ledger.")
     state: WorkState = Field(description="State of the finetune run.")
     reason: str | None = Field(description="Reason why the run failed or was canceled; null otherwise.")
     stage: str | None = Field(description="Phase of the job that its worker is in; null where none works on it.")

@@ -41,6 +41,7 @@ def request_run(session: Session, request: FinetuneRequest) -> FinetuneOut:
         protocol=protocol_of(
             session, FINETUNE_PROTOCOLS, request.protocol, dims=dataset.spatial_dims, field="protocol"
         ),
+        record_outcome=request.record_outcome,
     )
     requests.add(session, run)
     return _shown(session, run)

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from service.api.errors import READ_PROBLEMS, WRITE_PROBLEMS
-from service.api.idempotency import Repeatable
-from service.api.names import Part
+from service.api.errors import CHANGE_PROBLEMS, READ_PROBLEMS, WRITE_PROBLEMS
+from service.api.idempotency import Repeatable, StrictBody
+from service.api.names import Part, PathReference
 from service.api.outcomes import service
-from service.api.outcomes.schemas import ImportedOut, Kind, OutcomeOut, OutcomesImport, RemovedOut
+from service.api.outcomes.schemas import ExclusionChange, ImportedOut, Kind, OutcomeOut, OutcomesImport, RemovedOut
 from service.api.paging import After, Limit, Page
 from service.store.session import reading, transaction
 
@@ -35,12 +35,26 @@ def list_outcomes(
         Part, Query(description="Only rows from this source; `finetune run` is the service's own.")
     ] = None,
     comparison_group: Annotated[Part, Query(description="Only rows of the comparison group of this id.")] = None,
+    finetune_run: Annotated[Part, Query(description="Only outcomes of the finetune run of this id.")] = None,
+    excluded: Annotated[
+        bool | None, Query(description="Only rows that are excluded, or only those that are not.")
+    ] = None,
 ) -> Page[OutcomeOut]:
     """The rows of the ledger, newest first: outcomes of own finetune runs, imported outcomes and scores."""
     filters = {"kind": kind, "target": target, "candidate": candidate, "name": name, "source": source}
-    filters["comparison_group"] = comparison_group
+    trained = {"comparison_group": comparison_group, "finetune_run_id": finetune_run}
     with reading() as session:
-        return service.listed(session, after=after, limit=limit, **filters)
+        return service.listed(session, after=after, limit=limit, **filters, **trained, excluded=excluded)
+
+
+@router.patch("/{outcome_id}", responses=CHANGE_PROBLEMS)
+def exclude_outcome(outcome_id: PathReference, change: ExclusionChange, _body: StrictBody) -> OutcomeOut:
+    """Exclude an outcome, so that it counts nowhere, or include it again. All metrics of an own run go together.
+
+    An excluded outcome stays in the list with the reason, and stays excluded when it is imported again.
+    """
+    with transaction() as session:
+        return service.exclude(session, outcome_id, change)
 
 
 @router.delete("", responses=WRITE_PROBLEMS)

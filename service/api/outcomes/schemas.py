@@ -84,6 +84,27 @@ class GroupOut(BaseModel):
     )
 
 
+class ExclusionChange(BaseModel):
+    """Whether an outcome or a score counts from now on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    excluded: Annotated[bool, Field(strict=True)] = Field(
+        description="Whether the row shall count nowhere; false includes it again."
+    )
+    reason: Text | None = Field(None, description="Reason for the change, which is kept; required to exclude.")
+
+
+class ExclusionOut(BaseModel):
+    """One change of whether an outcome counts."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    excluded: bool = Field(description="Whether the row was excluded; if not, it was included again.")
+    reason: str | None = Field(description="Reason that was given for the change; null where none was given.")
+    at: datetime = Field(description="Time at which the change was made.")
+
+
 class OutcomeOut(BaseModel):
     """One row of the ledger of outcomes."""
 
@@ -102,6 +123,10 @@ class OutcomeOut(BaseModel):
     task: str | None = Field(description="Target task of the dataset when the row was added.")
     source: str = Field(description="Where the number comes from; `finetune run` for the service's own runs.")
     finetune_run: str | None = Field(description="Id of the finetune run of this service; null for imported rows.")
+    excluded: bool = Field(description="Whether the row counts nowhere, since somebody excluded it.")
+    exclusions: list[ExclusionOut] = Field(
+        description="Times at which the row was excluded and included again, oldest first."
+    )
     registered_target: str | None = Field(
         description="Id of the registered dataset of that name; null where there is none."
     )

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from service.api.capabilities.published import check_task
-from service.api.errors import InvalidError
-from service.api.outcomes.schemas import GroupOut, ImportedOut, OutcomeOut, OutcomeRow, OutcomesImport, RemovedOut
+from service.api.errors import InvalidError, NotFoundError
+from service.api.outcomes.schemas import (
+    ExclusionChange,
+    ExclusionOut,
+    GroupOut,
+    ImportedOut,
+    OutcomeOut,
+    OutcomeRow,
+    OutcomesImport,
+    RemovedOut,
+)
 from service.api.paging import Page, page_of
+from service.ledger import exclusion
 from service.ledger.training import Training, trainings
 from service.store import checkpoints, datasets, outcomes
 from service.store.outcomes import OWN
@@ -105,23 +116,39 @@ def _once_each(rows: list[LedgerRow]) -> list[LedgerRow]:
     return [row for _, row in by_key.values()]
 
 
-def listed(session: Session, *, after: str | None, limit: int, **filters: str | None) -> Page[OutcomeOut]:
+def listed(session: Session, *, after: str | None, limit: int, **filters: Any) -> Page[OutcomeOut]:
     """One page of the ledger."""
     rows = outcomes.listed(session, after=after, limit=limit + 1, **filters)
+    return page_of(rows, limit, _show(session, rows))
+
+
+def exclude(session: Session, row_id: str, change: ExclusionChange) -> OutcomeOut:
+    """Exclude a row, or include it again; of an own run, its other metrics with it."""
+    if change.excluded and change.reason is None:
+        raise InvalidError(
+            "an outcome is excluded for a reason",
+            field="reason",
+            remedy="say in `reason` why it shall not count; the reason is kept with the outcome",
+        )
+    row = exclusion.change(session, row_id, excluded=change.excluded, reason=change.reason)
+    if row is None:
+        raise NotFoundError(f"there is no outcome {row_id!r}", field="outcome", remedy="see GET /v1/outcomes")
+    return _show(session, [row])(row)
+
+
+def _show(session: Session, rows: Sequence[LedgerRow]) -> Callable[[LedgerRow], OutcomeOut]:
+    """How each of these rows is shown; what they refer to is read at once."""
     targets = datasets.named(session, {row.target for row in rows})
     candidates = checkpoints.named(session, {row.candidate for row in rows})
     trained = trainings(session)
-    return page_of(
-        rows,
-        limit,
-        lambda row: _shown(row, trained.of(row), targets.get(row.target), candidates.get(row.candidate)),
-    )
+    return lambda row: _shown(row, trained.of(row), targets.get(row.target), candidates.get(row.candidate))
 
 
 def _shown(row: LedgerRow, trained: Training, target: Dataset | None, candidate: Checkpoint | None) -> OutcomeOut:
     fields = {field: getattr(row, field) for field in OutcomeOut.model_fields if hasattr(row, field)}
     return OutcomeOut(
-        **{**fields, "comparison_group": GroupOut(id=row.comparison_group, words=trained.words)},
+        **{**fields, "comparison_group": GroupOut(id=row.comparison_group, words=trained.words)}
+        | {"exclusions": [ExclusionOut.model_validate(one) for one in exclusion.changes_of(row)]},
         finetune_run=row.finetune_run_id,
         registered_target=target and target.id,
         registered_candidate=candidate and candidate.id,

@@ -115,15 +115,42 @@ def list_command(
     candidate: Annotated[str | None, typer.Option("--candidate")] = None,
     kind: Annotated[str | None, typer.Option("--kind", help="outcome or score")] = None,
     source: Annotated[str | None, typer.Option("--source")] = None,
+    excluded: Annotated[
+        bool | None, typer.Option("--excluded/--counting", help="Only rows that are excluded, or that count.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most this many rows.")] = 100,
     url: Url = URL,
 ) -> None:
     """Print the ledger's rows, newest first."""
     with errors_shown(), ZooRank(url) as zoo:
-        rows = zoo.outcomes(target=target, candidate=candidate, kind=kind, source=source)
+        rows = zoo.outcomes(target=target, candidate=candidate, kind=kind, source=source, excluded=excluded)
         Console().print(tables.ledger(islice(rows, limit)))
         if next(rows, None):
             print(f"These are the newest {limit}; --limit shows more.")
+
+
+@ledger.command("exclude")
+def exclude_command(
+    outcome: Annotated[str, typer.Argument(help="Id of the outcome, as `zoorank outcomes list` shows it.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why it shall not count; the reason is kept.")],
+    url: Url = URL,
+) -> None:
+    """Exclude an outcome, so that it counts nowhere. All metrics of a finetune run go together."""
+    with errors_shown(), ZooRank(url) as zoo:
+        print(tables.exclusion(zoo.exclude_outcome(outcome, reason)))
+
+
+@ledger.command("include")
+def include_command(
+    outcome: Annotated[str, typer.Argument(help="Id of the outcome, as `zoorank outcomes list` shows it.")],
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Why it counts again; the reason is kept.")
+    ] = None,
+    url: Url = URL,
+) -> None:
+    """Include an outcome that was excluded."""
+    with errors_shown(), ZooRank(url) as zoo:
+        print(tables.exclusion(zoo.include_outcome(outcome, reason)))
 
 
 @app.command("agreement")
@@ -131,11 +158,15 @@ def agreement_command(
     target: Annotated[str | None, typer.Option("--target")] = None,
     task: Annotated[str | None, typer.Option("--task")] = None,
     modality: Annotated[str | None, typer.Option("--modality")] = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="Only outcomes of the comparison group of this id.")
+    ] = None,
     url: Url = URL,
 ) -> None:
-    """Print how well every measure's scores agree with outcomes."""
+    """Print how well every measure's scores agree with outcomes, and which outcomes count."""
     with errors_shown(), ZooRank(url) as zoo:
-        Console().print(tables.agreements(zoo.agreement(target=target, task=task, modality=modality)))
+        part = zoo.agreement(target=target, task=task, modality=modality, protocol=protocol)
+        Console().print(tables.agreements(part))
 
 
 @app.command("rank")

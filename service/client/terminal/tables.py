@@ -149,28 +149,57 @@ def _below(ranking: Json, url: str) -> list[str]:
 def ledger(rows: Iterable[Json]) -> Table:
     """Rows of the ledger."""
     table = Table()
-    for column in ("target", "candidate", "kind", "name", "value", "seed", "method", "source"):
+    for column in ("target", "candidate", "kind", "name", "value", "seed", "comparison group", "id"):
         table.add_column(column, overflow="fold", justify="right" if column == "value" else "left")
     for row in rows:
         cells = (
             *(row[column] for column in ("target", "candidate", "kind", "name")),
-            present.number(row["value"]),
+            present.number(row["value"]) + (" excluded" if row["excluded"] else ""),
+            present.number(row["seed"]),
+            row["comparison_group"]["words"],
+            row["id"],
         )
-        table.add_row(*map(Text, cells), present.number(row["seed"]), row["method"] or "", Text(row["source"]))
+        table.add_row(*map(Text, cells))
     return table
 
 
+def exclusion(row: Json) -> str:
+    """Whether an outcome counts, and why."""
+    what = f"{row['name']} of {row['candidate']} on {row['target']}"
+    last = row["exclusions"][-1] if row["exclusions"] else {"reason": None}
+    why = f": {last['reason']}" if last["reason"] else ""
+    return f"{what} {'is excluded' if row['excluded'] else 'counts'}{why}"
+
+
 def agreements(part: Json) -> RenderableType:
-    """Every measure's agreement with outcomes over a slice of the ledger."""
+    """Every measure's agreement with outcomes over a slice of the ledger, and the outcomes behind it."""
     if not part["measures"]:
-        return Text("No target has scores beside its outcomes yet.")
-    title = f"agreement of scores with outcomes, which {present.counted(len(part['targets']), 'target')} have"
+        return Group(Text("No target has scores beside its outcomes yet."), *_targets(part))
+    title = f"agreement of scores with the outcomes of {present.counted(len(part['targets']), 'target')}"
     table = Table(title=title, title_justify="left")
     for column in ("measure", "weighted tau", "95 % over targets", "Kendall tau", "first was best", "regret"):
         table.add_column(column, justify="left" if column == "measure" else "right")
     for name, agreement in part["measures"].items():
         table.add_row(name, *_figures(agreement))
-    return table
+    return Group(table, *_targets(part))
+
+
+def _targets(part: Json) -> list[Table]:
+    """The outcomes of each target that count, and those that are left out."""
+    table = Table(title="outcomes", title_justify="left")
+    for column in ("target", "that count", "left out"):
+        table.add_column(column, overflow="fold")
+    for row in part["targets"]:
+        others = "\n".join(_group(group) for group in row["other_groups"])
+        table.add_row(*map(Text, (row["name"], _group(row["group"]), others)))
+    return [table] if part["targets"] else []
+
+
+def _group(group: Json) -> str:
+    """What a comparison group holds of a target, and its id."""
+    candidates = present.counted(len(group["candidates"]), "candidate")
+    seeds = present.counted(group["seeds"], "seed")
+    return f"{group['words']}: {group['metric']} of {candidates}, {seeds} ({group['id']})"
 
 
 def _figures(agreement: Json) -> tuple[str, ...]:
