@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from models_zoo.errors import ZooError
+from models_zoo.machine import is_out_of_memory
 from models_zoo.parameters import count
 from models_zoo.registry import Registry
 
@@ -110,6 +111,8 @@ def build(name: str, *, spatial_dims: int, in_channels: int, classes: int, **par
         return architecture.build(
             spatial_dims=spatial_dims, in_channels=in_channels, classes=classes, **parameters
         )
-    except (TypeError, ValueError, KeyError, RuntimeError, OverflowError, MemoryError) as error:
+    except (TypeError, ValueError, KeyError, RuntimeError, OverflowError) as error:
+        if is_out_of_memory(error):
+            raise
         why = str(error).partition("\n")[0]  # torch goes on with a trace of its own
         raise ZooError(f"parameters: {name} can't be built with {parameters}: {why}; correct them") from error

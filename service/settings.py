@@ -68,6 +68,15 @@ class Settings(BaseSettings):
     instance: str = Field(
         "", description="Name that /healthz answers; `zoorank serve` sets it to know its own API."
     )
+    read_seconds: float = Field(
+        120, gt=0, description="Longest time in seconds that reading one file of a dataset or checkpoint may take."
+    )
+    read_memory_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Share of the memory of the worker's container or machine that reading one file may take.",
+    )
     log_level: str = Field("INFO", description="Level of the log messages of every process.")
 
     @field_validator("roots", mode="before")

@@ -5,7 +5,7 @@ Workers enter the service here. What they need of the store is passed on below.
 
 from service.store import contents, published
 from service.store.capabilities import publish
-from service.store.dict_form import check_storable, descriptions, plain, storable_text
+from service.store.dict_form import check_storable, descriptions, plain, read, storable_text, stored
 from service.store.session import Session, transaction
 from service.store.tables import Score, Worker, new_worker_id
 
@@ -20,6 +20,8 @@ __all__ = [
     "plain",
     "publish",
     "published",
+    "read",
     "storable_text",
+    "stored",
     "transaction",
 ]

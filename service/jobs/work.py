@@ -56,6 +56,7 @@ class TargetDataset:
     task: str
     spatial_dims: int
     fingerprint: str
+    sha256: str | None = None  # of the file that was inspected; None for an inspection that did not note it
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class CandidateCheckpoint:
     parameters: Values
     card: Card
     sha256: str
-    allow_partial: bool
+    allow_partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,8 @@ def claim_finetune_run(session: Session, run_id: str, *, worker: str) -> Finetun
 
 
 def _target(row: Dataset) -> TargetDataset:
-    return TargetDataset(row.uri, row.task, row.spatial_dims, row.fingerprint or "")
+    sha256 = row.inspection.sha256 if row.inspection else None
+    return TargetDataset(row.uri, row.task, row.spatial_dims, row.fingerprint or "", sha256)
 
 
 def _candidate(row: Checkpoint) -> CandidateCheckpoint:

@@ -115,6 +115,8 @@ class Inspection:
     """Classes or labels with their shares; null for regression."""
     targets: tuple[ColumnSummary, ...] | None = None
     """Regression targets with their values; null for other tasks."""
+    sha256: str | None = None
+    """SHA-256 digest of the file that was inspected; null for an inspection that did not note it."""
     spacing: tuple[float, ...] | None = None
     """Mean voxel size along each axis in millimetres; null where the file does not say."""
     empty: Mapping[str, int] | None = None

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.conformance.stored_labels import IMAGES, SIDE, SPLIT, stored_labels
+from worker.science.data.data_file import data_file
 from worker.science.data.raw_target import RawTarget
 from worker.science.data.readers.registry import Reader, read, readers
 from worker.science.errors import ScienceError
@@ -92,7 +93,8 @@ def test_a_good_file_gives_the_arrays_that_were_written(tmp_path: Path, ending: 
     path, whole = tmp_path / f"good{ending}", raw_target(task)
     for raw in (whole, replace(whole, split=None, groups=None, spacing=None)):
         WRITERS[ending](path, raw, task)
-        result = ENDINGS[ending].read(path, task)
+        with data_file(path) as file:
+            result = ENDINGS[ending].read(file, task)
         for one in fields(raw):
             written, returned = getattr(raw, one.name), getattr(result, one.name)
             assert (written is None) == (returned is None), one.name

@@ -44,9 +44,8 @@ def load_source(spec: CandidateSpec) -> tuple[Network, LoadReport]:
             f"parameters: this network takes {size / 2**30:.0f} GiB, the machine has {memory() / 2**30:.0f}; "
             "register the checkpoint with the sizes it was trained with"
         )
-    return build_and_load(
-        spec.architecture, spec.settings, read_state_dict(spec.path), allow_partial=spec.allow_partial
-    )
+    state = read_state_dict(spec.content or spec.path)
+    return build_and_load(spec.architecture, spec.settings, state, allow_partial=spec.allow_partial)
 
 
 def prepare(spec: CandidateSpec, target: Target, *, seed: int, device: torch.device) -> Candidate:

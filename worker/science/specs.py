@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from models_zoo.loading.state_dicts import Content
+
 # Called as progress(stage, done, total) while work goes on; may raise to stop it.
 Progress = Callable[[str, int, int], None]
 
@@ -84,6 +86,7 @@ class CandidateSpec:
     normalisation: Mapping[str, Any] = field(default_factory=dict)
     head: str = "softmax"  # what the source head's outputs are: "softmax", "sigmoid", or "none": no classes
     allow_partial: bool = False  # whether tensors of the body may keep random values
+    content: Content | None = None  # of the file, where it was read already: then `path` is not opened again
 
     @property
     def settings(self) -> dict[str, Any]:

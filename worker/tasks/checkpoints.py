@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from models_zoo.loading.load import sha256
-from service.jobs import contents, transaction
+from service.jobs import contents, read, transaction
 from service.jobs.work import claim_preflight
 from worker.devices import worker_name
-from worker.science.candidate import load_source
-from worker.science.errors import ScienceError
-from worker.science.specs import Progress
-from worker.tasks.contents import preflight_of
+from worker.reading.files import OpenFile, opened
+from worker.reading.reader import reader
+from worker.science.specs import CandidateSpec, Progress
 from worker.tasks.lease import carry_out
 from worker.tasks.specs import candidate_spec
 
@@ -31,6 +29,14 @@ class Preflighted:
         return {"sha256": self.sha256, "preflight": self.preflight}
 
 
+def examined(file: OpenFile, spec: CandidateSpec, *, expected: object, progress: Progress) -> dict[str, Any]:
+    """What the reading process finds in a checkpoint's file, as `worker.reading.untrusted.examine` gives it."""
+    network = {name: value for name, value in vars(spec).items() if name not in ("path", "content")}
+    size = os.fstat(file.stream.fileno()).st_size
+    arguments = {"name": str(file.path), "size": size, "expected": expected, "spec": network}
+    return reader().read("examine", file, arguments, pulse=lambda: progress("loading", 0, 1))
+
+
 def preflight_checkpoint(checkpoint_id: str) -> None:
     """Claim, load the weights into their architecture, record what was loaded and what was not."""
     with transaction() as session:
@@ -43,13 +49,8 @@ def preflight_checkpoint(checkpoint_id: str) -> None:
         spec = candidate_spec(
             work.uri, work.architecture, work.parameters, work.card, allow_partial=work.allow_partial
         )
-        if not os.path.isfile(spec.path):  # false, where Path.is_file may raise
-            raise ScienceError(f"uri: there is no file {work.uri!r}; check the path, as the worker sees it")
-        digest = sha256(spec.path)
-        expected = work.card.more.get("sha256")
-        if expected and expected != digest:
-            raise ScienceError(f"uri: the file's sha256 is {digest}, its card says {expected}; get the right file")
-        _, report = load_source(spec)
-        return Preflighted(digest, preflight_of(report))
+        with opened(work.uri) as file:
+            found = examined(file, spec, expected=work.card.more.get("sha256"), progress=progress)
+        return Preflighted(found["sha256"], read(contents.Preflight, found["preflight"]))
 
     carry_out(work.claim, compute)

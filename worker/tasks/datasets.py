@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from service.jobs import contents, transaction
+from service.jobs import contents, read, transaction
 from service.jobs.work import claim_inspection
 from worker.devices import worker_name
+from worker.reading.files import opened
 from worker.science.specs import Progress
-from worker.tasks.contents import inspection_of
 from worker.tasks.lease import carry_out
-from worker.tasks.specs import read_target
+from worker.tasks.targets import inspected
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,9 @@ def inspect_dataset(dataset_id: str) -> None:
 
     def compute(progress: Progress) -> Inspected:
         progress("reading", 0, 1)
-        target = read_target(work.uri, task=work.task, spatial_dims=work.spatial_dims)
-        return Inspected(target.fingerprint, inspection_of(target))
+        with opened(work.uri) as file:
+            found = inspected(file, task=work.task, spatial_dims=work.spatial_dims, progress=progress)
+        inspection = replace(read(contents.Inspection, found["inspection"]), sha256=found["sha256"])
+        return Inspected(found["fingerprint"], inspection)
 
     carry_out(work.claim, compute)

@@ -23,7 +23,8 @@ from worker.science.training.method import methods
 from worker.tasks.contents import finetune_protocol_of, network_card_of, result_of
 from worker.tasks.device import device
 from worker.tasks.lease import carry_out
-from worker.tasks.specs import read_registered, verified_spec
+from worker.tasks.specs import verified_spec
+from worker.tasks.targets import read_registered
 
 CARD = "zoorank_card"  # the key of the card, as JSON, in the safetensors metadata
 
@@ -52,7 +53,7 @@ def _run(work: FinetuneWork, progress: Progress) -> Delivered:
     method = methods().get(work.method)
     if method is None:
         raise ScienceError(f"method: {work.method!r} is not known; use one of {', '.join(methods())}")
-    spec, target = verified_spec(work.checkpoint), read_registered(work.dataset)
+    spec, target = verified_spec(work.checkpoint), read_registered(work.dataset, progress)
     protocol = finetune_protocol_of(work.protocol)
     candidate = prepare(spec, target, seed=protocol.seed, device=device())
     finetuned = finetune(

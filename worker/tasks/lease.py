@@ -7,9 +7,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import torch
-
 from models_zoo.errors import ZooError
+from models_zoo.machine import is_out_of_memory
 from service.jobs import check_storable, ending, transaction
 from service.jobs.claims import Claim, LeaseLostError, release, renew
 from service.settings import settings
@@ -20,6 +19,7 @@ from worker.tasks.outcome import Outcome
 from worker.tasks.reasons import reason_of
 
 BEATS_A_LEASE = 4
+OUT_OF_MEMORY = "out of memory: use a smaller batch_size or crop, or a larger machine"
 LONGEST_BEAT = 1.0  # seconds: progress is watched
 _log = logging.getLogger(__name__)
 
@@ -106,8 +106,8 @@ def _outcome_or_reason(claim: Claim, compute: Callable[[], Outcome]) -> Outcome 
         raise
     except (ScienceError, ZooError) as error:
         return reason_of(error)
-    except (MemoryError, torch.OutOfMemoryError):
-        return "out of memory: use a smaller batch_size or crop, or a larger machine"
     except Exception as error:
+        if is_out_of_memory(error):
+            return OUT_OF_MEMORY
         _log.exception("%s failed", claim.id)
         return f"internal error ({type(error).__name__}): the worker's log has the details"

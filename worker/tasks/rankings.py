@@ -25,7 +25,8 @@ from worker.science.specs import CandidateSpec, Progress, Protocol
 from worker.tasks.contents import facts_of, protocol_of, record_of
 from worker.tasks.device import device
 from worker.tasks.lease import carry_out
-from worker.tasks.specs import read_registered, verified_spec
+from worker.tasks.specs import verified_spec
+from worker.tasks.targets import read_registered
 from worker.version import science_version
 
 
@@ -53,7 +54,7 @@ def score_candidate(evaluation_id: str) -> None:
 def _score(work: EvaluationWork, progress: Progress) -> Scored:
     progress("loading", 0, 1)
     spec = verified_spec(work.checkpoint)
-    data = read_registered(work.dataset)
+    data = read_registered(work.dataset, progress)
     protocol = protocol_of(work.protocol)
     key = content_key(work, spec, protocol)
     with transaction() as session:
@@ -80,8 +81,8 @@ def content_key(work: EvaluationWork, spec: CandidateSpec, protocol: Protocol) -
     """
     parts = {
         "weights": work.checkpoint.sha256,
-        "candidate": {**asdict(spec), "path": None},
-        "dataset": asdict(work.dataset) | {"uri": None},
+        "candidate": {**asdict(spec), "path": None, "content": None},
+        "dataset": asdict(work.dataset) | {"uri": None, "sha256": None},
         "protocol": asdict(protocol),
         "science": science_version(),
         "device": device().type,

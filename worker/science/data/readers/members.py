@@ -5,43 +5,43 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Sequence
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from models_zoo.machine import memory
+from models_zoo.machine import is_out_of_memory, memory
+from worker.science.data.data_file import DataFile
 from worker.science.errors import ScienceError
 
 ENCRYPTED = 1
 HEADER = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
-def read_members(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+def read_members(file: DataFile, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     """Those of `names` that the npz has, in this machine's byte order; ScienceError says what is wrong."""
-    if not path.is_file():
-        raise ScienceError(f"uri: there is no file {path.name!r}; check the path, as the worker sees it")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file.stream) as archive:
             stored = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
             wanted = {name: stored[name] for name in names if name in stored}
             _check_size(sum(entry.file_size for entry in wanted.values()))
             return {name: _array(archive, name, entry) for name, entry in wanted.items()}
-    except (ScienceError, MemoryError):
+    except ScienceError:
         raise
     except Exception as error:  # a damaged archive may fail in any way; none of them is this program's fault
+        if is_out_of_memory(error):
+            raise
         raise ScienceError(
-            f"uri: {path.name!r} is no readable npz ({_first_line(error)}); write it again with numpy.savez"
+            f"uri: {file.name!r} is no readable npz ({_first_line(error)}); write it again with numpy.savez"
         ) from error
 
 
 def _check_size(size: int) -> None:
     if size > memory():
         raise ScienceError(
-            f"uri: {size / 2**30:.0f} GiB uncompressed are more than this worker's {memory() / 2**30:.0f} GiB of "
-            "memory; split the dataset, or use a larger machine"
+            f"uri: {size / 2**30:.1f} GiB uncompressed are more than the {memory() / 2**30:.1f} GiB of memory "
+            "that may be used to read it; split the dataset, or use a larger machine"
         )
 
 
@@ -61,9 +61,11 @@ def _array(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> NDArr
             )
         with archive.open(entry) as stream:
             array: NDArray[Any] = npy.read_array(stream, allow_pickle=False)
-    except (ScienceError, MemoryError):
+    except ScienceError:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         raise ScienceError(
             f"{name}: the array can't be read ({_first_line(error)}); write it again with numpy.savez"
         ) from error

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from worker.science.data.data_file import DataFile
 from worker.science.data.raw_target import RawTarget
 from worker.science.data.readers.members import read_members
 from worker.science.data.readers.registry import register
@@ -18,9 +17,9 @@ FIELDS = ("images", "labels", "masks", "split", "groups", "spacing")
     summary="images (N,[D,]H,W[,C]); integer masks (N,[D,]H,W), or labels: classes (N,), numbers (N[,T]) or "
     "0 and 1 (N,L); split, groups, spacing",
 )
-def read_npz(path: Path, task: TargetTask) -> RawTarget:
+def read_npz(file: DataFile, task: TargetTask) -> RawTarget:
     """Read the documented npz layout; never unpickles."""
-    arrays = read_members(path, tuple(dict.fromkeys((*FIELDS, task.field))))
+    arrays = read_members(file, tuple(dict.fromkeys((*FIELDS, task.field))))
     if "images" not in arrays:
         raise ScienceError("images: the npz has no such array; store (N,[D,]H,W[,C]) numbers under that name")
     if task.field not in arrays:
