@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.ledger import coverage, flags
+from service.ledger import coverage, flags, left_out
 from service.ledger.fusion import DERIVED, Fusion
 from service.ledger.ranked_list import MIXED, Candidate, RankedList
 from service.ledger.statistics.agreement import Agreement, agreements
@@ -138,7 +138,9 @@ def notes_of(ranked: RankedList, track_record: TrackRecord) -> list[str]:
     unplaced = [row for row in ranked.candidates if _is_done(row) and row.position is None]
     names = ", ".join(row.checkpoint.name for row in unplaced if apart not in row.flags)
     missing = [f"Not placed, since their {order_by} is missing or flagged: {names}."] if names else []
-    return [*_notes_on_order(ranked.fusion, track_record, order_by), *meanings, *missing]
+    divided = left_out.divided(ranked.fusion, {row.checkpoint.name for row in ranked.candidates})
+    on_order = _notes_on_order(ranked.fusion, track_record, order_by)
+    return [*on_order, *left_out.in_words(divided), *meanings, *missing]
 
 
 def flags_of(ranked: RankedList) -> list[str]:

@@ -25,6 +25,7 @@ from tests.service.conftest import (
 
 FROZEN, TRAINED = ["logme"], ["logme", "one_epoch_outcome", "ac_corr"]
 NARROW = {"width": 8, "seconds": 1.0}
+COMMON = {"higher_is_better": True, "task": "segmentation", "modality": "fundus"}
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,14 @@ class Listed:
     request: dict[str, Any] = field(default_factory=dict)
     past: dict[str, str] = field(default_factory=dict)  # target -> its candidates, the best first
     past_scores: dict[str, list[float]] = field(default_factory=dict)  # measure -> scores on every past target
+    trials: dict[str, str] = field(default_factory=dict)  # target -> candidates with an outcome of another import
     partly_loaded: str = ""  # a candidate
 
     def shown(self, client: TestClient) -> dict[str, Any]:
         """The finished ranking over HTTP."""
         with transaction() as session:
             outcomes.add(session, [row for target in self.past for row in self._history(target)])
+            outcomes.add(session, [row for target in self.trials for row in self._trial(target)])
             dataset = add_dataset(session, "new", modality="fundus")
             asked = {"order_by": self.measures[0], **self.request}
             ranking = add_ranking(
@@ -65,8 +68,7 @@ class Listed:
         return shown
 
     def _history(self, target: str) -> list[LedgerRow]:
-        common = {"target": target, "source": "paper", "comparison_group": "paper", "higher_is_better": True}
-        common |= {"task": "segmentation", "modality": "fundus"}
+        common = {**COMMON, "target": target, "source": "paper", "comparison_group": "paper"}
         ranks = list(enumerate(self.past[target]))
         rows = [
             LedgerRow(kind="outcome", name="dice", candidate=name, value=0.9 - place / 10, **common)
@@ -78,6 +80,13 @@ class Listed:
             for place, name in ranks
         ]
         return rows
+
+    def _trial(self, target: str) -> list[LedgerRow]:
+        common = {**COMMON, "target": target, "source": "trial", "comparison_group": "trial"}
+        return [
+            LedgerRow(kind="outcome", name="dice", candidate=name, value=0.1, **common)
+            for name in self.trials[target]
+        ]
 
 
 def scored(measures: list[str], **more: Any) -> Listed:
@@ -115,6 +124,18 @@ NOTES: dict[str, tuple[Listed, Listed]] = {  # how a note begins -> lists with a
         scored(TRAINED, request={"order_by": "fused"}, past={"x": "ab", "alone": "a", "other": "b"}),
         scored(FROZEN, request={"order_by": "fused"}, past={"x": "ab"}),
     ),
+    "On new dice of a, b (imported from paper) count. Left out: dice of a (imported from trial).": (
+        scored(FROZEN, past={"new": "ab"}, trials={"new": "a"}),
+        scored(FROZEN, past={"new": "ab"}, trials={"elsewhere": "ab"}),
+    ),
+    "On new dice of c, d, e (imported": (
+        scored(FROZEN, past={"new": "cde"}, trials={"new": "ac"}),
+        scored(FROZEN, past={"new": "cde"}, trials={"new": "cd"}),  # no candidate of this list
+    ),
+    "On x dice of a, b, c (imported from paper) count. Left out: dice of a, d (imported from trial).": (
+        scored(FROZEN, past={"x": "abc", "y": "ab"}, trials={"x": "ad"}),
+        scored(FROZEN, past={"x": "abc", "y": "ab"}),
+    ),
     "logme: its own track record speaks against this order.": (
         scored(FROZEN, past=THREE, past_scores={"logme": [0.1, 0.2]}),
         scored(
@@ -124,12 +145,12 @@ NOTES: dict[str, tuple[Listed, Listed]] = {  # how a note begins -> lists with a
 }
 
 
-KNOWN = (*(beginning.partition(" logme")[0] for beginning in NOTES), "Thin history: ")
+KNOWN = (*(beginning.partition(" logme")[0] for beginning in NOTES), "Thin history: ", "partly_loaded: ")
 
 
 def noted(shown: dict[str, Any], beginning: str) -> bool:
     """Whether the list has this note. A new note belongs in NOTES, with a list that lacks its subject."""
-    assert [note for note in shown["notes"] if not note.startswith((*KNOWN, "partly_loaded: "))] == []
+    assert [note for note in shown["notes"] if not note.startswith(KNOWN)] == []
     return any(note.startswith(beginning) for note in shown["notes"])
 
 
@@ -182,6 +203,16 @@ def test_without_targets_to_learn_from_the_answer_does_not_say_that_no_outcome_i
     shown = scored(TRAINED, request={"order_by": "fused"}, past={"alone": "a"}).shown(sqlite_client)
     assert "no past target of this task to learn from" in shown["answer"]["text"]
     assert shown["track_record"]["similar"] == "no past segmentation target has outcomes of two candidates"
+
+
+def test_of_many_divided_targets_the_first_are_named(sqlite_client: TestClient) -> None:
+    many = dict.fromkeys("tuvwxyz", "abc")
+    shown = scored(FROZEN, past=many, trials=dict.fromkeys("tuvwxyz", "ab")).shown(sqlite_client)
+    divided = [note for note in shown["notes"] if "Left out: " in note]
+    assert [note.split()[1] for note in divided] == list("tuvwx")
+    assert (
+        "Outcomes of other protocols are left out on 2 more targets; the agreement lists them." in shown["notes"]
+    )
 
 
 def page_of(client: TestClient, listed: Listed) -> str:

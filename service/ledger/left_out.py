@@ -1,0 +1,46 @@
+"""Which outcomes count beside others that don't: a sentence for each target that a list takes outcomes of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+
+from service.ledger.fusion import Fusion
+from service.ledger.statistics.target_record import GroupEvidence, TargetRecord, of_task, others
+
+MOST_TARGETS = 5  # that get a sentence of their own
+MOST_NAMES = 5
+
+
+def divided(fusion: Fusion, candidates: Set[str]) -> list[TargetRecord]:
+    """Records with outcomes of several groups: of the ranking's own target, if some are of its candidates, and of
+    the past targets that the fused score is learned from."""
+    dataset = fusion.dataset
+    own = [record for record in fusion.records if record.target == dataset.name and _is_about(record, candidates)]
+    history = of_task(others(fusion.records, target=dataset.name, cohort=dataset.cohort), dataset.task)
+    return [record for record in (*own, *history) if record.other_groups]
+
+
+def _is_about(record: TargetRecord, candidates: Set[str]) -> bool:
+    return not candidates.isdisjoint((*record.outcomes, *record.left_out))
+
+
+def in_words(records: Sequence[TargetRecord]) -> list[str]:
+    """What counts on each of these targets and what is left out."""
+    said = [_of_target(record) for record in records[:MOST_TARGETS]]
+    more = len(records) - MOST_TARGETS
+    if more > 0:
+        said.append(f"Outcomes of other protocols are left out on {more} more targets; the agreement lists them.")
+    return said
+
+
+def _of_target(record: TargetRecord) -> str:
+    counting = _held(record.group) if record.group else ""
+    return f"On {record.target} {counting} count. Left out: {'; '.join(map(_held, record.other_groups))}."
+
+
+def _held(group: GroupEvidence) -> str:
+    """A group's metric, its candidates and seeds, and how it was trained."""
+    names = ", ".join(group.candidates[:MOST_NAMES])
+    more = len(group.candidates) - MOST_NAMES
+    seeds = f", {group.seeds} seeds" if group.seeds > 1 else ""
+    return f"{group.metric} of {names}{f' and {more} more' if more > 0 else ''} ({group.words}{seeds})"
