@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from alembic import context
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
+from service.store.migrate import UPGRADE_LOCK
 from service.store.session import engine
 from service.store.tables import Base, Content
 
@@ -31,7 +32,16 @@ def _migrate_on(connection: Connection) -> None:
         connection=connection, target_metadata=Base.metadata, render_as_batch=True, render_item=_rendered
     )
     with context.begin_transaction():
+        _wait_for_others(connection)
         context.run_migrations()
+
+
+def _wait_for_others(connection: Connection) -> None:
+    """One upgrade at a time: on PostgreSQL by a lock until the transaction ends, on SQLite by the transaction."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(text("SET LOCAL lock_timeout = 0"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": UPGRADE_LOCK})
 
 
 run()

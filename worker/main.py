@@ -11,7 +11,7 @@ from billiard import current_process
 from celery import Celery
 from celery.signals import worker_process_init, worker_shutting_down
 
-from service import queue
+from service import jobs, queue
 from service.jobs.kinds import KINDS
 from service.process import lifeline, packages
 from service.settings import settings, write_privately
@@ -60,12 +60,20 @@ def main() -> None:
     write_privately()
     if lacking := packages.what_a_worker_lacks():
         raise SystemExit(lacking)
+    _refuse_newer_database()
     sweeper = SweeperWatch()
     sweeper.start()
     try:
         _work()
     finally:
         sweeper.stop()
+
+
+def _refuse_newer_database() -> None:
+    try:
+        jobs.refuse_newer()
+    except jobs.NewerDatabaseError as error:
+        raise SystemExit(str(error)) from None
 
 
 def _work() -> None:

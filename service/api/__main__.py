@@ -8,7 +8,8 @@ import sys
 import uvicorn
 
 from service.process import lifeline
-from service.settings import settings_or_exit
+from service.settings import settings_or_exit, write_privately
+from service.store import migrate
 
 _GRACE_SECONDS = 5  # for open requests, once it is asked to stop
 
@@ -17,6 +18,11 @@ def main(descriptor: int | None = None) -> None:
     """Serve until SIGTERM, SIGINT or the end of the parent."""
     lifeline.end_with_parent()
     config = settings_or_exit()
+    write_privately()
+    try:
+        migrate.refuse_newer()
+    except migrate.NewerDatabaseError as error:
+        raise SystemExit(str(error)) from None
     server = uvicorn.Server(
         uvicorn.Config(
             "service.api.app:create_app",

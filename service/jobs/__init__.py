@@ -6,10 +6,12 @@ Workers enter the service here. What they need of the store is passed on below.
 from service.store import contents, published
 from service.store.capabilities import publish
 from service.store.dict_form import check_storable, descriptions, plain, read, storable_text, stored
+from service.store.migrate import NewerDatabaseError, refuse_newer
 from service.store.session import Session, transaction
 from service.store.tables import Score, Worker, new_worker_id
 
 __all__ = [
+    "NewerDatabaseError",
     "Score",
     "Session",
     "Worker",
@@ -21,6 +23,7 @@ __all__ = [
     "publish",
     "published",
     "read",
+    "refuse_newer",
     "storable_text",
     "stored",
     "transaction",

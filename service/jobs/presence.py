@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from service.jobs import ending
 from service.settings import settings
@@ -11,6 +12,7 @@ from service.store.session import Session, transaction
 from service.store.tables import Worker
 
 BEATS_A_LEASE = 4
+SWEEPS_MISSED = 3  # before it is told
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,27 @@ class Presence:
     alive: int
     last_seen: float | None
     last_sweep: float | None
+
+
+NO_WORKER_REMEDY = "start one with `zoorank worker`, or `zoorank serve`, which has one"
+
+
+def missing(there: Presence) -> str | None:
+    """What to say while no worker is alive, with since when; None while one is."""
+    if there.alive:
+        return None
+    if there.last_seen is None:
+        return f"No worker has said that it lives so far, so what is queued waits; {NO_WORKER_REMEDY}."
+    since = datetime.fromtimestamp(there.last_seen, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"No worker is alive since {since}, so what is queued waits; {NO_WORKER_REMEDY}."
+
+
+def overdue(there: Presence, *, now: float) -> str | None:
+    """What to say when no sweep began for long, although workers are alive; None otherwise."""
+    longest = SWEEPS_MISSED * settings().sweep_seconds + settings().lease_seconds
+    if not there.alive or there.last_sweep is None or now - there.last_sweep < longest:
+        return None
+    return f"No sweep for lost work began in the last {now - there.last_sweep:.0f} seconds; see the workers' log."
 
 
 def beat_seconds() -> float:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -19,7 +22,8 @@ from service.settings import Settings
 from service.store import workers
 from service.store.session import reading, transaction
 from service.store.tables import Dataset, Sweep, Worker, WorkState
-from tests.service.conftest import add_dataset
+from tests.conftest import TestClient
+from tests.service.conftest import add_dataset, add_ranking
 
 
 def _worker(worker_id: str = "wk_1") -> Worker:
@@ -152,3 +156,41 @@ def test_a_worker_that_stands_still_is_not_alive(worker: subprocess.Popen[bytes]
     _until(lambda: not _now().alive)
     worker.send_signal(signal.SIGCONT)
     _until(lambda: _now().alive)
+
+
+def _queued_ranking() -> str:
+    with transaction() as session:
+        return add_ranking(session, ["a"]).id
+
+
+def test_without_a_worker_a_queued_ranking_and_readyz_say_since_when(client: TestClient) -> None:
+    ranking_id = _queued_ranking()
+    answer = client.get("/readyz")
+    assert answer.status_code == 200  # requests are taken, and wait
+    [warning] = answer.json()["warnings"]
+    assert warning == client.get(f"/v1/rankings/{ranking_id}").json()["waiting"]
+    assert "No worker has said that it lives so far" in warning
+    presence.say_alive(_worker())
+    presence.sweep_when_due()
+    ready = client.get("/readyz").json()
+    assert (ready["workers"], ready["warnings"]) == (1, [])
+    for name in ("worker_last_seen_at", "last_sweep_at"):
+        assert datetime.fromisoformat(ready[name]).timestamp() == pytest.approx(time.time(), abs=10)
+    assert client.get(f"/v1/rankings/{ranking_id}").json()["waiting"] is None
+    presence.say_stopped(_worker())
+    waiting = client.get(f"/v1/rankings/{ranking_id}").json()["waiting"]
+    assert re.fullmatch(
+        r"No worker is alive since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC, so .*`zoorank worker`.*", waiting
+    )
+    assert waiting in unescape(client.get(f"/rankings/{ranking_id}").text)
+    assert waiting in unescape(client.get("/").text)
+
+
+def test_readyz_tells_that_no_sweep_began_for_long(client: TestClient, configured: Settings) -> None:
+    presence.say_alive(_worker())
+    presence.sweep_when_due()
+    longest = presence.SWEEPS_MISSED * configured.sweep_seconds + configured.lease_seconds
+    with transaction() as session:
+        session.execute(update(Sweep).values(began_at=Sweep.began_at - longest))
+    [warning] = client.get("/readyz").json()["warnings"]
+    assert "No sweep for lost work began in the last 9" in warning

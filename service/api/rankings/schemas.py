@@ -170,6 +170,9 @@ class RankingOut(RankingSummary):
     flags: list[str] = Field(
         description="Names of flags of the candidates, and of those that only their comparison shows."
     )
+    waiting: str | None = Field(
+        description="Why queued evaluations stand still and since when: no worker is alive; null otherwise."
+    )
     notes: list[str] = Field(description="What to keep in mind when reading the list.")
     answer: Answer = Field(description="Answer of the fused score, and which candidates it rests on.")
     track_record: TrackRecordOut = Field(description="Track record of each measure; empty while the ranking runs.")

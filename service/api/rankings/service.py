@@ -20,7 +20,7 @@ from service.api.rankings.schemas import (
     RankingSummary,
     ScoreOut,
 )
-from service.jobs import requests
+from service.jobs import presence, requests
 from service.ledger.answer import NOT_YET, answer_of, flags_of, notes_of, track_record_of
 from service.ledger.fusion import DERIVED, trust_of
 from service.ledger.ranked_list import Candidate, rank
@@ -141,6 +141,7 @@ def ranked(session: Session, ranking_id: str, *, records: bool = False) -> Ranki
         protocol=ranking.protocol,
         finetune_protocol=ranking.finetune_protocol,
         flags=flags_of(ranked_list),
+        waiting=None if over else presence.missing(presence.presence(session)),
         notes=notes_of(ranked_list, track_record),
         answer=answer_of(ranked_list),
         track_record=track_record,

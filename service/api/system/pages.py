@@ -17,6 +17,7 @@ from service.api.paging import Page
 from service.api.rankings import service as rankings
 from service.api.rankings.schemas import RankingSummary
 from service.api.web.render import page
+from service.jobs import presence
 from service.store import capabilities
 from service.store.published import MEASURES
 from service.store.session import reading
@@ -36,6 +37,7 @@ class OverviewPage:
     checkpoints: Page[CheckpointOut]
     runs: Page[FinetuneOut]
     worker_seen: bool
+    waiting: str | None
     running: bool
 
 
@@ -57,6 +59,7 @@ def show_overview(request: Request) -> Response:
             datasets=datasets.listed(session, after=None, limit=_MOST),
             checkpoints=checkpoints.listed(session, after=None, limit=_MOST),
             runs=finetune_runs.listed(session, after=None, limit=_MOST),
+            waiting=presence.missing(presence.presence(session)),
             worker_seen=bool(capabilities.of_kind(session, MEASURES)),
             running=any(row.state in OPEN_STATES for row in newest.items),
         )

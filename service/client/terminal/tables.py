@@ -31,6 +31,7 @@ def cost(estimate: Json) -> str:
 def progress(ranking: Json) -> RenderableType:
     """The state of each candidate, by name, while the ranking runs."""
     table = Table(title=f"{ranking['id']} for {ranking['dataset']['name']}: {ranking['state']}", box=None)
+    table.caption = ranking["waiting"]
     for column in ("candidate", "state", "stage", "steps"):
         table.add_column(column)
     for row in sorted(ranking["ranked"], key=lambda row: str(row["candidate"]["name"])):
