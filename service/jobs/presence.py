@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from service.jobs import ending
+from service.jobs.leftovers import remove_leftovers
 from service.settings import settings
 from service.store import workers
-from service.store.session import Session, transaction
+from service.store.session import Session, reading, transaction
 from service.store.tables import Worker
 
 BEATS_A_LEASE = 4
@@ -83,4 +84,6 @@ def sweep_when_due() -> bool:
         with transaction() as session:
             ending.sweep(session)
             workers.prune(session)
+        with reading() as session:
+            remove_leftovers(session)
     return due
