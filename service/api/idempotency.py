@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from service.api.errors import InvalidError
 from service.api.strict_json import strict_json
 from service.store import idempotency
-from service.store.session import Session, transaction
+from service.store.session import Session, reading, transaction
 from service.store.tables import IdempotentRequest
 
 
@@ -42,10 +42,32 @@ class Once:
             if kept is None or not replayed:
                 content = act(session).model_dump(mode="json")
                 kept = self._keep(kept, status, content, location)
-        headers = {"Idempotent-Replayed": "true"} if replayed else {}
-        if kept.body["location"]:
-            headers["Location"] = kept.body["location"]
-        return JSONResponse(kept.body["content"], kept.status, headers)
+        return _response(kept, replayed=replayed)
+
+    def answer_shown(
+        self,
+        status: int,
+        act: Callable[[Session], str],
+        show: Callable[[Session, str], BaseModel],
+        *,
+        location: str | None = None,
+    ) -> JSONResponse:
+        """Do `act`, which gives an id, in one transaction; then `show` the id's row in a reading session.
+
+        So what is expensive to show is shown while nothing is locked. Where the process dies in between, a repeat
+        under the key does not act again; it shows what was made.
+        """
+        with transaction() as session:
+            kept = self._kept(session)
+            replayed = kept is not None and kept.status != 0
+            if kept is None or not replayed:
+                kept = self._keep(kept, status, {"id": act(session)}, location, shown=False)
+        if not kept.body.get("shown", True):
+            with reading() as session:
+                content = show(session, kept.body["content"]["id"]).model_dump(mode="json")
+            with transaction() as session:
+                kept = self._keep(self._kept(session), status, content, location)
+        return _response(kept, replayed=replayed)
 
     def _kept(self, session: Session) -> IdempotentRequest | None:
         if self.key is None:
@@ -60,12 +82,29 @@ class Once:
         return row
 
     def _keep(
-        self, row: IdempotentRequest | None, status: int, content: Any, location: str | None
+        self,
+        row: IdempotentRequest | None,
+        status: int,
+        content: Any,
+        location: str | None,
+        *,
+        shown: bool = True,
     ) -> IdempotentRequest:
         kept = row or IdempotentRequest(key="", route=self.route, body_hash=self.body_hash)
         kept.status = status
-        kept.body = {"content": content, "location": location.format(**content) if location else None}
+        kept.body = {
+            "content": content,
+            "location": location.format(**content) if location else None,
+            "shown": shown,
+        }
         return kept
+
+
+def _response(kept: IdempotentRequest, *, replayed: bool) -> JSONResponse:
+    headers = {"Idempotent-Replayed": "true"} if replayed else {}
+    if kept.body["location"]:
+        headers["Location"] = kept.body["location"]
+    return JSONResponse(kept.body["content"], kept.status, headers)
 
 
 async def _digest(request: Request) -> str:

@@ -117,9 +117,20 @@ class ZooRank:
         body = {"dataset": dataset, "candidates": list(candidates), **more}
         return self._json("POST", "/v1/rankings/cost", json=body)
 
-    def ranking(self, ranking_id: str, *, records: bool = False) -> Json:
-        """A ranking with its list; with `records`, also what each score was computed from."""
-        return self.get(f"/v1/rankings/{ranking_id}", records="true" if records else None)
+    def ranking(self, ranking_id: str, *, records: bool = False, as_of: str | int | None = None) -> Json:
+        """A ranking with its list; with `records`, also what each score was computed from.
+
+        Order and answer are those of the newest stored revision, else of `as_of`: its number, or "now".
+        """
+        return self.get(f"/v1/rankings/{ranking_id}", records="true" if records else None, as_of=as_of)
+
+    def answers(self, ranking_id: str) -> Iterator[Json]:
+        """Every stored revision of a ranking's answer, newest first."""
+        yield from self._listed(f"/v1/rankings/{ranking_id}/answers")
+
+    def renew_answer(self, ranking_id: str) -> Json:
+        """Store what a ranking says by the ledger as it is now; the newest revision where that is the same."""
+        return self.post(f"/v1/rankings/{ranking_id}/answers")
 
     def finetune(self, dataset: str, checkpoint: str, **more: Any) -> Json:
         """Request a finetune run; `record_outcome=False` keeps its test metrics out of the ledger."""
@@ -132,11 +143,7 @@ class ZooRank:
 
     def outcomes(self, **filters: Any) -> Iterator[Json]:
         """Every row of the ledger that has what `filters` ask for, newest first."""
-        page = self.get("/v1/outcomes", limit=100, **filters)
-        yield from page["items"]
-        while page["next"]:
-            page = self.get("/v1/outcomes", limit=100, after=page["next"], **filters)
-            yield from page["items"]
+        yield from self._listed("/v1/outcomes", **filters)
 
     def exclude_outcome(self, outcome_id: str, reason: str) -> Json:
         """Let an outcome count nowhere, for a reason that is kept; all metrics of an own run go together."""
@@ -164,6 +171,13 @@ class ZooRank:
                 return ranking
             time.sleep(seconds)
             ranking = self.ranking(ranking["id"])
+
+    def _listed(self, path: str, **filters: Any) -> Iterator[Json]:
+        page = self.get(path, limit=100, **filters)
+        yield from page["items"]
+        while page["next"]:
+            page = self.get(path, limit=100, after=page["next"], **filters)
+            yield from page["items"]
 
     def _json(self, method: str, path: str, **more: Any) -> Json:
         document: Json = self._send(method, path, **more).json()

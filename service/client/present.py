@@ -73,6 +73,15 @@ def moment(value: datetime | None) -> str:
     return "" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
+def revision(number: int | None, at: datetime | None, *, latest: int | None, ledger: int) -> str:
+    """Which answer is shown: a stored revision, or one that was derived for this reading."""
+    if number is not None:
+        newest = "" if number == latest else f" The newest one is revision {latest}."
+        return f"Revision {number} of the answer, stored {moment(at)}, by ledger revision {ledger}.{newest}"
+    stored = "no answer is stored yet." if latest is None else f"the newest stored one is revision {latest}."
+    return f"This answer was derived by the ledger as it is now, revision {ledger}; {stored}"
+
+
 def counted(count: int, noun: str) -> str:
     """A count with its noun, which gets an s unless the count is 1: "3 candidates"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.jobs import claims, events
+from service.jobs import answers, claims, events
 from service.jobs.claims import Claim
 from service.jobs.kinds import kind_of
 from service.store import idempotency
-from service.store.session import Session
+from service.store.session import Session, after_commit
 
 
 def complete(session: Session, claim: Claim, *, state: str, reason: str | None = None, **values: Any) -> None:
@@ -18,10 +18,14 @@ def complete(session: Session, claim: Claim, *, state: str, reason: str | None =
 
 
 def sweep(session: Session) -> None:
-    """Queue again, send again, or fail what a dead worker or a lost message left behind; drop old answers."""
+    """Queue again, send again, or fail what a dead worker or a lost message left behind; drop old replies.
+
+    Answers that are overdue are stored after the commit.
+    """
     for row in claims.release_expired(session):
         session.flush()
         kind_of(type(row)).follow(session, row.id)
     claims.resend_waiting(session)
     idempotency.prune(session)
     events.prune(session)
+    after_commit(session, "overdue answers", answers.store_overdue)

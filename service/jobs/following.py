@@ -1,13 +1,16 @@
-"""What follows the end of a job: waiting rows are sent again, outcomes recorded, finetune runs started."""
+"""What follows the end of a job: waiting rows are sent again, outcomes recorded, answers become due."""
 
 from __future__ import annotations
 
-from sqlalchemy import Select, exists, select
+from sqlalchemy import Select, select
 
+from service.jobs.answers import make_due
 from service.jobs.messages import enqueue
-from service.ledger import own_outcomes, ranked_list
+from service.ledger import own_outcomes
+from service.store import answers, ledger_changes, outcomes
+from service.store.ledger_changes import ADDED, EVALUATION
 from service.store.session import Session
-from service.store.tables import OPEN_STATES, Evaluation, FinetuneRun, Ranking, WorkState
+from service.store.tables import Evaluation, FinetuneRun, Ranking, WorkState
 
 
 def nothing(session: Session, row_id: str) -> None:
@@ -36,8 +39,12 @@ def _send_waiting(session: Session, evaluations: Select[str], runs: Select[str])
 
 
 def after_evaluation(session: Session, evaluation_id: str) -> None:
-    """Start the finetune runs of the ranking if this was its last open evaluation."""
-    settle(session, session.get_one(Evaluation, evaluation_id).ranking_id)
+    """Make the ranking's answer due if this was its last open evaluation; note scores that answers learn from."""
+    evaluation = session.get_one(Evaluation, evaluation_id, populate_existing=True)
+    settle(session, evaluation.ranking_id)
+    if evaluation.state == WorkState.DONE:
+        target = outcomes.target_of(session, evaluation.ranking_id)
+        ledger_changes.note(session, ADDED, [(EVALUATION, target)] if target else [])
 
 
 def after_finetune_run(session: Session, run_id: str) -> None:
@@ -48,24 +55,10 @@ def after_finetune_run(session: Session, run_id: str) -> None:
 
 
 def settle(session: Session, ranking_id: str) -> None:
-    """Start the finetune runs that the request asked for, once, when no evaluation is open any more."""
+    """Make the ranking's answer due when no evaluation is open any more."""
     session.flush()  # evaluations are locked before their ranking, see requests.cancel_ranking
     # NO KEY UPDATE: writing an evaluation twice takes a key lock on its ranking, which a plain FOR UPDATE
     # of two workers that end together would wait for crosswise.
     ranking = session.get_one(Ranking, ranking_id, with_for_update={"key_share": True})
-    still_open = exists().where(Evaluation.ranking_id == ranking_id, Evaluation.state.in_(OPEN_STATES))
-    started = exists().where(FinetuneRun.ranking_id == ranking_id)
-    if ranking.finetune_top == 0 or ranking.canceled_at or session.scalar(select(still_open | started)):
-        return
-    placed = [row for row in ranked_list.rank(session, ranking).candidates if row.position is not None]
-    for row in placed[: ranking.finetune_top]:
-        run = FinetuneRun(
-            dataset_id=ranking.dataset_id,
-            checkpoint_id=row.checkpoint.id,
-            ranking_id=ranking.id,
-            method=ranking.finetune_method,
-            protocol=ranking.finetune_protocol,
-        )
-        session.add(run)
-        session.flush()
-        enqueue(session, FinetuneRun, run.id)
+    if not answers.has_open_evaluations(session, ranking_id):
+        make_due(session, ranking)

@@ -11,6 +11,8 @@ from pathlib import Path
 from sqlalchemy import delete, select, update
 
 from service.settings import settings
+from service.store import ledger_changes, outcomes
+from service.store.ledger_changes import EVALUATION, REMOVED
 from service.store.session import Session, after_commit
 from service.store.tables import (
     Checkpoint,
@@ -20,6 +22,7 @@ from service.store.tables import (
     LedgerRow,
     Ranking,
     Score,
+    WorkState,
 )
 
 _log = logging.getLogger(__name__)
@@ -32,11 +35,15 @@ def remove(session: Session, row: Dataset | Checkpoint) -> None:
 
 def remove_ranking(session: Session, ranking: Ranking) -> None:
     """Remove a ranking with its evaluations and their scores; its finetune runs stay and belong to no ranking."""
+    target = outcomes.target_of(session, ranking.id)
     evaluations = select(Evaluation.id).where(Evaluation.ranking_id == ranking.id)
+    done = session.scalars(evaluations.where(Evaluation.state == WorkState.DONE)).all()
     session.execute(delete(Score).where(Score.evaluation_id.in_(evaluations)))
     session.execute(delete(Evaluation).where(Evaluation.ranking_id == ranking.id))
     session.execute(update(FinetuneRun).where(FinetuneRun.ranking_id == ranking.id).values(ranking_id=None))
     session.delete(ranking)
+    session.flush()
+    ledger_changes.note(session, REMOVED, [(EVALUATION, target) for _ in done] if target else [])
 
 
 def remove_run(session: Session, run: FinetuneRun) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy import select, update
 
 from service.jobs import events
+from service.jobs.answers import make_due
 from service.jobs.messages import enqueue
 from service.store.session import Session
 from service.store.tables import OPEN_STATES, Checkpoint, Evaluation, FinetuneRun, Ranking, Worked, WorkState
@@ -34,19 +35,23 @@ def cancel_ranking(session: Session, ranking: Ranking) -> None:
     Evaluations are locked before their ranking, as in the transaction that ends one, so that neither waits for
     the other crosswise. Finetune runs come last: none is started for a ranking that is locked or canceled.
     """
-    _cancel_open(session, Evaluation, ranking.id)
+    canceled = _cancel_open(session, Evaluation, ranking.id)
     ranking.canceled_at = ranking.canceled_at or time.time()
     session.flush()
+    if canceled:
+        make_due(session, ranking)
     _cancel_open(session, FinetuneRun, ranking.id)
 
 
-def _cancel_open(session: Session, table: type[Evaluation] | type[FinetuneRun], ranking_id: str) -> None:
+def _cancel_open(session: Session, table: type[Evaluation] | type[FinetuneRun], ranking_id: str) -> int:
+    """Cancel the open rows of a ranking, and say how many there were."""
     still_open = select(table.id).where(table.ranking_id == ranking_id, table.state.in_(OPEN_STATES))
     locked = session.scalars(still_open.order_by(table.id).with_for_update()).all()
     ended = {"state": WorkState.CANCELED, "reason": "the ranking was canceled", "finished_at": time.time()}
     canceled = update(table).where(table.id.in_(locked)).values(ended).returning(table.id, table.attempts)
     for row_id, attempts in session.execute(canceled):
         _write_canceled(session, table, row_id, attempts, "the ranking was canceled")
+    return len(locked)
 
 
 def _write_canceled(session: Session, table: type[Worked], row_id: str, attempts: int, reason: str) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.ledger import coverage, flags, left_out
+from service.ledger.flags import Flags
 from service.ledger.fusion import DERIVED, Fusion
 from service.ledger.ranked_list import MIXED, Candidate, RankedList
 from service.ledger.statistics.agreement import Agreement, agreements
 from service.ledger.statistics.fused import FUSED, HISTORY_PRIOR, Combination, leave_one_out
 from service.ledger.statistics.target_record import FEWEST_SIMILAR, of_task, similar
-from service.store.answer_contents import Answer, Coverage, NamedCandidate
+from service.store.answer_contents import Answer, Coverage, MeasureAgreement, NamedCandidate, TrackRecord
 from service.store.tables import WorkState
 
 NO_EVIDENCE = (
@@ -20,16 +22,7 @@ NO_EVIDENCE = (
 )
 
 
-@dataclass(frozen=True)
-class TrackRecord:
-    """How often each measure was right on past targets like this one."""
-
-    similar: str
-    targets: list[str]
-    measures: dict[str, Agreement | None]
-
-
-NOT_YET = TrackRecord(similar="the ranking is not over yet", targets=[], measures={})
+NOT_YET = TrackRecord(similar="the ranking is not over yet")
 
 
 def answer_of(ranked: RankedList) -> Answer:
@@ -124,16 +117,36 @@ def track_record_of(fusion: Fusion, measures: Sequence[str]) -> TrackRecord:
     by_measure = agreements(past.records, names)
     return TrackRecord(
         similar=past.how if past.records else f"no past {dataset.task} target has outcomes of two candidates",
-        targets=[record.target for record in past.records],
-        measures={name: by_measure.get(name) for name in names},
+        targets=tuple(record.target for record in past.records),
+        measures={name: _to_store(by_measure[name]) if name in by_measure else None for name in names},
     )
+
+
+def _to_store(agreement: Agreement) -> MeasureAgreement:
+    """An agreement as a revision stores it: None for what is not known."""
+    return MeasureAgreement(
+        targets=agreement.targets,
+        candidates=agreement.candidates,
+        no_ranking=agreement.no_ranking,
+        weighted_tau=_known(agreement.weighted_tau),
+        kendall_tau=_known(agreement.kendall_tau),
+        pearson=_known(agreement.pearson),
+        hits=agreement.hits,
+        regret=_known(agreement.regret),
+        p=_known(agreement.p),
+        intervals=agreement.intervals,
+    )
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def notes_of(ranked: RankedList, track_record: TrackRecord) -> list[str]:
     """What to keep in mind when reading the list, in sentences."""
     order_by = ranked.ranking.order_by
     of_scores = {flag for row in ranked.candidates for score in row.scores.values() for flag in score.flags}
-    meanings = ranked.flags.meanings(of_scores.union(flags_of(ranked)))
+    meanings = ranked.flags.meanings(of_scores.union(flags_of(ranked.candidates, ranked.flags)))
     apart = flags.PARTLY_LOADED if ranked.ranking.partly_loaded != MIXED else None
     unplaced = [row for row in ranked.candidates if _is_done(row) and row.position is None]
     names = ", ".join(row.checkpoint.name for row in unplaced if apart not in row.flags)
@@ -143,10 +156,10 @@ def notes_of(ranked: RankedList, track_record: TrackRecord) -> list[str]:
     return [*on_order, *left_out.in_words(divided), *meanings, *missing]
 
 
-def flags_of(ranked: RankedList) -> list[str]:
+def flags_of(candidates: Sequence[Candidate], published: Flags) -> list[str]:
     """Flags of the list as a whole: its candidates' own, and those that only their comparison shows."""
-    done = [(row.facts, row.scores) for row in ranked.candidates if _is_done(row)]
-    return sorted({*ranked.flags.of_list(done), *(flag for row in ranked.candidates for flag in row.flags)})
+    done = [(row.facts, row.scores) for row in candidates if _is_done(row)]
+    return sorted({*published.of_list(done), *(flag for row in candidates for flag in row.flags)})
 
 
 def _is_done(row: Candidate) -> bool:
@@ -158,10 +171,12 @@ def _notes_on_order(fusion: Fusion, track_record: TrackRecord, order_by: str) ->
     if order_by in DERIVED and fusion.combination.targets < FEWEST_SIMILAR:
         return _thin_history(fusion, order_by)
     agreement = track_record.measures.get(order_by)
-    if agreement is None or not agreement.weighted_tau <= 0 or agreement.targets < FEWEST_SIMILAR:
+    if agreement is None or agreement.weighted_tau is None or agreement.targets < FEWEST_SIMILAR:
+        return []
+    if agreement.weighted_tau > 0:
         return []
     fused = track_record.measures.get(FUSED)
-    better = fused is not None and fused.weighted_tau > max(agreement.weighted_tau, 0)
+    better = fused is not None and (fused.weighted_tau or 0) > max(agreement.weighted_tau, 0)
     return [
         f"{order_by}: its own track record speaks against this order. On {agreement.targets} past targets its "
         f"mean weighted tau with outcomes is {agreement.weighted_tau:.2f}."

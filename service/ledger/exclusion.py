@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from service.store import outcomes
+from service.store import ledger_changes, outcomes
 from service.store.contents import Exclusion, Exclusions
+from service.store.ledger_changes import EXCLUDED, INCLUDED
 from service.store.session import Session
 from service.store.tables import LedgerRow
 
@@ -18,6 +19,7 @@ def change(session: Session, row_id: str, *, excluded: bool, reason: str | None)
     same reason, stays as it is.
     """
     rows = outcomes.of_training(session, row_id)
+    changed = next((row for row in rows if row.excluded != excluded), None)
     for row in rows:
         last = changes_of(row)[-1:]
         is_so = row.excluded == excluded and (not excluded or [one.reason for one in last] == [reason])
@@ -25,6 +27,10 @@ def change(session: Session, row_id: str, *, excluded: bool, reason: str | None)
             now = Exclusion(excluded=excluded, reason=reason, at=time.time())
             row.exclusions = Exclusions((*changes_of(row), now))
             row.excluded = excluded
+    session.flush()
+    ledger_changes.note(
+        session, EXCLUDED if excluded else INCLUDED, [(changed.kind, changed.target)] if changed else []
+    )
     return next((row for row in rows if row.id == row_id), None)
 
 

@@ -26,6 +26,7 @@ class Fusion:
 
     dataset: Dataset
     records: tuple[TargetRecord, ...]  # of all targets
+    history: tuple[TargetRecord, ...]  # what the fused score is learned from
     trust: dict[str, float]
     prior: dict[str, Prior]
     combination: Combination
@@ -79,6 +80,7 @@ def fusion(session: Session, ranking: Ranking, scores: Mapping[str, Scores], fla
     return Fusion(
         dataset=dataset,
         records=records,
+        history=tuple(history),
         trust=trust,
         prior={name: prior[name] for name in scores if name in prior},
         combination=_where_known(combination, by_measure, prior),

@@ -1,4 +1,4 @@
-"""The ranked list of one ranking, derived from its rows and the ledger at every call."""
+"""The ranked list of one ranking, derived from its rows and the ledger."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.ledger.fusion import Fusion, Scores, fusion
 from service.store import rankings
 from service.store.contents import EvaluationFacts, FinetuneProtocol
 from service.store.session import Session
-from service.store.tables import Checkpoint, Evaluation, Ranking, WorkState
+from service.store.tables import OPEN_STATES, Checkpoint, Evaluation, Ranking, WorkState
 
 MIXED = "mixed"  # partly loaded candidates are placed as the others are
 
@@ -40,6 +40,25 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """What a list is made of: evaluations with their checkpoints, recorded scores, and the published flags."""
+
+    evaluations: Sequence[tuple[Evaluation, Checkpoint]]
+    scores: Mapping[str, Scores]  # evaluation id -> measure -> score
+    flags: Flags
+
+    @property
+    def are_open(self) -> bool:
+        """Whether an evaluation is not over yet."""
+        return any(row.state in OPEN_STATES for row, _ in self.evaluations)
+
+    def comparable(self, ranking: Ranking) -> list[tuple[Evaluation, Checkpoint]]:
+        """The evaluations that get places: partly loaded candidates do only where the ranking mixes them in."""
+        mixed = ranking.partly_loaded == MIXED
+        return [(row, one) for row, one in self.evaluations if mixed or not one.partly_loaded]
+
+
+@dataclass(frozen=True)
 class RankedList:
     """Candidates in order, what follows from the ledger for them, and the published flags."""
 
@@ -49,41 +68,61 @@ class RankedList:
     flags: Flags
 
 
-def rank(session: Session, ranking: Ranking, *, records: bool = False) -> RankedList:
-    """The ranked list, best first; the scores' long records are loaded with `records` only."""
+def rows_of(session: Session, ranking: Ranking, *, records: bool = False) -> Rows:
+    """The rows of a ranking; the scores' long records are loaded with `records` only."""
     # Evaluations before scores: one that is done has all its scores, also where each query sees its own moment.
     rows = rankings.candidates_of(session, ranking.id)
     stored = rankings.scores_by_evaluation(session, ranking.id, records=records)
-    published = flags.flags(session)
     scores = {row.id: {score.measure: score for score in stored.get(row.id, [])} for row, _ in rows}
-    comparable = [pair for pair in rows if ranking.partly_loaded == MIXED or not pair[1].partly_loaded]
-    done = {checkpoint.name: scores[row.id] for row, checkpoint in comparable if row.state == WorkState.DONE}
-    fused = fusion(session, ranking, done, published)
-    for row, checkpoint in comparable:
-        if row.state == WorkState.DONE:
-            scores[row.id] |= {score.measure: score for score in fused.scores(checkpoint.name)}
-    places = Places(ranking.order_by, comparable, scores, published)
-    candidates = [_candidate(row, checkpoint, scores[row.id], places, fused, ranking) for row, checkpoint in rows]
-    return RankedList(ranking, in_order(candidates), fused, published)
+    return Rows(rows, scores, flags.flags(session))
 
 
-def _candidate(
+def rank(session: Session, ranking: Ranking, *, records: bool = False, rows: Rows | None = None) -> RankedList:
+    """The ranked list, best first, derived from the ledger as it is now."""
+    rows = rows or rows_of(session, ranking, records=records)
+    comparable = rows.comparable(ranking)
+    done = {one.name: rows.scores[row.id] for row, one in comparable if row.state == WorkState.DONE}
+    fused = fusion(session, ranking, done, rows.flags)
+    derived = {name: {score.measure: score for score in fused.scores(name)} for name in done}
+    scores = {row.id: {**rows.scores[row.id], **derived.get(one.name, {})} for row, one in rows.evaluations}
+    places = Places(ranking.order_by, comparable, scores, rows.flags)
+    candidates = [
+        candidate_of(
+            row,
+            checkpoint,
+            scores[row.id],
+            places,
+            position=places.ordering.get(row.id),
+            outcome=fused.outcomes.get(checkpoint.name),
+            ranking=ranking,
+            published=rows.flags,
+        )
+        for row, checkpoint in rows.evaluations
+    ]
+    return RankedList(ranking, in_order(candidates), fused, rows.flags)
+
+
+def candidate_of(
     row: Evaluation,
     checkpoint: Checkpoint,
     scores: Scores,
     places: Places,
-    fused: Fusion,
+    *,
+    position: int | None,
+    outcome: float | None,
     ranking: Ranking,
+    published: Flags,
 ) -> Candidate:
-    facts = fused.flags.about(ranking.measures, row.facts or EvaluationFacts())
+    """One row of the list, at this position."""
+    facts = published.about(ranking.measures, row.facts or EvaluationFacts())
     return Candidate(
-        position=places.ordering.get(row.id),
+        position=position,
         evaluation=row,
         checkpoint=checkpoint,
         facts=facts,
         scores=scores,
         positions={measure: place[row.id] for measure, place in places.by_measure.items() if row.id in place},
-        outcome=fused.outcomes.get(checkpoint.name),
+        outcome=outcome,
         finetune_seconds=finetune_seconds(facts, ranking.finetune_protocol),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 
+from service.store.contents import Figure
 from service.store.dict_form import content
 
 
@@ -76,3 +77,99 @@ class Answer:
     """Tied candidate whose finetune run helps most for its time; null where none is needed."""
     next_run_seconds: float | None = None
     """Estimated seconds of that finetune run."""
+
+
+@content
+class DerivedScore:
+    """A score that was derived from the ledger: the fused score or the history prior."""
+
+    value: float | None
+    """Number of the score, higher is better; null where there is none."""
+    flags: tuple[str, ...] = ()
+    """Flags that say why the score can be trusted less."""
+    reason: str | None = None
+    """Reason why there is no number; null otherwise."""
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    """Figures that the number was computed from, by name."""
+
+
+@content
+class ListedCandidate(NamedCandidate):
+    """One row of the ranked list as it was."""
+
+    position: int | None
+    """Place by the ordering measure; null where the candidate had none."""
+    score: float | None
+    """Score by the measure that orders the list; null where there is none."""
+    flags: tuple[str, ...] = ()
+    """Flags of the candidate and of the score that orders the list."""
+    derived: Mapping[str, DerivedScore] = field(default_factory=dict)
+    """Scores that were derived from the ledger, by name."""
+    outcome: float | None = None
+    """Outcome on this very target that was known then, in the ledger's metric."""
+
+
+@content
+class MeasureAgreement:
+    """How well one measure's scores agreed with outcomes on past targets: plain means over them."""
+
+    targets: int
+    """Number of targets that the means are over."""
+    candidates: int
+    """Number of different candidates on these targets."""
+    no_ranking: int
+    """Number of targets left out because every candidate has the same score there."""
+    weighted_tau: float | None
+    """Mean weighted Kendall's tau; 1 is the same order, 0 is none, the top weighs most."""
+    kendall_tau: float | None
+    """Mean Kendall's tau-b between scores and outcomes."""
+    pearson: float | None
+    """Mean Pearson's correlation of scores and outcomes."""
+    hits: float
+    """Number of targets on which the first choice had the best outcome."""
+    regret: float | None
+    """Mean loss from following the first choice, in the outcome's unit."""
+    p: float | None = None
+    """Two-sided p of the mean Kendall's tau under shuffled outcomes; null where it was not computed."""
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """95 % intervals of the mean weighted tau, by what is drawn again: targets or candidates."""
+
+
+@content
+class TrackRecord:
+    """How often each measure was right on past targets like this one."""
+
+    similar: str
+    """Past targets that count, in words."""
+    targets: tuple[str, ...] = ()
+    """Names of the past targets that count."""
+    measures: Mapping[str, MeasureAgreement | None] = field(default_factory=dict)
+    """Agreement of each measure with outcomes, by name; null where there is no history yet."""
+
+
+@content
+class LearnedFrom:
+    """What an answer was learned from."""
+
+    targets: tuple[str, ...] = ()
+    """Names of the past targets of this task whose outcomes the answer was learned from."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """Comparison group of the outcomes that were taken on each of these targets, in words."""
+    trust: Mapping[str, float] = field(default_factory=dict)
+    """Trust that published studies give to the measures of the ranking, by name."""
+
+
+@content
+class RevisionContent:
+    """All that a ranking says at one moment: its answer, its order, and what both were learned from."""
+
+    answer: Answer
+    """Answer of the fused score, with the candidates that it rests on."""
+    order: tuple[ListedCandidate, ...]
+    """Rows of the ranked list in their order, best first."""
+    track_record: TrackRecord
+    """Track record of each measure on past targets."""
+    learned_from: LearnedFrom
+    """Targets and trust that the answer was learned from."""
+    notes: tuple[str, ...] = ()
+    """What to keep in mind when reading the list, in sentences."""

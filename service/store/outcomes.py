@@ -8,19 +8,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, delete, func, or_, select
+from sqlalchemy import and_, delete, exists, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, defer
 
+from service.store import ledger_changes
 from service.store.dict_form import Json
 from service.store.locking import for_update
 from service.store.paging import page
-from service.store.tables import ComparisonGroup, LedgerRow, new_id
+from service.store.tables import ComparisonGroup, Dataset, LedgerRow, Ranking, new_id
 
 OWN = "finetune run"  # the source of outcomes of this service's own runs
 _VALUES = ("value", "higher_is_better", "cohort", "modality", "task")  # columns outside the key
 _DEFAULTED = ("created_at", "excluded", "exclusions")
 _OF_ONE_TRAINING = ("source", "target", "candidate", "comparison_group", "seed", "finetune_run_id")
+_CHANGED = (LedgerRow.kind, LedgerRow.target, LedgerRow.candidate, LedgerRow.seed, LedgerRow.finetune_run_id)
 _INSERTS: dict[str, Callable[..., Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _new_id = new_id("lg")
 
@@ -49,9 +51,18 @@ def add(session: Session, rows: Sequence[LedgerRow]) -> Imported:
     differs = or_(*(getattr(LedgerRow, name).is_distinct_from(new) for name, new in new_values.items()))
     upsert = insert.on_conflict_do_update(index_elements=["key"], set_=new_values, where=differs)
     values = [_values(of_key[key]) for key in sorted(of_key)]  # in one order, so that two imports do not deadlock
-    written = set(session.scalars(upsert.returning(LedgerRow.id), values))
-    added = len(written & {row.id for row in of_key.values()})
-    return Imported(added, len(written) - added, len(rows) - len(written))
+    written = session.execute(upsert.returning(LedgerRow.id, *_CHANGED), values).all()
+    new = {row.id for row in of_key.values()}
+    added = [what for id_, *what in written if id_ in new]
+    replaced = [what for id_, *what in written if id_ not in new]
+    _note(session, ledger_changes.ADDED, added)
+    _note(session, ledger_changes.REPLACED, replaced)
+    return Imported(len(added), len(replaced), len(rows) - len(written))
+
+
+def _note(session: Session, change: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Note what changed of the ledger; several metrics of one training are one outcome."""
+    ledger_changes.note(session, change, [(kind, target) for kind, target, *_ in {tuple(row) for row in rows}])
 
 
 def _values(row: LedgerRow) -> Json:
@@ -131,8 +142,19 @@ def remove(session: Session, *, source: str) -> int:
     """Remove what was imported from one source; the service's own outcomes stay."""
     if source == OWN:
         return 0
-    removed = session.execute(delete(LedgerRow).where(LedgerRow.source == source).returning(LedgerRow.id))
-    return len(removed.all())
+    of_source = delete(LedgerRow).where(LedgerRow.source == source)
+    removed = session.execute(of_source.returning(*_CHANGED)).all()
+    _note(session, ledger_changes.REMOVED, removed)
+    return len(removed)
+
+
+def target_of(session: Session, ranking_id: str) -> str | None:
+    """The name of the ranking's dataset if the ledger has outcomes on it: then answers learn from its scores."""
+    has_outcomes = exists().where(
+        LedgerRow.target == Dataset.name, LedgerRow.kind == "outcome", LedgerRow.excluded.is_(False)
+    )
+    name = select(Dataset.name).join(Ranking, Ranking.dataset_id == Dataset.id)
+    return session.scalar(name.where(Ranking.id == ranking_id, has_outcomes))
 
 
 def rows(

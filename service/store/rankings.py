@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, case, distinct, func, select
+from sqlalchemy import ColumnElement, and_, case, distinct, func, not_, or_, select
 from sqlalchemy.orm import Session, defer
 
 from service.store.contents import Protocol
@@ -32,14 +32,24 @@ def listed(
     after: str | None,
     limit: int,
     dataset_id: str | None = None,
-    combinations: Collection[Collection[WorkState]] | None = None,
+    combinations: Mapping[bool, Collection[Collection[WorkState]]] | None = None,
 ) -> list[Ranking]:
-    """One page, newest first; `combinations` are those of the evaluations' states, see ledger.ranking_state."""
+    """One page, newest first.
+
+    `combinations` are those of the evaluations' states, see ledger.ranking_state: under True for rankings whose
+    answer is due, under False for all others.
+    """
     query = select(Ranking)
     if dataset_id:
         query = query.where(Ranking.dataset_id == dataset_id)
     if combinations is not None:
-        query = query.where(_in_combinations(combinations))
+        due = Ranking.answer_due_at.is_not(None)
+        query = query.where(
+            or_(
+                and_(due, _in_combinations(combinations[True])),
+                and_(not_(due), _in_combinations(combinations[False])),
+            )
+        )
     return page(session, query, Ranking.id, after=after, limit=limit)
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import JSON, BigInteger, Dialect, ForeignKey, MetaData, Text, Un
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
+from service.store.answer_contents import RevisionContent
 from service.store.contents import (
     Card,
     EvaluationFacts,
@@ -154,7 +155,10 @@ class Checkpoint(Worked):
 
 
 class Ranking(Base):
-    """A request to rank candidates on a dataset; its state is derived from its evaluations."""
+    """A request to rank candidates on a dataset; its state is derived from its evaluations.
+
+    `answer_due_at` is when the last evaluation ended, until the answer is stored.
+    """
 
     __tablename__ = "rankings"
     id: Mapped[str] = mapped_column(primary_key=True, default=new_id("rk"))
@@ -168,6 +172,7 @@ class Ranking(Base):
     partly_loaded: Mapped[str] = mapped_column(default="last")  # or "mixed": where such candidates stand
     created_at: Mapped[float] = mapped_column(default=time.time)
     canceled_at: Mapped[float | None]
+    answer_due_at: Mapped[float | None] = mapped_column(index=True)
 
 
 class Evaluation(Worked):
@@ -269,6 +274,46 @@ class LedgerRow(Base):
     excluded: Mapped[bool] = mapped_column(default=False)
     exclusions: Mapped[Exclusions | None] = mapped_column(Content(Exclusions))
     created_at: Mapped[float] = mapped_column(default=time.time)
+
+
+class LedgerRevision(Base):
+    """The one row that counts the changes of the ledger; a transaction that changes the ledger locks it last."""
+
+    __tablename__ = "ledger_revision"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(default=0)
+
+
+class LedgerChange(Base):
+    """One change of what answers are learned from, by the ledger's revision from then on.
+
+    `change` is added, replaced, removed, excluded or included; `kind` is outcome, score or evaluation, of which
+    so many (`count`) on one target changed.
+    """
+
+    __tablename__ = "ledger_changes"
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[float] = mapped_column(default=time.time)
+    change: Mapped[str]
+    kind: Mapped[str]
+    target: Mapped[str]
+    count: Mapped[int]
+
+
+class AnswerRevision(Base):
+    """What a ranking said at one time: never changed, but for `holds_until`.
+
+    The content was learned from the ledger at `ledger_revision`. `holds_until` is the latest revision of the
+    ledger at which the answer was derived again and was the same.
+    """
+
+    __tablename__ = "answer_revisions"
+    ranking_id: Mapped[str] = mapped_column(ForeignKey("rankings.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[float] = mapped_column(default=time.time)
+    ledger_revision: Mapped[int]
+    holds_until: Mapped[int]
+    content: Mapped[RevisionContent] = mapped_column(Content(RevisionContent))
 
 
 class Capability(Base):

@@ -20,6 +20,7 @@ OPERATIONS = {
     "check_health": "GET /healthz",
     "check_readiness": "GET /readyz",
     "estimate_cost": "POST /v1/rankings/cost",
+    "list_answers": "GET /v1/rankings/{ranking_id}/answers",
     "list_architectures": "GET /v1/architectures",
     "list_catalogue": "GET /v1/catalogue",
     "list_checkpoints": "GET /v1/checkpoints",
@@ -46,6 +47,7 @@ OPERATIONS = {
     "read_ranking": "GET /v1/rankings/{ranking_id}",
     "register_checkpoint": "POST /v1/checkpoints",
     "register_dataset": "POST /v1/datasets",
+    "renew_answer": "POST /v1/rankings/{ranking_id}/answers",
     "request_finetune_run": "POST /v1/finetune-runs",
     "request_ranking": "POST /v1/rankings",
     "change_dataset": "PATCH /v1/datasets/{reference}",
@@ -90,7 +92,7 @@ def test_every_operation_is_described_and_tagged(document: dict[str, Any]) -> No
 
 def test_every_post_documents_the_key_and_the_problems(document: dict[str, Any]) -> None:
     posts = [(path, one) for method, path, one in _operations(document) if method == "POST"]
-    assert len(posts) == 12
+    assert len(posts) == 13
     for path, one in posts:
         headers = {entry["name"].lower(): entry for entry in one.get("parameters", []) if entry["in"] == "header"}
         if path in MAKE_NOTHING:

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Select, select, update
 
-from service.jobs import claims, ending, following, requests
+from service.jobs import claims, ending, requests
 from service.jobs.claims import Claim, LeaseLostError, claim, finish, renew
 from service.jobs.messages import outbox_of
 from service.jobs.scores import copy_scores, record_score
 from service.jobs.work import claim_evaluation, claim_inspection
 from service.ledger.ranked_list import rank
 from service.settings import Settings, settings
-from service.store import finetune_runs, rankings
+from service.store import answers, finetune_runs, rankings
 from service.store.contents import EvaluationFacts
 from service.store.session import reading, transaction
 from service.store.tables import Dataset, Evaluation, FinetuneRun, Score
@@ -255,12 +255,13 @@ def test_cancel_and_a_last_end_start_no_finetune_run_that_stays_open(monkeypatch
         assert work is not None
         record_score(session, work.claim, score_of(0.5))
     settling = threading.Event()
-    settle = following.settle
+    take = answers.take_due
 
-    def settle_slowly(*args: Any) -> None:
-        settle(*args)
+    def take_slowly(*args: Any) -> bool:
+        taken = take(*args)
         settling.set()
-        time.sleep(0.5)
+        time.sleep(0.5)  # the ranking is locked, its finetune run not yet there
+        return taken
 
     def end() -> None:
         with transaction() as session:
@@ -273,7 +274,7 @@ def test_cancel_and_a_last_end_start_no_finetune_run_that_stays_open(monkeypatch
             assert own is not None
             requests.cancel_ranking(session, own)
 
-    monkeypatch.setattr(following, "settle", settle_slowly)
+    monkeypatch.setattr(answers, "take_due", take_slowly)
     _together(end, cancel)
     with reading() as session:
         assert [run.state for run in finetune_runs.of_ranking(session, ranking.id)] == ["canceled"]
@@ -311,7 +312,7 @@ def _end_with(held: Claim, value: float) -> Callable[[], object]:
     return end
 
 
-def test_two_last_evaluations_ending_together_start_the_finetune_runs_once() -> None:
+def test_last_evaluations_ending_together_store_one_answer_and_start_the_finetune_runs_once() -> None:
     for number in range(4):
         with transaction() as session:
             target = add_dataset(session, f"d{number}")
@@ -325,6 +326,7 @@ def test_two_last_evaluations_ending_together_start_the_finetune_runs_once() -> 
                 held.append(work.claim)
         _together(*(_end_with(one, value) for one, value in zip(held, (0.1, 0.9, 0.5), strict=True)))
         with reading() as session:
+            assert [row.number for row in answers.listed(session, ranking.id, limit=9)] == [1]
             runs = finetune_runs.of_ranking(session, ranking.id)
             found = sorted(candidate.checkpoint.name for candidate in rank(session, ranking).candidates[:2])
             by_id = {row.checkpoint_id: name for name, row in rows.items()}

@@ -5,10 +5,9 @@ from __future__ import annotations
 from service.api.errors import ConflictError
 from service.api.needed import listed
 from service.api.rankings import service
-from service.api.rankings.schemas import RankingOut
 from service.jobs import removing, retrying
 from service.store import datasets, dependents, finetune_runs, rankings
-from service.store.session import Session, forget_rows
+from service.store.session import Session
 from service.store.tables import OPEN_STATES, Ranking, WorkState
 
 
@@ -37,8 +36,8 @@ def _refuse_open(session: Session, ranking: Ranking) -> None:
         )
 
 
-def retry(session: Session, ranking_id: str) -> RankingOut:
-    """Evaluate the candidates again whose evaluation failed or was canceled."""
+def retry(session: Session, ranking_id: str) -> str:
+    """Evaluate the candidates again whose evaluation failed or was canceled; the ranking's id."""
     ranking = service.found(session, ranking_id)
     ended = retrying.ended_without_scores(session, ranking)
     if not ended:
@@ -54,8 +53,7 @@ def retry(session: Session, ranking_id: str) -> RankingOut:
     if not usable:
         _refuse_retry("checkpoint", ended[0][1].name, ended[0][1].reason)
     retrying.retry_evaluations(session, ranking, usable)
-    forget_rows(session)
-    return service.ranked(session, ranking_id)
+    return ranking.id
 
 
 def _refuse_retry(kind: str, name: str, reason: str | None) -> None:

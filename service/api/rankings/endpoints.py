@@ -10,18 +10,23 @@ from service.api.errors import CHANGE_PROBLEMS, FIND_PROBLEMS, READ_PROBLEMS, WR
 from service.api.idempotency import Repeatable, StrictBody
 from service.api.names import PathReference
 from service.api.paging import After, Limit, Page
-from service.api.rankings import changes, service
+from service.api.rankings import changes, revisions, service
+from service.api.rankings.revision_schemas import AsOf, RevisionOut
 from service.api.rankings.schemas import CostOut, RankingOut, RankingRequest, RankingState, RankingSummary
 from service.store.session import reading, transaction
 
+MOST_REVISIONS = 1_000_000_000
 router = APIRouter(prefix="/v1/rankings", tags=["rankings"])
 
 
 @router.post("", status_code=202, response_model=RankingOut, responses=WRITE_PROBLEMS)
 def request_ranking(request: RankingRequest, once: Repeatable) -> Response:
     """Rank candidates for a dataset. The answer comes at once; the Location shows the progress and the list."""
-    return once.answer(
-        202, lambda session: service.request_ranking(session, request), location="/v1/rankings/{id}"
+    return once.answer_shown(
+        202,
+        lambda session: service.request_ranking(session, request),
+        service.ranked,
+        location="/v1/rankings/{id}",
     )
 
 
@@ -53,19 +58,21 @@ def read_ranking(
         bool,
         Query(description="Whether to include the figures that each score was computed from, which are long."),
     ] = False,
+    as_of: AsOf = None,
 ) -> RankingOut:
     """The ranked list, best first, with every score; partial while it runs.
 
-    Candidates whose ordering score is missing or flagged come after all others, and failed ones last.
+    Candidates whose ordering score is missing or flagged come after all others, and failed ones last. Once the
+    ranking is over, order and answer are those of its newest stored revision, until a new one is stored.
     """
     with reading() as session:
-        return service.ranked(session, ranking_id, records=records)
+        return service.ranked(session, ranking_id, records=records, as_of=as_of)
 
 
 @router.post("/{ranking_id}/cancel", response_model=RankingOut, responses=CHANGE_PROBLEMS)
 def cancel_ranking(ranking_id: PathReference, once: Repeatable) -> Response:
     """Cancel the open evaluations and finetune runs of a ranking; what is done stays."""
-    return once.answer(200, lambda session: service.cancel(session, ranking_id))
+    return once.answer_shown(200, lambda session: service.cancel(session, ranking_id), service.ranked)
 
 
 @router.delete("/{ranking_id}", status_code=204, responses=CHANGE_PROBLEMS)
@@ -84,4 +91,30 @@ def remove_ranking(
 @router.post("/{ranking_id}/retry", status_code=202, response_model=RankingOut, responses=CHANGE_PROBLEMS)
 def retry_ranking(ranking_id: PathReference, once: Repeatable) -> Response:
     """Evaluate again what failed or was canceled. Candidates whose checkpoint failed itself are left out."""
-    return once.answer(202, lambda session: changes.retry(session, ranking_id), location="/v1/rankings/{id}")
+    return once.answer_shown(
+        202,
+        lambda session: changes.retry(session, ranking_id),
+        service.ranked,
+        location="/v1/rankings/{id}",
+    )
+
+
+@router.get("/{ranking_id}/answers", responses=FIND_PROBLEMS)
+def list_answers(
+    ranking_id: PathReference,
+    after: Annotated[
+        int | None, Query(ge=1, le=MOST_REVISIONS, description="The `next` of the page before this one.")
+    ] = None,
+    limit: Limit = 50,
+) -> Page[RevisionOut]:
+    """The stored revisions of a ranking's answer, newest first: what each changed, and why it was stored."""
+    with reading() as session:
+        return service.answers(session, ranking_id, after=after, limit=limit)
+
+
+@router.post("/{ranking_id}/answers", response_model=RevisionOut, responses=CHANGE_PROBLEMS)
+def renew_answer(ranking_id: PathReference, once: Repeatable) -> Response:
+    """Store what a ranking says by the ledger as it is now. Where that is the same, the newest revision stays."""
+    with reading() as session:
+        says = service.answer_now(session, ranking_id)
+    return once.answer(200, lambda session: revisions.store(session, ranking_id, says))

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from service.api.names import PathReference
 from service.api.rankings import service
+from service.api.rankings.revision_schemas import AsOf, RevisionOut
 from service.api.rankings.schemas import RankedOut, RankingOut
 from service.api.web.charts.bars import Bar, bars
 from service.api.web.charts.curves import Curve, curves
@@ -19,6 +20,7 @@ from service.store.session import reading
 from service.store.tables import OPEN_STATES, WorkState
 
 router = APIRouter(include_in_schema=False)
+_MOST_REVISIONS = 20  # on the page
 
 
 @dataclass(frozen=True)
@@ -34,27 +36,30 @@ class RankingPage:
     unfinished: list[RankedOut]
     failed: list[RankedOut]
     with_outcomes: bool
+    revisions: list[RevisionOut]  # newest first, where there are several
     bars: dict[str, Bar]
     curves: dict[str, Curve]
 
 
 @router.get("/rankings/{ranking_id}")
-def show_ranking(request: Request, ranking_id: PathReference) -> Response:
-    """One ranking: live progress, the ranked list, every score."""
+def show_ranking(request: Request, ranking_id: PathReference, as_of: AsOf = None) -> Response:
+    """One ranking: live progress, the answer and its revisions, the ranked list, every score."""
     with reading() as session:
-        ended = service.has_ended(session, ranking_id)
         # Records are long, and while the ranking runs, the page is fetched again and again.
-        ranking = service.ranked(session, ranking_id, records=ended)
+        ranking = service.ranked(session, ranking_id, records=None, as_of=as_of)
+        several = (ranking.answer.latest_revision or 0) > 1
+        stored = service.answers(session, ranking_id, after=None, limit=_MOST_REVISIONS) if several else None
     rows = ranking.ranked
     context = RankingPage(
         ranking=ranking,
-        running=not ended,
+        running=ranking.state in OPEN_STATES,
         measures=_columns(ranking),
         placed=_placed(rows),
         unplaced=[row for row in rows if row.position is None and row.state == WorkState.DONE],
         unfinished=[row for row in rows if row.state in OPEN_STATES],
         failed=[row for row in rows if row.state in (WorkState.FAILED, WorkState.CANCELED)],
         with_outcomes=any(row.outcome is not None for row in rows),
+        revisions=stored.items if stored else [],
         bars=_bars(ranking),
         curves=curves(_losses(ranking)),
     )

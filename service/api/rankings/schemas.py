@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.capabilities.options import GivenValue
 from service.api.names import NamedOut, Reference, SourceOut, Text
-from service.api.track_record import AgreementOut
-from service.store.answer_contents import Answer
+from service.api.rankings.revision_schemas import AnswerOut
+from service.store.answer_contents import TrackRecord
 from service.store.contents import EvaluationFacts, Figure, FinetuneProtocol, Protocol
 from service.store.tables import WorkState
 
@@ -127,16 +127,6 @@ class RankedOut(BaseModel):
     facts: EvaluationFacts = Field(description="What the worker noted beside the scores.")
 
 
-class TrackRecordOut(BaseModel, from_attributes=True):
-    """How often each measure was right before, on targets like this one."""
-
-    similar: str = Field(description="Past targets that count, in words.")
-    targets: list[str] = Field(description="Names of the past targets that count.")
-    measures: dict[str, AgreementOut | None] = Field(
-        description="Agreement of each measure with outcomes, by name; null where there is no history yet."
-    )
-
-
 class RankingSummary(BaseModel):
     """A ranking without its ranked list."""
 
@@ -144,7 +134,7 @@ class RankingSummary(BaseModel):
     dataset: NamedOut = Field(description="Dataset that the candidates are ranked for.")
     state: RankingState = Field(
         description="State of the ranking; done means that no evaluation is open, though some may have failed; "
-        "failed means that all of them failed."
+        "failed means that all of them failed. It is done once its answer is stored."
     )
     counts: dict[str, int] = Field(description="Number of candidates in each state.")
     order_by: str = Field(description="Measure or derived score that orders the list.")
@@ -174,8 +164,10 @@ class RankingOut(RankingSummary):
         description="Why queued evaluations stand still and since when: no worker is alive; null otherwise."
     )
     notes: list[str] = Field(description="What to keep in mind when reading the list.")
-    answer: Answer = Field(description="Answer of the fused score, and which candidates it rests on.")
-    track_record: TrackRecordOut = Field(description="Track record of each measure; empty while the ranking runs.")
+    answer: AnswerOut = Field(
+        description="Answer of the fused score: the stored one once the ranking is over, else by the ledger now."
+    )
+    track_record: TrackRecord = Field(description="Track record of each measure; empty while the ranking runs.")
     finetune_seconds: float | None = Field(
         description="Estimated seconds of a full finetune of the first candidate."
     )

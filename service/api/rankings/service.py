@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from service.api import references as requested
 from service.api.capabilities.protocols import protocol_of
@@ -10,7 +11,9 @@ from service.api.capabilities.published import published, usual_method
 from service.api.errors import ConflictError, InvalidError, NotFoundError
 from service.api.names import NamedOut
 from service.api.paging import Page
+from service.api.rankings import revisions
 from service.api.rankings.cost import cost_of, epochs_of
+from service.api.rankings.revision_schemas import RevisionOut
 from service.api.rankings.schemas import (
     CandidateOut,
     CostOut,
@@ -21,22 +24,22 @@ from service.api.rankings.schemas import (
     ScoreOut,
 )
 from service.jobs import presence, requests
-from service.ledger.answer import NOT_YET, answer_of, flags_of, notes_of, track_record_of
+from service.jobs.answers import Derived
 from service.ledger.fusion import DERIVED, trust_of
-from service.ledger.ranked_list import Candidate, rank
+from service.ledger.ranked_list import Candidate, rows_of
 from service.ledger.ranking_state import combinations_of, state_of
 from service.ledger.statistics.fused import FUSED
 from service.store import checkpoints, datasets, finetune_runs, rankings
 from service.store.published import FINETUNE_PROTOCOLS, MEASURES, RANKING_PROTOCOLS
-from service.store.session import Session, forget_rows
+from service.store.session import Session
 from service.store.tables import ENDED_STATES, OPEN_STATES, Checkpoint, Dataset, Ranking, Score, WorkState
 
 
-def request_ranking(session: Session, request: RankingRequest) -> RankingOut:
-    """Insert a ranking with one queued evaluation per candidate."""
+def request_ranking(session: Session, request: RankingRequest) -> str:
+    """Insert a ranking with one queued evaluation per candidate; its id."""
     ranking, _, candidates = _planned(session, request)
     requests.add_ranking(session, ranking, candidates)
-    return ranked(session, ranking.id)
+    return ranking.id
 
 
 def cost(session: Session, request: RankingRequest) -> CostOut:
@@ -121,33 +124,44 @@ def _candidates(session: Session, request: RankingRequest, dataset: Dataset) -> 
     return list(by_id.values())
 
 
-def has_ended(session: Session, ranking_id: str) -> bool:
-    """Whether no evaluation of the ranking is open any more."""
-    return state_of(rankings.states(session, [ranking_id])[ranking_id]) in ENDED_STATES
+def _is_over(session: Session, ranking: Ranking) -> bool:
+    """Whether no evaluation of the ranking is open any more, and its answer is stored."""
+    return _state(ranking, rankings.states(session, [ranking.id])[ranking.id]) in ENDED_STATES
 
 
-def ranked(session: Session, ranking_id: str, *, records: bool = False) -> RankingOut:
-    """A ranking with its list; on demand with what each score was computed from, which is long."""
+def _state(ranking: Ranking, counts: Iterable[str]) -> WorkState:
+    return state_of(counts, answer_due=ranking.answer_due_at is not None)
+
+
+def ranked(
+    session: Session, ranking_id: str, *, records: bool | None = False, as_of: str | None = None
+) -> RankingOut:
+    """A ranking with its list; on demand with what each score was computed from, which is long.
+
+    With None for `records` they are there once the ranking is over. The list and the answer are those of the
+    revision `as_of`, see `revisions.shown`.
+    """
     ranking = found(session, ranking_id)
-    ranked_list = rank(session, ranking, records=records)
-    counts = Counter(row.evaluation.state for row in ranked_list.candidates)
-    over = state_of(counts) in ENDED_STATES
-    first = next((row for row in ranked_list.candidates if row.position is not None), None)
+    records = _is_over(session, ranking) if records is None else records
+    rows = rows_of(session, ranking, records=records)
+    said, answer = revisions.shown(session, ranking, rows, as_of)
+    first = next((row for row in said.candidates if row.position is not None), None)
     epochs = epochs_of(session, ranking.measures, ranking.protocol)
-    track_record = track_record_of(ranked_list.fusion, ranking.measures) if over else NOT_YET
+    counts = Counter(row.state for row, _ in rows.evaluations)
+    over = _state(ranking, counts) in ENDED_STATES
     return RankingOut(
         **dict(_summary(session, ranking, counts)),
         epochs_per_candidate=epochs.all if epochs else None,
         protocol=ranking.protocol,
         finetune_protocol=ranking.finetune_protocol,
-        flags=flags_of(ranked_list),
+        flags=said.flags,
         waiting=None if over else presence.missing(presence.presence(session)),
-        notes=notes_of(ranked_list, track_record),
-        answer=answer_of(ranked_list),
-        track_record=track_record,
+        notes=list(said.content.notes),
+        answer=answer,
+        track_record=said.content.track_record,
         finetune_seconds=first.finetune_seconds if first else None,
         finetune_runs=[run.id for run in finetune_runs.of_ranking(session, ranking.id)],
-        ranked=[_row(row, records=records) for row in ranked_list.candidates],
+        ranked=[_row(row, records=records) for row in said.candidates],
     )
 
 
@@ -188,6 +202,17 @@ def _score(score: Score, position: int | None, *, records: bool) -> ScoreOut:
     )
 
 
+def answers(session: Session, ranking_id: str, *, after: int | None, limit: int) -> Page[RevisionOut]:
+    """One page of the revisions of a ranking's answer, newest first."""
+    return revisions.listed(session, found(session, ranking_id), after=after, limit=limit)
+
+
+def answer_now(session: Session, ranking_id: str) -> Derived:
+    """What a ranking that is over says by the ledger as it is now."""
+    ranking = found(session, ranking_id)
+    return revisions.derived(session, ranking, is_over=_is_over(session, ranking))
+
+
 def found(session: Session, ranking_id: str) -> Ranking:
     """The row of the ranking with this id; NotFoundError when there is none."""
     ranking = rankings.find(session, ranking_id)
@@ -200,7 +225,7 @@ def _summary(session: Session, ranking: Ranking, counts: dict[str, int]) -> Rank
     return RankingSummary(
         id=ranking.id,
         dataset=NamedOut.model_validate(datasets.find(session, ranking.dataset_id)),
-        state=state_of(counts),
+        state=_state(ranking, counts),
         counts=counts,
         order_by=ranking.order_by,
         measures=ranking.measures,
@@ -223,22 +248,23 @@ def listed(
     if dataset is not None:
         row = datasets.find(session, dataset)
         dataset_id = row.id if row else "none"
-    combinations = None if state is None else combinations_of(WorkState(state))
+    combinations = None
+    if state is not None:
+        combinations = {due: combinations_of(WorkState(state), answer_due=due) for due in (False, True)}
     rows = rankings.listed(session, after=after, limit=limit + 1, dataset_id=dataset_id, combinations=combinations)
     counts = rankings.states(session, [row.id for row in rows])
     shown = [_summary(session, row, counts[row.id]) for row in rows[:limit]]
     return Page(items=shown, next=shown[-1].id if len(rows) > limit else None)
 
 
-def cancel(session: Session, ranking_id: str) -> RankingOut:
-    """Cancel what is not over yet, its finetune runs too."""
+def cancel(session: Session, ranking_id: str) -> str:
+    """Cancel what is not over yet, its finetune runs too; the ranking's id."""
     ranking = found(session, ranking_id)
     counts = rankings.states(session, [ranking.id])[ranking.id]
     runs = finetune_runs.of_ranking(session, ranking.id)
-    if not any(counts.get(state) for state in OPEN_STATES) and all(run.state not in OPEN_STATES for run in runs):
+    if _state(ranking, counts) in ENDED_STATES and all(run.state not in OPEN_STATES for run in runs):
         raise ConflictError(
             f"ranking {ranking_id} is over", field="ranking", remedy="nothing is left to cancel; read it"
         )
     requests.cancel_ranking(session, ranking)
-    forget_rows(session)
-    return ranked(session, ranking_id)
+    return ranking.id

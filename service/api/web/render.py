@@ -61,6 +61,7 @@ _FORMATS = (
 _FUNCTIONS = (
     present.counted,
     present.main_interval,
+    present.revision,
     present.steps,
     present.track_record,
     correlation_dot,

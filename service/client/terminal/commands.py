@@ -216,6 +216,27 @@ def rank_command(
             raise ClientError(problem)
 
 
+@app.command("ranking")
+def ranking_command(
+    ranking_id: Annotated[str, typer.Argument(help="A ranking's id, which begins with rk_.")],
+    url: Url = URL,
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", help="A revision of the answer by its number, or now.")
+    ] = None,
+    renew: Annotated[bool, typer.Option("--renew", help="Store the answer as it is now as a revision.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the ranking as JSON, nothing else.")] = False,
+) -> None:
+    """Print a ranking with its stored answer; says so when there is a newer one."""
+    with errors_shown(), ZooRank(url) as zoo:
+        if renew:
+            zoo.renew_answer(ranking_id)
+        ranking = zoo.ranking(ranking_id, as_of=as_of)
+        if as_json:
+            print(json.dumps(ranking, indent=2))
+        else:
+            Console().print(tables.ranked_list(ranking, url=zoo.url))
+
+
 def _accept(cost: Json, *, yes: bool, as_json: bool) -> None:
     """Raise unless the request takes at most one epoch a candidate, or somebody accepts its cost."""
     if (cost["epochs_per_candidate"] or 0) <= 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -139,12 +140,22 @@ def _seconds(row: Json) -> str:
 def _below(ranking: Json, url: str) -> list[str]:
     failed = [f"{row['candidate']['name']}: {row['reason']}" for row in ranking["ranked"] if row["reason"]]
     past = [f"Record (weighted tau with outcomes): {ranking['track_record']['similar']}."]
-    lines = [ranking["answer"]["text"], *failed, *past, *ranking["notes"]]
+    lines = [ranking["answer"]["text"], *_revision(ranking["answer"]), *failed, *past, *ranking["notes"]]
     if ranking["finetune_seconds"] is not None:
         lines.append(present.finetune_estimate(ranking["finetune_seconds"]))
     if ranking["finetune_runs"]:
         lines.append(f"Finetune runs: {', '.join(ranking['finetune_runs'])}")
     return [*lines, f"{url}/rankings/{ranking['id']}"]
+
+
+def _revision(answer: Json) -> list[str]:
+    """Which answer it is, and that there is a newer one."""
+    at = datetime.fromisoformat(answer["at"]) if answer["at"] else None
+    which = present.revision(
+        answer["revision"], at, latest=answer["latest_revision"], ledger=answer["ledger_revision"]
+    )
+    newer = answer["newer"]
+    return [which, *([f"{newer['text']} Read it with --as-of {newer['as_of']}."] if newer else [])]
 
 
 def ledger(rows: Iterable[Json]) -> Table:

@@ -1,0 +1,135 @@
+"""Which revision of a ranking's answer is shown, and the list of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+
+from service.api.errors import ConflictError, NotFoundError
+from service.api.paging import Page
+from service.api.rankings.revision_schemas import AnswerOut, DifferenceOut, GrowthOut, NewerOut, RevisionOut
+from service.jobs.answers import Derived, derive, renew
+from service.ledger import revisions
+from service.ledger.differences import difference, growth_in_words
+from service.ledger.ranked_list import Rows
+from service.ledger.revisions import Said
+from service.store import answers, datasets, ledger_changes
+from service.store.ledger_changes import Growth
+from service.store.session import Session
+from service.store.tables import AnswerRevision, Ranking
+
+NOW = "now"
+
+
+def shown(session: Session, ranking: Ranking, rows: Rows, as_of: str | None) -> tuple[Said, AnswerOut]:
+    """What the ranking says by the newest revision, by the one with the number `as_of`, or as derived `now`.
+
+    It is derived, too, while the ranking runs, and where no revision is stored.
+    """
+    newest = answers.latest(session, ranking.id)
+    runs = rows.are_open or ranking.answer_due_at is not None
+    chosen = _chosen(session, ranking.id, None if runs else newest, as_of)
+    if chosen is None:
+        said = revisions.derive(session, ranking, rows)
+        return said, AnswerOut(
+            **vars(said.content.answer),
+            latest_revision=newest.number if newest else None,
+            ledger_revision=ledger_changes.current(session),
+            learned_from=said.content.learned_from,
+        )
+    said = revisions.recall(ranking, rows, chosen.content)
+    return said, AnswerOut(
+        **vars(said.content.answer),
+        revision=chosen.number,
+        at=datetime.fromtimestamp(chosen.at, UTC),
+        latest_revision=newest.number if newest else None,
+        ledger_revision=chosen.ledger_revision,
+        learned_from=said.content.learned_from,
+        newer=_newer(session, ranking, chosen, newest or chosen),
+    )
+
+
+def _chosen(
+    session: Session, ranking_id: str, usual: AnswerRevision | None, as_of: str | None
+) -> AnswerRevision | None:
+    """The revision to show; None to derive."""
+    if as_of is None:
+        return usual
+    return None if as_of == NOW else _numbered(session, ranking_id, int(as_of))
+
+
+def _numbered(session: Session, ranking_id: str, number: int) -> AnswerRevision:
+    found = answers.numbered(session, ranking_id, number)
+    if found is None:
+        raise NotFoundError(
+            f"ranking {ranking_id} has no revision {number} of its answer",
+            field="as_of",
+            remedy=f"see GET /v1/rankings/{ranking_id}/answers",
+        )
+    return found
+
+
+def _newer(session: Session, ranking: Ranking, chosen: AnswerRevision, newest: AnswerRevision) -> NewerOut | None:
+    own = datasets.with_id(session, ranking.dataset_id).name
+    growth = ledger_changes.between(session, chosen.holds_until, scores_but_on=own)
+    if chosen.number < newest.number:
+        text = f"Revision {newest.number} of this answer is newer."
+        return NewerOut(as_of=str(newest.number), text=text, changes=_out(growth))
+    if not growth:
+        return None
+    text = f"The ledger has changed since this answer was stored: {growth_in_words(growth)}."
+    return NewerOut(as_of=NOW, text=text, changes=_out(growth))
+
+
+def _out(growth: Sequence[Growth]) -> list[GrowthOut]:
+    return [GrowthOut.model_validate(each) for each in growth]
+
+
+def derived(session: Session, ranking: Ranking, *, is_over: bool) -> Derived:
+    """What a ranking that is over says now, to be stored; call it in a reading session."""
+    if not is_over:
+        raise ConflictError(
+            f"ranking {ranking.id} is not over",
+            field="ranking",
+            remedy="wait: its answer is stored when its last evaluation ends",
+        )
+    return derive(session, ranking)
+
+
+def store(session: Session, ranking_id: str, says: Derived) -> RevisionOut:
+    """The revision that holds what was derived: a new one, or the newest where it says the same."""
+    revision = renew(session, ranking_id, says)
+    before = answers.numbered(session, ranking_id, revision.number - 1)
+    return _revision(session, revision, before)
+
+
+def listed(session: Session, ranking: Ranking, *, after: int | None, limit: int) -> Page[RevisionOut]:
+    """One page of the revisions of a ranking's answer, newest first."""
+    rows: list[AnswerRevision | None] = [*answers.listed(session, ranking.id, before=after, limit=limit + 1), None]
+    items = [_revision(session, one, before) for one, before in pairwise(rows) if one is not None][:limit]
+    return Page(items=items, next=str(items[-1].number) if items and items[-1].number > 1 else None)
+
+
+def _revision(session: Session, one: AnswerRevision, before: AnswerRevision | None) -> RevisionOut:
+    growth = ledger_changes.between(session, before.ledger_revision, one.ledger_revision) if before else []
+    changed = difference(before.content, one.content) if before else None
+    return RevisionOut(
+        number=one.number,
+        at=datetime.fromtimestamp(one.at, UTC),
+        ledger_revision=one.ledger_revision,
+        holds_until=one.holds_until,
+        answer=one.content.answer,
+        learned_from=one.content.learned_from,
+        difference=DifferenceOut.model_validate(changed) if changed else None,
+        changes=_out(growth),
+        why=_why(before, growth),
+    )
+
+
+def _why(before: AnswerRevision | None, growth: Sequence[Growth]) -> str:
+    if before is None:
+        return "It is the first answer that was stored."
+    if growth:
+        return f"The ledger had changed: {growth_in_words(growth)}."
+    return "The evaluations had changed, or what the workers publish."

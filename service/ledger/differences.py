@@ -1,0 +1,83 @@
+"""What changed from one revision of an answer to the next, and what of the ledger changed meanwhile, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.store.answer_contents import NamedCandidate, RevisionContent
+from service.store.ledger_changes import OUTCOME, Growth
+
+MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A candidate whose place changed; None: no place."""
+
+    candidate: NamedCandidate
+    before: int | None
+    after: int | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What a revision says that the one before it did not."""
+
+    leader_changed: bool
+    answer_changed: bool
+    moved: tuple[Moved, ...]
+    text: str
+
+
+def difference(before: RevisionContent, after: RevisionContent) -> Difference:
+    """The places that moved, whether another candidate leads the list, and whether the answer is another."""
+    places = {row.id: row.position for row in before.order}
+    moved = tuple(
+        Moved(NamedCandidate(id=row.id, name=row.name), places.get(row.id), row.position)
+        for row in after.order
+        if places.get(row.id) != row.position
+    )
+    led, leads = _leader(before), _leader(after)
+    answer_changed = _choice(before) != _choice(after)
+    sentences = [
+        *([f"{leads or 'No candidate'} leads the list instead of {led or 'none'}."] if led != leads else []),
+        *([_new_choice(after)] if answer_changed else []),
+        f"{len(moved)} place{'s' * (len(moved) != 1)} changed." if moved else "No place changed.",
+    ]
+    return Difference(led != leads, answer_changed, moved, " ".join(sentences))
+
+
+def _leader(content: RevisionContent) -> str | None:
+    """The name of the first candidate of the list; None where none has a place."""
+    return next((row.name for row in content.order if row.position is not None), None)
+
+
+def _choice(content: RevisionContent) -> tuple[object, ...]:
+    """What the answer decides, apart from its figures."""
+    answer = content.answer
+    return answer.separated, answer.first, frozenset(answer.tied), answer.coverage
+
+
+def _new_choice(content: RevisionContent) -> str:
+    answer = content.answer
+    if answer.first is None:
+        return "There is no answer now."
+    return f"The answer is {answer.first.name} now." if answer.separated else "The answer abstains now."
+
+
+def growth_in_words(growth: Sequence[Growth]) -> str:
+    """For example: 3 outcomes added on cups, discs; 1 evaluation added on lesions. Empty where nothing changed."""
+    kinds = sorted({(each.kind != OUTCOME, each.kind, each.change) for each in growth})
+    return "; ".join(
+        _of_kind([each for each in growth if (each.kind, each.change) == (kind, change)])
+        for _, kind, change in kinds
+    )
+
+
+def _of_kind(growth: Sequence[Growth]) -> str:
+    count = sum(each.count for each in growth)
+    targets = [each.target for each in growth]
+    more = len(targets) - MOST_NAMED
+    named = ", ".join(targets[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return f"{count} {growth[0].kind}{'s' * (count != 1)} {growth[0].change} on {named}"

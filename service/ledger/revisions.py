@@ -1,0 +1,48 @@
+"""What a ranking says: derived from the ledger as it is now, or as a stored revision of its answer has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from service.ledger import ranked_list, stored_list
+from service.ledger.answer import NOT_YET, answer_of, flags_of, notes_of, track_record_of
+from service.ledger.fusion import DERIVED, Fusion
+from service.ledger.ranked_list import Candidate, Rows
+from service.store.answer_contents import LearnedFrom, RevisionContent
+from service.store.session import Session
+from service.store.tables import Ranking
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a ranking says at one moment, beside its rows as they are now."""
+
+    content: RevisionContent
+    candidates: list[Candidate]  # in the order of the content
+    flags: list[str]
+
+
+def derive(session: Session, ranking: Ranking, rows: Rows) -> Said:
+    """What the ranking says by the ledger as it is now; expensive where the ledger is large."""
+    ranked = ranked_list.rank(session, ranking, rows=rows)
+    track_record = NOT_YET if rows.are_open else track_record_of(ranked.fusion, ranking.measures)
+    content = RevisionContent(
+        answer=answer_of(ranked),
+        order=stored_list.to_store(ranked.candidates, order_by=ranking.order_by, derived=DERIVED),
+        track_record=track_record,
+        learned_from=_learned_from(ranked.fusion, ranking),
+        notes=tuple(notes_of(ranked, track_record)),
+    )
+    return Said(content, ranked.candidates, flags_of(ranked.candidates, rows.flags))
+
+
+def recall(ranking: Ranking, rows: Rows, content: RevisionContent) -> Said:
+    """What the ranking said by a stored revision; nothing is derived from the ledger."""
+    candidates = stored_list.recalled(ranking, rows, content)
+    return Said(content, candidates, flags_of(candidates, rows.flags))
+
+
+def _learned_from(fusion: Fusion, ranking: Ranking) -> LearnedFrom:
+    trust = {name: fusion.trust[name] for name in ranking.measures if fusion.trust.get(name)}
+    groups = {record.target: record.group.words for record in fusion.history if record.group}
+    return LearnedFrom(targets=tuple(record.target for record in fusion.history), groups=groups, trust=trust)
