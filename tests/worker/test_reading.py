@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from safetensors.torch import save_file
 from models_zoo import architecture as registry
 from models_zoo.machine import is_out_of_memory, memory, of_control_groups
 from service.settings import Settings
+from tests.worker.hostile import endless
 from worker.reading import files
 from worker.reading.files import opened
 from worker.reading.reader import Reader
@@ -54,13 +54,10 @@ def unet(path: Path) -> Path:
     return path
 
 
-def endless(path: Path) -> Path:
-    """A state dict with a key of nested tuples, whose hash takes 2^60 steps and never gives Python a turn."""
-    nested = b")q\x00" + b"".join(b"h%c\x86q%c" % (level, level + 1) for level in range(60))
-    content = b"\x80\x02}" + nested + b"K\x01s."
-    start = [0x1950A86A20F9469CFC6C, 1001, {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}]
-    path.write_bytes(b"".join(pickle.dumps(part, 2) for part in start) + content + pickle.dumps([], 2))
-    return path
+def endless_file(folder: Path) -> Path:
+    """A file whose reading never ends and never gives Python a turn."""
+    endless(folder / "endless.pt")
+    return folder / "endless.pt"
 
 
 def zeros(path: Path, *, shape: tuple[int, ...]) -> Path:
@@ -105,7 +102,7 @@ def test_a_file_that_never_ends_is_given_up_with_the_limit_and_the_next_one_is_r
     pid = examine(reader, unet(roots / "good.safetensors")) and reader.pid
     start = time.monotonic()
     with pytest.raises(ScienceError, match=r"^uri: endless\.pt could not be read in 2 s; .*ZOORANK_READ_SECONDS"):
-        examine(reader, endless(roots / "endless.pt"))
+        examine(reader, endless_file(roots))
     assert time.monotonic() - start < 20  # the limit is 2 s
     assert reader.pid == pid
     assert psutil.Process(pid).children() == []
@@ -143,7 +140,7 @@ def test_a_job_that_is_lost_meanwhile_ends_the_reading(reader: Reader, roots: Pa
 
     below = [psutil.Process(reader.pid or os.getpid())]
     with pytest.raises(LostError):
-        examine(reader, endless(roots / "endless.pt"), pulse=pulse)
+        examine(reader, endless_file(roots), pulse=pulse)
     assert reader.pid is None
     assert psutil.wait_procs(below, timeout=20)[1] == []
 
