@@ -67,6 +67,7 @@ def _measures() -> dict[str, published.PublishedMeasure]:
             optional=measure.optional,
             usual=measure.usual,
             epochs=measure.epochs,
+            grows_with_width=measure.grows_with_width,
             epochs_per_permutation=measure.epochs_per_permutation,
             trust=measure.trust,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Select, select
 
+from service.jobs import widths
 from service.jobs.answers import make_due
 from service.jobs.messages import enqueue
 from service.ledger import own_outcomes
@@ -25,10 +26,12 @@ def after_inspection(session: Session, dataset_id: str) -> None:
 
 
 def after_preflight(session: Session, checkpoint_id: str) -> None:
-    """Send the evaluations and finetune runs again that wait for this checkpoint."""
+    """Send the evaluations and finetune runs again that wait for this checkpoint, or for its width."""
     evaluations = select(Evaluation.id).where(Evaluation.checkpoint_id == checkpoint_id)
     runs = select(FinetuneRun.id).where(FinetuneRun.checkpoint_id == checkpoint_id)
     _send_waiting(session, evaluations, runs)
+    for row_id in widths.waiting_for(session, checkpoint_id):
+        enqueue(session, Evaluation, row_id)
 
 
 def _send_waiting(session: Session, evaluations: Select[str], runs: Select[str]) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.jobs import events, following
+from service.jobs import events, following, widths
 from service.jobs.claims import Claim, claim
 from service.store.contents import Card, FinetuneProtocol, Protocol
 from service.store.session import Session
@@ -121,10 +121,11 @@ def claim_evaluation(session: Session, evaluation_id: str, *, worker: str) -> Ev
     ranking = session.get_one(Ranking, row.ranking_id)
     dataset = session.get_one(Dataset, ranking.dataset_id, with_for_update=_SHARED)
     checkpoint = session.get_one(Checkpoint, row.checkpoint_id, with_for_update=_SHARED)
-    claimed = _claim_when_ready(session, row, (dataset, checkpoint), worker=worker)
+    claimed = _claim_when_ready(session, row, (dataset, checkpoint), worker=worker, ranking=ranking)
     if claimed is None:
         following.settle(session, ranking.id)
         return None
+    widths.settle(session, ranking)
     measures = tuple(ranking.measures)
     return EvaluationWork(claimed, _target(dataset), _candidate(checkpoint), measures, ranking.protocol)
 
@@ -153,8 +154,13 @@ def _candidate(row: Checkpoint) -> CandidateCheckpoint:
     )
 
 
-def _claim_when_ready(session: Session, row: Worked, needed: Sequence[Worked], *, worker: str) -> Claim | None:
-    """Claim `row` once all it needs is done; when a needed row failed, `row` fails with that reason."""
+def _claim_when_ready(
+    session: Session, row: Worked, needed: Sequence[Worked], *, worker: str, ranking: Ranking | None = None
+) -> Claim | None:
+    """Claim `row` once all it needs is done; when a needed row failed, `row` fails with that reason.
+
+    An evaluation waits besides until the width that the candidates of its ranking are compared at can be known.
+    """
     failed = next((need for need in needed if need.state == WorkState.FAILED), None)
     if failed is not None and row.state == WorkState.QUEUED:
         row.state, row.finished_at = WorkState.FAILED, time.time()
@@ -163,5 +169,7 @@ def _claim_when_ready(session: Session, row: Worked, needed: Sequence[Worked], *
         events.write(session, type(row), row.id, state=row.state, attempt=row.attempts, reason=row.reason)
         return None
     if any(need.state != WorkState.DONE for need in needed):
+        return None
+    if ranking is not None and widths.are_open(session, ranking):
         return None
     return claim(session, type(row), row.id, worker=worker)

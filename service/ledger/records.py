@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
 from statistics import fmean
 
 from service.ledger.comparison import Compared, comparisons
 from service.ledger.flags import Flags
 from service.ledger.statistics.target_record import TargetRecord
-from service.store import checkpoints, datasets, outcomes, rankings
+from service.store import capabilities, checkpoints, datasets, outcomes, rankings
 from service.store.contents import Protocol
+from service.store.published import MEASURES
 from service.store.session import Session
 from service.store.tables import LedgerRow
 
@@ -161,13 +163,23 @@ def _imported_scores(rows: Iterable[LedgerRow]) -> dict[str, dict[str, Values]]:
 def _own_scores(session: Session, published: Flags, protocol: Protocol | None) -> dict[str, dict[str, Values]]:
     """Target -> measure -> candidate -> sound score, of one protocol for each target and measure."""
     by_measure: dict[tuple[str, str], dict[Protocol, Values]] = {}  # target and measure -> protocol
+    used_by = _protocols_as_used(session)
     for score in rankings.scores_of_ledger_targets(session):
         if published.may_rank(score.flags):
             by_protocol = by_measure.setdefault((score.target, score.measure), {})
-            by_protocol.setdefault(score.protocol, {})[score.candidate] = score.value
+            by_protocol.setdefault(used_by(score.measure, score.protocol), {})[score.candidate] = score.value
     chosen: dict[str, dict[str, Values]] = {}
     for (target, measure), by_protocol in by_measure.items():
         # dicts keep the order of insertion, and max takes the first of equals: the latest comes first
-        best = max(reversed(by_protocol), key=lambda used: (used == protocol, len(by_protocol[used])))
+        wanted = protocol and used_by(measure, protocol)
+        best = max(reversed(by_protocol), key=lambda used: (used == wanted, len(by_protocol[used])))
         chosen.setdefault(target, {})[measure] = by_protocol[best]
     return chosen
+
+
+def _protocols_as_used(session: Session) -> Callable[[str, Protocol], Protocol]:
+    """The protocol as a measure uses it: the common number of features is nothing to a measure that ignores it."""
+    measures = capabilities.of_kind(session, MEASURES)
+    growing = {name for name, measure in measures.items() if measure.grows_with_width}
+    without_width = cache(lambda used: replace(used, feature_width=None))
+    return lambda measure, used: used if measure in growing else without_width(used)

@@ -47,6 +47,9 @@ class Protocol:
     """Temperature of Eq. 7 of AC-Norm."""
     precision: str
     """Numeric precision on a GPU: float32, tf32 (faster, 11 bits a factor), or mixed (bfloat16 and float32)."""
+    feature_width: int | None = None
+    """Number of features for measures that grow with it; null until the preflights are over, then the smallest of
+    the candidates' widths; 0 leaves each candidate its own."""
     null_permutations: int = 0
     """Number of epochs on permuted labels for each candidate, for measures that need them."""
     foreground_crops: float = 0.0
@@ -167,6 +170,14 @@ class Preflight:
     """Normalisation layers of the network, counted by type."""
     last_encoder_norm: str | None = None
     """Path of the layer that AC-Corr is taken at; null where the encoder has no norm."""
+    widths: Mapping[str, int] = field(default_factory=dict)
+    """Number of features that each stage of the network gives; empty where it is not known."""
+    usual_stage: str | None = None
+    """Stage that features are taken from where a protocol names none."""
+
+    def width_of(self, stage: str | None) -> int | None:
+        """The number of features of a stage, or of the usual one; None where it is not known."""
+        return self.widths.get(stage or self.usual_stage or "")
 
 
 @content
@@ -251,6 +262,10 @@ class EvaluationFacts:
     """Number of channels of the layer that AC-Corr is taken at."""
     stage: str | None = None
     """Network stage whose features were scored."""
+    feature_width: int | None = None
+    """Number of features, at most the protocol's `feature_width`."""
+    excess_width: int | None = None
+    """Number by which these features are more than the samples; 0 where they are not."""
     feature_scale: float | None = None
     """Root mean square of the centred features before they were divided by it."""
     features_seconds: float | None = None

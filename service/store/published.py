@@ -29,6 +29,8 @@ class PublishedMeasure:
     """Whether this measure orders a list when no measure is trusted."""
     epochs: int | None = None
     """Training epochs that the measure takes, shared with other measures; null where the worker does not say."""
+    grows_with_width: bool = False
+    """Whether its values grow with the number of features, so that candidates are compared at a common one."""
     epochs_per_permutation: int = 0
     """Training epochs that the measure takes for each permutation of the labels."""
     trust: float = 0.0

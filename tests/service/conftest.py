@@ -48,6 +48,7 @@ PROTOCOL = {
     "precision": "float32",
     "null_permutations": 19,
     "foreground_crops": 0.5,
+    "feature_width": None,
 }
 FIELDS: dict[str, dict[str, Any]] = {
     "optimizer": {"type": "text", "choices": ["adam", "sgd"]},
@@ -65,6 +66,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     "precision": {"type": "text", "choices": ["float32", "tf32", "mixed"]},
     "null_permutations": {"type": "integer", "lowest": 2, "highest": 999},
     "foreground_crops": {"type": "number", "lowest": 0, "highest": 1},
+    "feature_width": {"type": "integer", "lowest": 0, "highest": 1_000_000, "nullable": True},
     "epochs": {"type": "integer", "lowest": 1, "highest": 100_000},
     "patience": {"type": "integer", "lowest": 1, "highest": 100_000},
 }

@@ -13,6 +13,7 @@ from worker.science.data.data_file import DataFile
 from worker.science.data.readers.registry import read_file
 from worker.science.errors import ScienceError
 from worker.science.specs import CandidateSpec
+from worker.science.stage_widths import stage_widths
 from worker.tasks.contents import inspection_of, preflight_of
 
 Json = dict[str, Any]
@@ -25,8 +26,9 @@ def examine(stream: BinaryIO, *, name: str, size: int, expected: str | None, spe
         raise ScienceError(
             f"uri: the file's sha256 is {content.sha256}, its card says {expected}; get the right file"
         )
-    _, report = load_source(CandidateSpec(path=Path(name), **spec, content=content))
-    return {"sha256": content.sha256, "preflight": stored(preflight_of(report))}
+    candidate = CandidateSpec(path=Path(name), **spec, content=content)
+    _, report = load_source(candidate)
+    return {"sha256": content.sha256, "preflight": stored(preflight_of(report, stage_widths(candidate)))}
 
 
 def inspect(stream: BinaryIO, *, name: str, task: str, spatial_dims: int) -> Json:

@@ -56,6 +56,8 @@ class Protocol:
     temperature: float = bounded(1.0, lowest=1e-6, highest=1e6)  # of Eq. 7
     # tf32 and mixed (bfloat16) differ from float32 where CUDA is
     precision: str = bounded("float32", choices=("float32", "tf32", "mixed"))
+    # principal components for measures that grow with the number of features; None or 0: all features
+    feature_width: int | None = bounded(None, lowest=0, highest=1_000_000, nullable=True)
     # epochs on permuted labels, where a measure needs them; a z-score takes two, p can reach 0.05 with 19
     null_permutations: int = bounded(19, lowest=2, highest=999)
 

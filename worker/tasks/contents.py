@@ -16,6 +16,7 @@ from worker.science.data.target import SPLITS, Target
 from worker.science.evidence.figures import Figures
 from worker.science.measures.registry import Score
 from worker.science.specs import FinetuneProtocol, Protocol
+from worker.science.stage_widths import StageWidths
 from worker.science.target_tasks.registry import metric
 from worker.science.training.finetune import Finetuned
 
@@ -57,7 +58,7 @@ def inspection_of(target: Target) -> contents.Inspection:
     )
 
 
-def preflight_of(report: LoadReport) -> contents.Preflight:
+def preflight_of(report: LoadReport, stages: StageWidths) -> contents.Preflight:
     """The result of a checkpoint's preflight."""
     return contents.Preflight(
         tensors=report.tensors,
@@ -67,6 +68,8 @@ def preflight_of(report: LoadReport) -> contents.Preflight:
         unused=tuple(map(_left, report.unused)),
         norms=tuple(map(_norms, report.norms)),
         last_encoder_norm=report.last_encoder_norm,
+        widths=stages.widths,
+        usual_stage=stages.usual,
     )
 
 
@@ -118,6 +121,8 @@ def facts_of(figures: Figures, *, seconds: float) -> contents.EvaluationFacts:
         last_encoder_norm=figures.last_encoder_norm,
         width=figures.width,
         stage=figures.stage,
+        feature_width=figures.feature_width,
+        excess_width=figures.excess_width,
         feature_scale=figures.feature_scale,
         features_seconds=figures.features_seconds,
         evidence_seconds=figures.evidence_seconds,
@@ -156,6 +161,7 @@ class _ProtocolFields(TypedDict):
     precision: str
     null_permutations: int
     foreground_crops: float
+    feature_width: int | None
 
 
 def _fields_of(protocol: contents.Protocol | Protocol) -> _ProtocolFields:
@@ -175,6 +181,7 @@ def _fields_of(protocol: contents.Protocol | Protocol) -> _ProtocolFields:
         "precision": protocol.precision,
         "null_permutations": protocol.null_permutations,
         "foreground_crops": protocol.foreground_crops,
+        "feature_width": protocol.feature_width,
     }
 
 

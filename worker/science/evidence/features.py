@@ -13,13 +13,14 @@ from worker.science.errors import ScienceError
 from worker.science.evidence.at_voxels import Voxels, images_of, labels_at, rows_at, sampled_rows
 from worker.science.evidence.forward_pass import FrozenBatch, unit_scale
 from worker.science.evidence.parts import Features
+from worker.science.stage_widths import usual_stage
 
 
 def stage_of(network: Network, loader: TargetLoader) -> str:
     """The stage whose features are used: the protocol's, else the encoder or the last decoder stage."""
     wanted = loader.protocol.stage
     if wanted is None:
-        return list(network.stages)[-1] if loader.data.task.per_voxel else "encoder"
+        return usual_stage(network, loader.data.task.outputs)
     if wanted not in network.stages:
         raise ScienceError(f"stage: the network has no {wanted!r}; it has {', '.join(network.stages)}")
     return wanted

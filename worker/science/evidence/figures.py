@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -54,6 +55,8 @@ class Figures:
     features_seconds: float  # of the frozen pass
     evidence_seconds: float  # of everything that was gathered
     stage: str | None = None  # the stage that the features come from
+    feature_width: int | None = None  # number of features, at most the protocol's `feature_width`
+    excess_width: int | None = None  # by how much that number is above the number of samples
     feature_scale: float | None = None  # root mean square of the centred features
     null_seconds: float | None = None  # of all epochs on permuted labels
     null_epochs: int | None = None  # epochs on permuted labels that were trained to their end
@@ -74,6 +77,7 @@ def figures_of(
     features, epoch, null = evidence.features, evidence.epoch, evidence.null
     null_seconds = null.seconds if null else 0.0
     empty = loader.data.empty
+    seen = None if features is None else min(features.values.shape[1], evidence.feature_width or sys.maxsize)
     return Figures(
         flags=_flags(evidence, loader.data),
         crop=loader.crop,
@@ -82,6 +86,8 @@ def figures_of(
         features_seconds=frozen_seconds,
         evidence_seconds=seconds,
         stage=features.stage if features else None,
+        feature_width=seen,
+        excess_width=None if features is None or seen is None else max(seen - len(features.values), 0),
         feature_scale=features.scale if features else None,
         null_seconds=null.seconds if null else None,
         null_epochs=len(null.affines) if null else None,

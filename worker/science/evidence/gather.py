@@ -161,4 +161,5 @@ def _evidence(
         stages=frozen.stages,
         unconverted=trained.unconverted if trained else {},
         null=trained.null if trained else None,
+        feature_width=loader.protocol.feature_width,
     )

@@ -37,7 +37,8 @@ class Features:
     values: (N, D) float32, already divided by `scale`; labels: (N,) int64 classes, (N, L) int64 of 0 and 1
     (multilabel), or (N, T) float32 (regression), standardised, so that units change no score; groups: (N,)
     int64, the image (or patient) each row came from; scale: the root mean square of the centred features
-    before the division.
+    before the division. After a projection on principal components D is their number, and `projected_from` what it
+    was.
     """
 
     values: Tensor
@@ -45,6 +46,7 @@ class Features:
     groups: Tensor
     scale: float
     stage: str
+    projected_from: int | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ class Evidence:
     stages: tuple[Stage, ...] | None = None  # from coarse to fine; empty: the network has no decoder
     unconverted: Mapping[str, str] = field(default_factory=dict)  # path of a norm without `affines` -> why
     null: NullEpochs | None = None
+    feature_width: int | None = None  # the protocol's; None or 0: every candidate's own
     _known: dict[Callable[[Evidence], Any], Any] = field(
         init=False, repr=False, compare=False, default_factory=dict
     )

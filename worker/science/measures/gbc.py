@@ -6,8 +6,9 @@ import numpy as np
 from scipy.special import logsumexp
 from torch import Tensor
 
-from worker.science.evidence.parts import Evidence, Part, gathered
+from worker.science.evidence.parts import Evidence, Part
 from worker.science.flags import raised
+from worker.science.measures.common_width import MIXED_FEATURE_WIDTHS, of_common_width
 from worker.science.measures.registry import SATURATED, Score, register
 from worker.science.measures.samples import Array, checked_features, describe, flags_of, present_classes
 
@@ -15,20 +16,32 @@ LEAST_VARIANCE = 1e-4  # of the published code; meaningful because features come
 PAPER = "Pandy et al., CVPR 2022"
 
 
-@register(title="GBC", source=f"{PAPER}, spherical Gaussians", needs={Part.FEATURES})
+@register(
+    title="GBC",
+    source=f"{PAPER}, spherical Gaussians",
+    needs={Part.FEATURES},
+    grows_with_width=True,
+    list_flags={MIXED_FEATURE_WIDTHS},
+)
 def gbc(evidence: Evidence) -> Score:
     """Minus the summed overlap of one-variance Gaussians; at most 0, nearer is better separated."""
     return _score(evidence, spherical=True)
 
 
-@register(title="GBC, diagonal", source=f"{PAPER}, diagonal Gaussians", needs={Part.FEATURES})
+@register(
+    title="GBC, diagonal",
+    source=f"{PAPER}, diagonal Gaussians",
+    needs={Part.FEATURES},
+    grows_with_width=True,
+    list_flags={MIXED_FEATURE_WIDTHS},
+)
 def gbc_diagonal(evidence: Evidence) -> Score:
     """Minus the summed overlap of Gaussians with a variance for each feature."""
     return _score(evidence, spherical=False)
 
 
 def _score(evidence: Evidence, *, spherical: bool) -> Score:
-    features = gathered(evidence.features, Part.FEATURES)
+    features = of_common_width(evidence)
     overlap = log_overlap(features.values, features.labels, spherical=spherical)
     value = -float(np.exp(overlap))
     record = describe(features) | {"log_overlap": overlap, "least_variance": LEAST_VARIANCE}

@@ -9,7 +9,8 @@ from scipy.linalg import cho_factor, cho_solve, pinvh
 from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 
-from worker.science.evidence.parts import Evidence, Part, gathered
+from worker.science.evidence.parts import Evidence, Part
+from worker.science.measures.common_width import MIXED_FEATURE_WIDTHS, of_common_width
 from worker.science.measures.registry import Score, register
 from worker.science.measures.samples import Array, checked_features, describe, flags_of, present_classes
 
@@ -23,11 +24,15 @@ class ShrunkScore:
 
 
 @register(
-    title="Regularised H-score", source="Bao et al., ICIP 2019; Ibrahim et al., ECML 2022", needs={Part.FEATURES}
+    title="Regularised H-score",
+    source="Bao et al., ICIP 2019; Ibrahim et al., ECML 2022",
+    needs={Part.FEATURES},
+    grows_with_width=True,
+    list_flags={MIXED_FEATURE_WIDTHS},
 )
 def h_score(evidence: Evidence) -> Score:
     """Between 0 and C - 1; unchanged by the features' scale. Grows with the width where N is small."""
-    features = gathered(evidence.features, Part.FEATURES)
+    features = of_common_width(evidence)
     shrunk = shrunk_h_score(features.values, features.labels)
     record = describe(features) | {"shrinkage": shrunk.shrinkage}
     return Score(shrunk.value, flags_of(features), record)

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from worker.science import flags
 from worker.science.errors import ScienceError
-from worker.science.evidence.parts import Evidence, Features, Part, gathered
+from worker.science.evidence.parts import Evidence, Features, Part
 from worker.science.flags import Flag, raised
+from worker.science.measures.common_width import MIXED_EXCESS_WIDTHS, of_common_width_if_wide
 from worker.science.measures.registry import EVERY_KIND, SATURATED, Score, register
 from worker.science.measures.samples import (
     ROWS,
@@ -88,11 +89,13 @@ class Spectrum:
     source="You et al., JMLR 2022, with the full (D - k) log alpha term",
     labels=EVERY_KIND,
     needs={Part.FEATURES},
+    grows_with_width=True,
+    list_flags={MIXED_EXCESS_WIDTHS},
     trust=0.34,  # arXiv 2412.20172
 )
 def logme(evidence: Evidence) -> Score:
     """LogME of the candidate's features: a column for each class present, or the columns of the labels."""
-    features = gathered(evidence.features, Part.FEATURES)
+    features = of_common_width_if_wide(evidence)
     of_labels = class_evidence if evidence.task.label_kind is LabelKind.CLASS else log_evidence
     largest = of_labels(features.values, features.labels)
     return scored(largest, features)

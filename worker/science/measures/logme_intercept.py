@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from worker.science.errors import NotApplicableError
-from worker.science.evidence.parts import Evidence, Features, Part, gathered
+from worker.science.evidence.parts import Evidence, Features, Part
+from worker.science.measures.common_width import MIXED_EXCESS_WIDTHS, of_common_width_if_wide
 from worker.science.measures.logme import log_evidence, scored
 from worker.science.measures.registry import EVERY_KIND, Score, register
 from worker.science.measures.samples import Array, checked_features, describe, flags_of, present_classes
@@ -23,6 +24,8 @@ from worker.science.target_tasks.registry import LabelKind
     source="You et al., JMLR 2022, of N - 1 contrasts of features and targets",
     labels=EVERY_KIND,
     needs={Part.FEATURES},
+    grows_with_width=True,
+    list_flags={MIXED_EXCESS_WIDTHS},
 )
 def logme_intercept(evidence: Evidence) -> Score:
     """LogME of a linear model with an intercept under a flat prior, a row of evidence for each of N - 1 contrasts.
@@ -32,7 +35,7 @@ def logme_intercept(evidence: Evidence) -> Score:
     N - 1 independent numbers, and an evidence that counts N of them has no bound once D >= N - 1 (Patterson and
     Thompson, Biometrika 1971). Adding a constant to a feature or a target changes nothing.
     """
-    features = gathered(evidence.features, Part.FEATURES)
+    features = of_common_width_if_wide(evidence)
     values = checked_features(features.values)
     targets = _columns(features, evidence.task.label_kind)
     if len(values) < 3:

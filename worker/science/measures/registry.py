@@ -74,6 +74,7 @@ class Measure:
     # fused score trusts it before a ledger has outcomes of its own.
     trust: float = 0.0
     usual: bool = False  # the one measure to order by while no measure is trusted yet
+    grows_with_width: bool = False  # whether its values grow with the number of features: see `common_width`
     list_flags: frozenset[Flag] = frozenset()  # flags of whole lists that are about this measure's scores
 
     @property
@@ -110,6 +111,7 @@ def register(
     name: str = "",
     trust: float = 0.0,
     usual: bool = False,
+    grows_with_width: bool = False,
     list_flags: Set[Flag] = frozenset(),
 ) -> Callable[[Callable[[Evidence], Score]], Callable[[Evidence], Score]]:
     """Make the decorated `Evidence -> Score` function a measure (named like it, or `name`); see Measure."""
@@ -126,6 +128,7 @@ def register(
             score=score,
             trust=trust,
             usual=usual,
+            grows_with_width=grows_with_width,
             list_flags=frozenset(list_flags),
         )
         _REGISTERED.add(measure.name, measure)

@@ -33,7 +33,8 @@ def describe(features: Features) -> dict[str, Any]:
     """The part of a score's record that describes the features it was computed from."""
     rows, width = features.values.shape
     counted = {"N": rows, "D": width, **_counted(features.labels)}
-    return counted | {"scale": features.scale, "stage": features.stage}
+    projected = {} if features.projected_from is None else {"projected_from": features.projected_from}
+    return counted | {"scale": features.scale, "stage": features.stage} | projected
 
 
 def are_classes(labels: Tensor) -> bool:

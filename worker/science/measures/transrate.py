@@ -10,7 +10,8 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from worker.science.errors import ScienceError
-from worker.science.evidence.parts import Evidence, Part, gathered
+from worker.science.evidence.parts import Evidence, Part
+from worker.science.measures.common_width import MIXED_FEATURE_WIDTHS, of_common_width
 from worker.science.measures.registry import Score, register
 from worker.science.measures.samples import (
     Array,
@@ -32,6 +33,8 @@ DISTORTION = 1e-4  # the paper's eps^2; meaningful because features come with un
     source="Huang et al., ICML 2022, Eq. 3 and its listing",
     labels=LABELS,
     needs={Part.FEATURES},
+    grows_with_width=True,
+    list_flags={MIXED_FEATURE_WIDTHS},
 )
 def transrate(evidence: Evidence) -> Score:
     """TransRate of the candidate's features; grows with D and C, so compare equal widths."""
@@ -43,6 +46,8 @@ def transrate(evidence: Evidence) -> Score:
     source="Huang et al., ICML 2022, as in the authors' code",
     labels=LABELS,
     needs={Part.FEATURES},
+    grows_with_width=True,
+    list_flags={MIXED_FEATURE_WIDTHS},
     name="transrate_official",
 )
 def official(evidence: Evidence) -> Score:
@@ -52,7 +57,7 @@ def official(evidence: Evidence) -> Score:
 
 def _score(evidence: Evidence, gain: Callable[[Tensor, Tensor], float]) -> Score:
     """The gain by the classes, or the mean of the gains by each regression target's bins."""
-    features = gathered(evidence.features, Part.FEATURES)
+    features = of_common_width(evidence)
     record = describe(features) | {"epsilon": DISTORTION}
     if evidence.task.label_kind is LabelKind.CLASS:
         return Score(gain(features.values, features.labels), flags_of(features), record)

@@ -1,0 +1,97 @@
+"""Measures that grow with the number of features are computed from as many for every candidate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+
+from models_zoo.architecture import architectures, build
+from tests.conformance.evidences import MEASURES, draw, evidence, features, score
+from worker.science.evidence.parts import Features
+from worker.science.measures.common_width import (
+    MIXED_EXCESS_WIDTHS,
+    MIXED_FEATURE_WIDTHS,
+    of_common_width,
+    principal_components,
+)
+from worker.science.specs import CandidateSpec
+from worker.science.stage_widths import stage_widths
+
+GROWING = ["gbc", "gbc_diagonal", "h_score", "transrate", "transrate_official"]
+LOGME = ["logme", "logme_intercept"]
+
+
+def test_these_measures_grow_with_the_width_and_say_so_of_mixed_lists() -> None:
+    growing = {name for name, measure in MEASURES.items() if measure.grows_with_width}
+    assert growing == {*GROWING, *LOGME}
+    assert all(MEASURES[name].list_flags == {MIXED_FEATURE_WIDTHS} for name in GROWING)
+    assert all(MEASURES[name].list_flags == {MIXED_EXCESS_WIDTHS} for name in LOGME)
+
+
+def noise(rows: int, width: int) -> Features:
+    return Features(draw(rows, width), torch.arange(rows) % 3, torch.arange(rows), 1.0, "encoder")
+
+
+@pytest.mark.parametrize("name", ["h_score", "transrate", "logme"])
+def test_noise_of_many_features_is_worth_no_more_than_of_few_at_one_width(name: str) -> None:
+    """At its own width it is worth more (LogME: with fewer samples than features), at the narrow one it isn't."""
+    rows = 90
+    narrow = score(name, evidence(features=noise(rows, 8))).value
+    told = features(rows, 8, spread=1.0)
+    told_value = score(name, evidence(features=told)).value
+    at_one_width = score(name, evidence(features=noise(rows, 600), feature_width=8))
+    assert abs(at_one_width.value - narrow) < abs(told_value - narrow) / 2
+    assert at_one_width.record["D"] == 8
+    assert at_one_width.record["projected_from"] == 600
+    assert "N<D" not in at_one_width.flags
+
+
+@pytest.mark.parametrize("name", [name for name, one in MEASURES.items() if one.needs == {"features"}])
+def test_a_width_changes_nothing_for_other_measures_and_for_candidates_that_have_it(name: str) -> None:
+    f = features(120, 24)
+    own = score(name, evidence(features=f)).value
+    assert score(name, evidence(features=f, feature_width=24)).value == own
+    assert score(name, evidence(features=f, feature_width=100)).value == own
+    assert score(name, evidence(features=f, feature_width=0)).value == own
+    assert (score(name, evidence(features=f, feature_width=6)).value == own) == (name not in GROWING)
+
+
+@pytest.mark.parametrize(("rows", "width"), [(60, 20), (20, 60), (20, 8)])
+def test_the_projection_is_principal_component_analysis(rows: int, width: int) -> None:
+    f = features(rows, width)
+    found = principal_components(f, 6)
+    expected = PCA(6, svd_solver="full").fit_transform(f.values.double().numpy())
+    assert np.abs(found) == pytest.approx(np.abs(expected), abs=1e-8)
+    seen = of_common_width(evidence(features=f, feature_width=6))
+    assert float((seen.values - seen.values.mean(0)).square().mean().sqrt()) == pytest.approx(1.0)
+    assert seen.scale == pytest.approx(f.scale * float(np.sqrt(np.square(found).mean())))
+
+
+def test_components_beyond_the_rank_are_zero() -> None:
+    found = principal_components(features(10, 60), 30)
+    assert found.shape == (10, 30)
+    assert np.abs(found[:, 9:]).max() < 1e-6
+
+
+def test_all_measures_of_one_evaluation_share_a_projection(monkeypatch: pytest.MonkeyPatch) -> None:
+    widths = []
+    module = "worker.science.measures.common_width.principal_components"
+    monkeypatch.setattr(module, lambda f, width: widths.append(width) or principal_components(f, width))
+    seen = evidence(features=features(120, 24), feature_width=6)
+    for name in GROWING:
+        score(name, seen)
+    assert widths == [6]
+
+
+@pytest.mark.parametrize("name", architectures())
+def test_the_widths_of_every_architecture_are_those_of_its_stages(name: str) -> None:
+    dims = architectures()[name].spatial_dims[0]
+    found = stage_widths(CandidateSpec(Path("none"), name, dims, 3, 2))
+    network = build(name, spatial_dims=dims, in_channels=3, classes=2)
+    assert list(found.widths) == list(network.stages)
+    assert all(width > 0 for width in found.widths.values())
+    assert found.usual in network.stages
