@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     body_seconds: float = Field(
         60, gt=0, description="Longest time in seconds that the body of a request may take to arrive."
     )
+    most_candidates: int = Field(1000, ge=1, description="Largest number of candidates of one ranking.")
     devices: str = Field(
         "auto",
         description="Devices of the worker processes, one process each, comma-separated: cpu, cuda:0 and so on. "

@@ -5,20 +5,51 @@ from __future__ import annotations
 from pathlib import Path
 
 from service.api.errors import ConflictError, InvalidError
-from service.settings import local_path
-from service.store import checkpoints, datasets
+from service.settings import local_path, settings
+from service.store import capabilities, checkpoints, datasets
+from service.store.published import READERS
 from service.store.session import Session
 from service.store.tables import Checkpoint, Dataset, WorkState
 
 
-def file(uri: str) -> Path:
-    """The file that the field `uri` names, which need not be there yet."""
+def file(uri: str, *, field: str = "uri") -> Path:
+    """The file that this field names; InvalidError where it is seen that there is none.
+
+    The service may run on another machine than its workers: where it has no such root folder, the worker looks.
+    """
     try:
-        return local_path(uri)
+        path = local_path(uri)
+        found = path.is_file() or not _is_visible(path)
     except ValueError as error:
         raise InvalidError(
-            str(error), field="uri", remedy="give an absolute path inside ZOORANK_ROOTS or the data folder"
+            str(error), field=field, remedy="give an absolute path inside ZOORANK_ROOTS or the data folder"
         ) from None
+    except OSError as error:
+        raise InvalidError(
+            f"{uri!r} can't be looked at: {error.strerror}", field=field, remedy="give the path of a file"
+        ) from None
+    if not found:
+        what = "is no file" if path.exists() else "does not exist"
+        raise InvalidError(f"{uri!r} {what}", field=field, remedy="give the path of the file itself")
+    return path
+
+
+def _is_visible(path: Path) -> bool:
+    """Whether the root folder of this path is on this machine."""
+    return any(root.is_dir() for root in settings().allowed_roots if path.is_relative_to(root))
+
+
+def dataset_file(session: Session, uri: str) -> Path:
+    """The file that the field `uri` names, with an ending that a published reader reads."""
+    path = file(uri)
+    endings = [ending for reader in capabilities.of_kind(session, READERS).values() for ending in reader.endings]
+    if endings and not path.name.endswith(tuple(endings)):
+        raise InvalidError(
+            f"no reader reads {path.name!r}",
+            field="uri",
+            remedy=f"give a file that ends with one of: {', '.join(endings)} (see GET /v1/readers)",
+        )
+    return path
 
 
 def target(session: Session, reference: str) -> Dataset:

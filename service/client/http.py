@@ -122,7 +122,7 @@ class ZooRank:
 
         Order and answer are those of the newest stored revision, else of `as_of`: its number, or "now".
         """
-        return self.get(f"/v1/rankings/{ranking_id}", records="true" if records else None, as_of=as_of)
+        return self.get(f"/v1/rankings/{ranking_id}", limit=1000, records="true" if records else None, as_of=as_of)
 
     def answers(self, ranking_id: str) -> Iterator[Json]:
         """Every stored revision of a ranking's answer, newest first."""

@@ -191,11 +191,9 @@ def inverted(images: np.ndarray[Any, Any]) -> Any:
 
 SPLIT = np.array(["train"] * 14 + ["val"] * 3 + ["test"] * 3)
 BAD_DATASETS: dict[str, tuple[str, Callable[[Path], object], dict[str, Any]]] = {
-    "missing": ("uri", lambda path: None, {}),
     "truncated": ("uri", truncated, {}),
     "flipped": ("images", cut_in_an_array, {}),
     "empty-file": ("uri", Path.touch, {}),
-    "folder": ("uri", Path.mkdir, {}),
     "fifo": ("uri", os.mkfifo, {}),
     "pickle": ("uri", pickled, {}),
     "objects": ("masks", with_objects, {}),
@@ -272,10 +270,25 @@ def test_a_bad_dataset_fails_with_a_reason(lab: Lab, bad_datasets: dict[str, Pat
     assert row["reason"] in refused["detail"]
 
 
-def test_a_dataset_with_an_unknown_ending_fails_with_a_reason(lab: Lab) -> None:
+def not_there(lab: Lab, what: str) -> Path:
+    """A path at which anybody sees that no dataset or checkpoint can be read."""
+    if what == "folder":
+        (lab.folder / "folder.npz").mkdir(exist_ok=True)
+    return lab.folder / {"missing": "nowhere.npz", "folder": "folder.npz", "long": f"{'x' * 300}.npz"}[what]
+
+
+@pytest.mark.parametrize("what", ["missing", "folder", "long"])
+def test_what_is_no_file_is_refused_at_once(lab: Lab, what: str) -> None:
+    path = not_there(lab, what)
+    dataset = {"name": "nothing", "uri": str(path), "task": "segmentation", "spatial_dims": 2}
+    check_problem(lab, "/v1/datasets", dataset, "uri")
+    check_problem(lab, "/v1/checkpoints", checkpoint_body("nothing", path), "uri")
+
+
+def test_a_dataset_with_an_unknown_ending_is_refused_at_once(lab: Lab) -> None:
     (lab.folder / "scan.xyz").write_bytes(b"x")
-    register_dataset(lab, "ending", lab.folder / "scan.xyz")
-    check_readable(over(lab, "/v1/datasets/ending")["reason"], "uri")
+    body = {"name": "ending", "uri": str(lab.folder / "scan.xyz"), "task": "segmentation", "spatial_dims": 2}
+    check_problem(lab, "/v1/datasets", body, "uri")
 
 
 ODD_DATASETS: dict[str, dict[str, Any]] = {
@@ -367,9 +380,7 @@ def one(dtype: str, *offsets: int) -> dict[str, Any]:
 
 LONG = "x" * 100_000
 BAD_CHECKPOINTS: dict[str, tuple[str, Callable[[Path], object], dict[str, Any]]] = {
-    "missing": ("uri", lambda path: None, {}),
     "empty-file": ("uri", Path.touch, {}),
-    "folder": ("uri", Path.mkdir, {}),
     "fifo": ("uri", os.mkfifo, {}),
     "bomb": ("uri", bombed, {}),
     "bare-bomb": ("uri", bare_bomb, {}),
@@ -486,7 +497,7 @@ def test_weights_that_give_no_numbers_fail_alone(lab: Lab) -> None:
 # --- what does not fit together --------------------------------------------------------------------------------
 
 
-def test_candidates_that_do_not_fit_the_target_fail_alone(lab: Lab) -> None:
+def test_candidates_that_do_not_fit_the_target_are_refused_at_once(lab: Lab) -> None:
     colour = {"in_channels": 3, "classes": 2, "width": 4}
     content = arrays()
     np.savez(lab.folder / "colour.npz", images=content["images"].repeat(3, axis=-1), masks=content["masks"])
@@ -495,14 +506,11 @@ def test_candidates_that_do_not_fit_the_target_fail_alone(lab: Lab) -> None:
     register_weights(lab, "volume", weights(spatial_dims=3), spatial_dims=3)
     classifier = weights(architecture="unet_classifier")
     register_weights(lab, "classifier", classifier, architecture="unet_classifier")
-    rows = ranked(lab, "gray", "colour", "volume", "classifier", GOOD)
-    for name, field in (("colour", "in_channels"), ("volume", "spatial_dims"), ("classifier", "architecture")):
-        assert rows[name]["state"] == "failed"
-        check_readable(rows[name]["reason"], field)
-    assert (rows[GOOD]["state"], rows[GOOD]["position"]) == ("done", 1)
-    rows = ranked(lab, "colour", "colour", GOOD)
+    rows = ranked(lab, "colour", "colour")
     assert (rows["colour"]["state"], rows["colour"]["position"]) == ("done", 1)
-    check_readable(rows[GOOD]["reason"], "in_channels")
+    for name in ("colour", "volume", "classifier"):
+        check_problem(lab, "/v1/rankings", {"dataset": "gray", "candidates": [GOOD, name]}, "candidates.1")
+        check_problem(lab, "/v1/finetune-runs", {"dataset": "gray", "checkpoint": name}, "checkpoint")
 
 
 def test_an_exploding_learning_rate_fails_its_own_ranking_only(lab: Lab) -> None:
@@ -746,14 +754,6 @@ def test_broken_json_to_an_operation_without_a_body_is_a_problem_too(lab: Lab, p
     answer = lab.http.post(path, content=b"{", headers={"content-type": "application/json"})
     assert answer.status_code in (400, 404)
     assert answer.json()["errors"]
-
-
-def test_a_name_longer_than_a_file_system_takes_is_no_file(lab: Lab) -> None:
-    uri = f"{lab.folder}/{'x' * 300}"
-    lab.post("/v1/checkpoints", checkpoint_body("long-path", uri), 201)
-    register_dataset(lab, "long-path", f"{uri}.npz")
-    check_readable(over(lab, "/v1/checkpoints/long-path")["reason"], "uri")
-    check_readable(over(lab, "/v1/datasets/long-path")["reason"], "uri")
 
 
 def test_markup_in_names_and_keys_stays_text_on_the_pages(lab: Lab) -> None:

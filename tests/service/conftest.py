@@ -184,16 +184,23 @@ def sqlite_client(configure: Callable[..., Settings], sqlite_url: str) -> Iterat
         yield own
 
 
+def there(settings: Settings, name: str) -> str:
+    """The path of a file of this name in the data folder, which is made."""
+    file = settings.data_dir / name
+    file.touch()
+    return str(file)
+
+
 def dataset_body(settings: Settings, name: str = "discs", **more: object) -> dict[str, Any]:
-    """A request that registers a dataset."""
-    uri = str(settings.data_dir / f"{name}.npz")
+    """A request that registers a dataset, whose file is there."""
+    uri = there(settings, f"{name}.npz")
     return {"uri": uri, "name": name, "task": "segmentation", "spatial_dims": 2, **more}
 
 
 def checkpoint_body(settings: Settings, name: str = "vessels", **more: object) -> dict[str, Any]:
-    """A request that registers a checkpoint."""
+    """A request that registers a checkpoint, whose file is there."""
     return {
-        "uri": f"file://{settings.data_dir}/{name}.safetensors",
+        "uri": f"file://{there(settings, f'{name}.safetensors')}",
         "name": name,
         "architecture": "unet",
         "spatial_dims": 2,

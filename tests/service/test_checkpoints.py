@@ -10,7 +10,7 @@ from service.settings import settings
 from service.store import capabilities
 from service.store.session import transaction
 from tests.conftest import TestClient
-from tests.service.conftest import CAPABILITIES, add_checkpoint, checkpoint_body
+from tests.service.conftest import CAPABILITIES, add_checkpoint, checkpoint_body, there
 
 
 def test_a_registered_checkpoint_keeps_card_and_parameters(client: TestClient) -> None:
@@ -35,7 +35,7 @@ def test_a_registered_checkpoint_keeps_card_and_parameters(client: TestClient) -
 
 
 def test_a_catalogue_name_stands_for_architecture_parameters_and_card(client: TestClient) -> None:
-    body = {"uri": str(settings().data_dir / "x.pth"), "catalogue": "disc_card"}
+    body = {"uri": there(settings(), "x.pth"), "catalogue": "disc_card"}
     made = client.post("/v1/checkpoints", json=body).json()
     assert (made["name"], made["architecture"]) == ("disc_card", "wnet")
     assert made["parameters"] == {"spatial_dims": 2, "in_channels": 3, "classes": 3}
@@ -92,7 +92,7 @@ def test_a_card_keeps_every_entry_of_the_user(client: TestClient, entries: dict[
 
 
 def test_a_card_of_the_catalogue_keeps_its_entries(client: TestClient) -> None:
-    body = {"uri": str(settings().data_dir / "x.pth"), "catalogue": "disc_card"}
+    body = {"uri": there(settings(), "x.pth"), "catalogue": "disc_card"}
     card = client.post("/v1/checkpoints", json=body).json()["card"]
     assert (card["catalogue"], card["modality"], card["note"]) == ("disc_card", "fundus", "two heads")
     assert "architecture" not in card
@@ -107,7 +107,7 @@ def test_every_wrong_entry_of_a_card_is_named(sqlite_client: TestClient) -> None
 
 
 def test_an_unknown_catalogue_name_lists_the_known(sqlite_client: TestClient) -> None:
-    body = {"uri": str(settings().data_dir / "x.pth"), "catalogue": "nope"}
+    body = {"uri": there(settings(), "x.pth"), "catalogue": "nope"}
     answer = sqlite_client.post("/v1/checkpoints", json=body)
     assert answer.status_code == 422
     assert "disc_card" in answer.json()["errors"][0]["remedy"]

@@ -14,7 +14,7 @@ from service.store.contents import Inspection
 from service.store.dict_form import read
 from service.store.session import transaction
 from tests.conftest import TestClient
-from tests.service.conftest import INSPECTION, add_dataset, dataset_body
+from tests.service.conftest import INSPECTION, add_dataset, dataset_body, there
 
 
 def test_a_registered_dataset_is_found_by_id_and_by_name(client: TestClient) -> None:
@@ -44,7 +44,7 @@ def test_a_list_of_an_unknown_task_names_the_known(sqlite_client: TestClient) ->
 def test_before_any_worker_a_dataset_can_be_registered(sqlite_client: TestClient) -> None:
     with transaction() as session:
         capabilities.publish(session, {})
-    body = {"uri": str(settings().data_dir / "x.npz"), "task": "segmentation", "spatial_dims": 2}
+    body = {"uri": there(settings(), "x.npz"), "task": "segmentation", "spatial_dims": 2}
     assert sqlite_client.post("/v1/datasets", json=body).status_code == 201
 
 

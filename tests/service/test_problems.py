@@ -13,7 +13,7 @@ from service.api.middleware import BODY_LIMIT
 from service.settings import Settings, settings
 from service.store.session import transaction
 from tests.conftest import TestClient
-from tests.service.conftest import checkpoint_body, publish
+from tests.service.conftest import checkpoint_body, publish, there
 
 PROBLEM = "application/problem+json"
 
@@ -132,7 +132,7 @@ def test_a_broker_that_is_away_delays_and_its_password_stays_hidden(
     with transaction() as session:
         publish(session)
     with TestClient(create_app(), raise_server_exceptions=False) as client:
-        body = {"uri": str(config.data_dir / "x.npz"), "task": "segmentation", "spatial_dims": 2}
+        body = {"uri": there(config, "x.npz"), "task": "segmentation", "spatial_dims": 2}
         assert client.post("/v1/datasets", json=body).status_code == 201
     assert "waits for the sweep" in caplog.text
     assert "pass-word-2" not in caplog.text

@@ -17,16 +17,29 @@ from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from service.client.http import ProblemError, UnreachableError, ZooRank
+from service.client.terminal.commands import app as command_line
+from service.jobs import requests
 from service.ledger.ranked_list import rank
 from service.settings import Settings
 from service.store import rankings
 from service.store.contents import Inspection
 from service.store.dict_form import read
 from service.store.session import reading, transaction
+from service.store.tables import FinetuneRun
 from service.supervisor import data_lock, listening
-from tests.service.conftest import INSPECTION, add_checkpoint, add_dataset, evaluate, fail, publish, score_of
+from tests.service.conftest import (
+    DEFAULT_FINETUNE,
+    INSPECTION,
+    add_checkpoint,
+    add_dataset,
+    evaluate,
+    fail,
+    publish,
+    score_of,
+)
 
 ZOORANK = [sys.executable, "-c", "from service.client.terminal.commands import main; main()"]
 
@@ -582,3 +595,39 @@ def test_without_the_packages_of_a_worker_serve_says_what_to_install(tmp_path: P
         assert run.returncode == 1
         assert "pip install 'zoorank[worker]'" in run.stderr
         assert "Traceback" not in run.stderr
+
+
+def test_the_command_line_corrects_retries_and_removes(api: tuple[str, subprocess.Popen[bytes]]) -> None:
+    url, process = api
+    _await(url, process)
+    with transaction() as session:
+        add_dataset(session, "optic disc")
+        add_checkpoint(session, "a")
+        run = FinetuneRun(
+            dataset_id=add_dataset(session, "b").id,
+            checkpoint_id=add_checkpoint(session, "c").id,
+            method="ac_norm",
+            protocol=DEFAULT_FINETUNE,
+        )
+        requests.add(session, run)
+
+    def said(*words: str, status: int = 0) -> str:
+        ended = CliRunner().invoke(command_line, [*words, "--url", url])
+        assert ended.exit_code == status, ended.output
+        return " ".join(ended.output.split())
+
+    assert "optic disc is done" in said("dataset", "change", "optic disc", "--modality", "fundus")
+    assert "nothing to change" in said("dataset", "change", "optic disc", status=1)
+    said("checkpoint", "change", "a", "--card", "licence=MIT", "--card", 'tags=["eye"]')
+    with ZooRank(url) as zoo:
+        assert zoo.get("/v1/datasets/optic disc")["modality"] == "fundus"
+        card = zoo.get("/v1/checkpoints/a")["card"]
+    assert (card["licence"], card["tags"], card["source_data"]) == ("MIT", ["eye"], "a")
+    assert "is done" in said("checkpoint", "retry", "a", status=1)
+    assert "cancel it first" in said("run", "remove", run.id, status=1)
+    assert "canceled" in said("run", "cancel", run.id)
+    assert "queued" in said("run", "retry", run.id)
+    assert "is needed by" in said("dataset", "remove", "b", status=1)
+    assert "removed" in said("dataset", "remove", "optic disc")
+    with ZooRank(url) as zoo, pytest.raises(ProblemError, match="no dataset"):
+        zoo.get("/v1/datasets/optic disc")

@@ -225,3 +225,15 @@ def test_an_instance_norm_that_is_given_one_voxel_is_refused_by_name(tmp_path: P
     made = candidate(unet_file(tmp_path, norm="instance"), target(), crop=(8, 8))
     with pytest.raises(ScienceError, match="crop: an instance norm of this network is given 1 x 1 voxels"):
         gather(made, silent, needs=needs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [({"in_channels": 3}, "in_channels"), ({"spatial_dims": 3}, "spatial_dims"), ({"head": "relu"}, "card.head")],
+)
+def test_a_candidate_that_does_not_fit_the_target_is_refused_by_name(
+    tmp_path: Path, changes: dict[str, int | str], field: str
+) -> None:
+    spec = replace(unet_file(tmp_path), **changes)  # type: ignore[arg-type]
+    with pytest.raises(ScienceError, match=rf"^{field}: .*; \w+"):
+        candidate(spec, target())

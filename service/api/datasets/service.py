@@ -20,7 +20,7 @@ _DECISIVE = frozenset({"uri", "task", "spatial_dims"})  # what the inspection de
 
 def register(session: Session, request: DatasetRequest) -> DatasetOut:
     """Insert a dataset; the worker inspects it."""
-    path = requested.file(request.uri)
+    path = requested.dataset_file(session, request.uri)
     check_task(session, request.task, field="task")
     name = request.name or name_from(path, otherwise="dataset")
     registered = datasets.find(session, name)
@@ -82,7 +82,7 @@ def change(session: Session, reference: str, request: DatasetChange) -> DatasetO
 
 def _check_change(session: Session, row: Dataset, field: str, value: str) -> None:
     if field == "uri":
-        requested.file(value)
+        requested.dataset_file(session, value)
         refuse_other_results(session, row, field)
         return
     if field == "task":

@@ -10,13 +10,14 @@ from service.api.capabilities.protocols import protocol_of
 from service.api.capabilities.published import published, usual_method
 from service.api.errors import ConflictError, InvalidError, NotFoundError
 from service.api.finetune_runs.schemas import FinetuneOut, FinetuneRequest
+from service.api.fitting import check_fit
 from service.api.names import NamedOut, SourceOut
 from service.api.needed import listed as named
 from service.api.paging import Page, page_of
 from service.jobs import removing, requests, retrying
 from service.settings import settings
-from service.store import checkpoints, datasets, dependents, finetune_runs
-from service.store.published import FINETUNE_PROTOCOLS, METHODS
+from service.store import capabilities, checkpoints, datasets, dependents, finetune_runs
+from service.store.published import ARCHITECTURES, FINETUNE_PROTOCOLS, METHODS
 from service.store.session import Session
 from service.store.tables import OPEN_STATES, FinetuneRun, WorkState
 
@@ -25,6 +26,7 @@ def request_run(session: Session, request: FinetuneRequest) -> FinetuneOut:
     """Insert a queued run."""
     dataset = requested.target(session, request.dataset)
     checkpoint = requested.usable_candidate(session, request.checkpoint)
+    check_fit(dataset, checkpoint, capabilities.of_kind(session, ARCHITECTURES), field="checkpoint")
     method = request.method or usual_method(session)
     methods = published(session, METHODS)
     if method not in methods:

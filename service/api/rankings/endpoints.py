@@ -59,6 +59,12 @@ def read_ranking(
         Query(description="Whether to include the figures that each score was computed from, which are long."),
     ] = False,
     as_of: AsOf = None,
+    first: Annotated[
+        int, Query(ge=0, le=1_000_000, description="Number of rows of the list that are left out at its head.")
+    ] = 0,
+    limit: Annotated[
+        int, Query(ge=0, le=1000, description="Largest number of rows of the list in this answer.")
+    ] = service.ROWS,
 ) -> RankingOut:
     """The ranked list, best first, with every score; partial while it runs.
 
@@ -66,7 +72,8 @@ def read_ranking(
     ranking is over, order and answer are those of its newest stored revision, until a new one is stored.
     """
     with reading() as session:
-        return service.ranked(session, ranking_id, records=records, as_of=as_of)
+        part = slice(first, first + limit)
+        return service.ranked(session, ranking_id, records=records, as_of=as_of, part=part)
 
 
 @router.post("/{ranking_id}/cancel", response_model=RankingOut, responses=CHANGE_PROBLEMS)

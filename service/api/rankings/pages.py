@@ -30,6 +30,7 @@ class RankingPage:
     template: ClassVar[str] = "rankings/ranking.html"
     ranking: RankingOut
     running: bool
+    hidden: int
     measures: list[str]
     placed: list[RankedOut]
     unplaced: list[RankedOut]
@@ -53,6 +54,7 @@ def show_ranking(request: Request, ranking_id: PathReference, as_of: AsOf = None
     context = RankingPage(
         ranking=ranking,
         running=ranking.state in OPEN_STATES,
+        hidden=sum(ranking.counts.values()) - len(rows),
         measures=_columns(ranking),
         placed=_placed(rows),
         unplaced=[row for row in rows if row.position is None and row.state == WorkState.DONE],

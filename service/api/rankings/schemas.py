@@ -37,7 +37,7 @@ class RankingRequest(BaseModel):
 
     dataset: Reference
     candidates: list[Reference] = Field(
-        default_factory=list, max_length=1000, description="Checkpoints to rank, each by id or name."
+        default_factory=list, max_length=10_000, description="Checkpoints to rank, each by id or name."
     )
     filter: ZooFilter | None = Field(
         None, description="Checkpoints to rank by what they are, besides the listed ones; {} takes the whole zoo."
@@ -172,7 +172,9 @@ class RankingOut(RankingSummary):
         description="Estimated seconds of a full finetune of the first candidate."
     )
     finetune_runs: list[str] = Field(description="Ids of the finetune runs that the ranking started.")
-    ranked: list[RankedOut] = Field(description="One row for each candidate, best first.")
+    ranked: list[RankedOut] = Field(
+        description="One row for each candidate, best first: at most `limit`, from row `first` on."
+    )
 
 
 class CostOut(BaseModel):

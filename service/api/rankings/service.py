@@ -9,6 +9,7 @@ from service.api import references as requested
 from service.api.capabilities.protocols import protocol_of
 from service.api.capabilities.published import published, usual_method
 from service.api.errors import ConflictError, InvalidError, NotFoundError
+from service.api.fitting import check_fit, misfit
 from service.api.names import NamedOut
 from service.api.paging import Page
 from service.api.rankings import revisions
@@ -29,10 +30,14 @@ from service.ledger.fusion import DERIVED, trust_of
 from service.ledger.ranked_list import Candidate, rows_of
 from service.ledger.ranking_state import combinations_of, state_of
 from service.ledger.statistics.fused import FUSED
-from service.store import checkpoints, datasets, finetune_runs, rankings
-from service.store.published import FINETUNE_PROTOCOLS, MEASURES, RANKING_PROTOCOLS
+from service.settings import settings
+from service.store import capabilities, checkpoints, datasets, finetune_runs, rankings
+from service.store.published import ARCHITECTURES, FINETUNE_PROTOCOLS, MEASURES, RANKING_PROTOCOLS
 from service.store.session import Session
 from service.store.tables import ENDED_STATES, OPEN_STATES, Checkpoint, Dataset, Ranking, Score, WorkState
+
+ROWS = 200  # of a ranked list that are shown at once, unless more are asked for
+FIRST_ROWS = slice(ROWS)
 
 
 def request_ranking(session: Session, request: RankingRequest) -> str:
@@ -101,6 +106,7 @@ def _ordering(session: Session, request: RankingRequest, measures: list[str]) ->
 
 
 def _candidates(session: Session, request: RankingRequest, dataset: Dataset) -> list[Checkpoint]:
+    architectures = capabilities.of_kind(session, ARCHITECTURES)
     by_id: dict[str, Checkpoint] = {}
     for number, reference in enumerate(request.candidates):
         row = requested.candidate(session, reference, field=f"candidates.{number}")
@@ -110,10 +116,11 @@ def _candidates(session: Session, request: RankingRequest, dataset: Dataset) -> 
                 field=f"candidates.{number}",
                 remedy="list each candidate once, by id or by name",
             )
+        check_fit(dataset, row, architectures, field=f"candidates.{number}")
         by_id[row.id] = row
     if request.filter is not None:
         matching = checkpoints.matching(session, request.filter.model_dump(exclude_none=True))
-        fitting = [row for row in matching if row.parameters["spatial_dims"] == dataset.spatial_dims]
+        fitting = [row for row in matching if misfit(dataset, row, architectures) is None]
         by_id |= {row.id: row for row in fitting}
     if not by_id:
         raise InvalidError(
@@ -121,7 +128,18 @@ def _candidates(session: Session, request: RankingRequest, dataset: Dataset) -> 
             field="candidates" if request.filter is None else "filter",
             remedy="list checkpoints in `candidates`, or give a `filter` that usable ones match",
         )
+    _refuse_too_many(len(by_id), field="candidates" if request.filter is None else "filter")
     return list(by_id.values())
+
+
+def _refuse_too_many(candidates: int, *, field: str) -> None:
+    most = settings().most_candidates
+    if candidates > most:
+        raise InvalidError(
+            f"these are {candidates} candidates, and a ranking takes at most {most}",
+            field=field,
+            remedy="narrow the `filter`, rank in parts, or raise ZOORANK_MOST_CANDIDATES",
+        )
 
 
 def _is_over(session: Session, ranking: Ranking) -> bool:
@@ -134,9 +152,14 @@ def _state(ranking: Ranking, counts: Iterable[str]) -> WorkState:
 
 
 def ranked(
-    session: Session, ranking_id: str, *, records: bool | None = False, as_of: str | None = None
+    session: Session,
+    ranking_id: str,
+    *,
+    records: bool | None = False,
+    as_of: str | None = None,
+    part: slice = FIRST_ROWS,
 ) -> RankingOut:
-    """A ranking with its list; on demand with what each score was computed from, which is long.
+    """A ranking with this part of its list; on demand with what each score was computed from, which is long.
 
     With None for `records` they are there once the ranking is over. The list and the answer are those of the
     revision `as_of`, see `revisions.shown`.
@@ -161,7 +184,7 @@ def ranked(
         track_record=said.content.track_record,
         finetune_seconds=first.finetune_seconds if first else None,
         finetune_runs=[run.id for run in finetune_runs.of_ranking(session, ranking.id)],
-        ranked=[_row(row, records=records) for row in said.candidates],
+        ranked=[_row(row, records=records) for row in said.candidates[part]],
     )
 
 
