@@ -144,6 +144,12 @@ def upgraded(configured: Settings) -> Iterator[TestClient]:
         yield own
 
 
+def test_checkpoints_and_rankings_keep_what_they_had(upgraded: TestClient) -> None:
+    """A checkpoint was taken from half of its tensors on, and a ranking made no difference between them."""
+    assert upgraded.get("/v1/checkpoints/a").json()["allow_partial"] is True
+    assert upgraded.get("/v1/rankings/rk_1").json()["partly_loaded"] == "mixed"
+
+
 def test_every_entry_of_a_card_is_still_there(upgraded: TestClient) -> None:
     card = upgraded.get("/v1/checkpoints/a").json()["card"]
     assert {name: card[name] for name in CARD} == CARD

@@ -56,6 +56,7 @@ def _run(work: FinetuneWork, progress: Progress) -> Delivered:
     spec, target = verified_spec(work.checkpoint), read_registered(work.dataset, progress)
     protocol = finetune_protocol_of(work.protocol)
     candidate = prepare(spec, target, seed=protocol.seed, device=device())
+    del spec  # its content is in the network now; the memory is needed for what follows
     finetuned = finetune(
         candidate, target, method=method, protocol=protocol, progress=progress, options=work.options
     )

@@ -65,6 +65,7 @@ def _score(work: EvaluationWork, progress: Progress) -> Scored:
     registered = measures()
     needs = needs_of(registered[name] for name in work.measures)
     candidate = prepare(spec, data, seed=protocol.seed, device=device())
+    del spec  # its content is in the network now; the memory is needed for what follows
     gathered = gather(candidate, data, protocol=protocol, progress=progress, needs=needs)
     for name in work.measures:
         progress("measures", 0, 0)
