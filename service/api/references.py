@@ -6,7 +6,7 @@ from pathlib import Path
 
 from service.api.errors import ConflictError, InvalidError
 from service.settings import local_path, settings
-from service.store import capabilities, checkpoints, datasets
+from service.store import capabilities, checkpoints, datasets, outcomes
 from service.store.published import READERS
 from service.store.session import Session
 from service.store.tables import Checkpoint, Dataset, WorkState
@@ -68,6 +68,17 @@ def target(session: Session, reference: str) -> Dataset:
             remedy=f"mend the file, then POST /v1/datasets/{row.id}/retry",
         )
     return row
+
+
+def comparison_group(session: Session, group: str | None, *, field: str) -> str | None:
+    """The comparison group that this field names, which some outcome must be of."""
+    if group is not None and not outcomes.has_group(session, group):
+        raise InvalidError(
+            f"there is no outcome of the comparison group {group!r}",
+            field=field,
+            remedy="give the id of a group that GET /v1/agreement lists with its targets",
+        )
+    return group
 
 
 def candidate(session: Session, reference: str, *, field: str) -> Checkpoint:

@@ -117,12 +117,21 @@ class ZooRank:
         body = {"dataset": dataset, "candidates": list(candidates), **more}
         return self._json("POST", "/v1/rankings/cost", json=body)
 
-    def ranking(self, ranking_id: str, *, records: bool = False, as_of: str | int | None = None) -> Json:
+    def ranking(
+        self,
+        ranking_id: str,
+        *,
+        records: bool = False,
+        as_of: str | int | None = None,
+        protocol: str | None = None,
+    ) -> Json:
         """A ranking with its list; with `records`, also what each score was computed from.
 
-        Order and answer are those of the newest stored revision, else of `as_of`: its number, or "now".
+        Order and answer are those of the newest stored revision, else of `as_of`: its number, or "now". With
+        `protocol` they are derived from outcomes of that comparison group where a target has any.
         """
-        return self.get(f"/v1/rankings/{ranking_id}", limit=1000, records="true" if records else None, as_of=as_of)
+        asked: Json = {"limit": 1000, "records": "true" if records else None, "as_of": as_of, "protocol": protocol}
+        return self.get(f"/v1/rankings/{ranking_id}", **asked)
 
     def answers(self, ranking_id: str) -> Iterator[Json]:
         """Every stored revision of a ranking's answer, newest first."""

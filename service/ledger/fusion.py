@@ -67,10 +67,15 @@ class Fusion:
         return Score(measure=measure, value=None, seconds=0.0, flags=flags, record=ScoreRecord(), reason=reason)
 
 
-def fusion(session: Session, ranking: Ranking, scores: Mapping[str, Scores], flags: Flags) -> Fusion:
-    """Fuse sound scores of candidates (name -> measure -> score) with what the ledger holds of other targets."""
+def fusion(
+    session: Session, ranking: Ranking, scores: Mapping[str, Scores], flags: Flags, *, group: str | None = None
+) -> Fusion:
+    """Fuse sound scores of candidates (name -> measure -> score) with what the ledger holds of other targets.
+
+    Outcomes are of the comparison group `group` on targets that have it.
+    """
     dataset = datasets.with_id(session, ranking.dataset_id)
-    records = tuple(ledger.records(session, flags, protocol=ranking.protocol))
+    records = tuple(ledger.records(session, flags, protocol=ranking.protocol, group=group))
     history = of_task(others(records, target=dataset.name, cohort=dataset.cohort), dataset.task)
     own_record = next((record for record in records if record.target == dataset.name), None)
     prior = history_prior(history)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 
 from service.ledger.fusion import Fusion
-from service.ledger.statistics.target_record import GroupEvidence, TargetRecord, of_task, others
+from service.ledger.statistics.target_record import GroupEvidence, TargetRecord
+from service.store.answer_contents import Comparison, HeldGroup
 
 MOST_TARGETS = 5  # that get a sentence of their own
 MOST_NAMES = 5
@@ -14,10 +15,9 @@ MOST_NAMES = 5
 def divided(fusion: Fusion, candidates: Set[str]) -> list[TargetRecord]:
     """Records with outcomes of several groups: of the ranking's own target, if some are of its candidates, and of
     the past targets that the fused score is learned from."""
-    dataset = fusion.dataset
-    own = [record for record in fusion.records if record.target == dataset.name and _is_about(record, candidates)]
-    history = of_task(others(fusion.records, target=dataset.name, cohort=dataset.cohort), dataset.task)
-    return [record for record in (*own, *history) if record.other_groups]
+    name = fusion.dataset.name
+    own = [record for record in fusion.records if record.target == name and _is_about(record, candidates)]
+    return [record for record in (*own, *fusion.history) if record.other_groups]
 
 
 def _is_about(record: TargetRecord, candidates: Set[str]) -> bool:
@@ -31,6 +31,19 @@ def in_words(records: Sequence[TargetRecord]) -> list[str]:
     if more > 0:
         said.append(f"Outcomes of other protocols are left out on {more} more targets; the agreement lists them.")
     return said
+
+
+def to_store(records: Sequence[TargetRecord]) -> tuple[Comparison, ...]:
+    """The same, as a revision of an answer stores it."""
+    return tuple(
+        Comparison(
+            target=record.target,
+            group=HeldGroup(**vars(record.group)),
+            left_out=tuple(HeldGroup(**vars(group)) for group in record.other_groups),
+        )
+        for record in records
+        if record.group is not None
+    )
 
 
 def _of_target(record: TargetRecord) -> str:

@@ -77,12 +77,19 @@ def rows_of(session: Session, ranking: Ranking, *, records: bool = False) -> Row
     return Rows(rows, scores, flags.flags(session))
 
 
-def rank(session: Session, ranking: Ranking, *, records: bool = False, rows: Rows | None = None) -> RankedList:
-    """The ranked list, best first, derived from the ledger as it is now."""
+def rank(
+    session: Session,
+    ranking: Ranking,
+    *,
+    records: bool = False,
+    rows: Rows | None = None,
+    group: str | None = None,
+) -> RankedList:
+    """The ranked list, best first, derived from the ledger as it is now; see `revisions.derive` for `group`."""
     rows = rows or rows_of(session, ranking, records=records)
     comparable = rows.comparable(ranking)
     done = {one.name: rows.scores[row.id] for row, one in comparable if row.state == WorkState.DONE}
-    fused = fusion(session, ranking, done, rows.flags)
+    fused = fusion(session, ranking, done, rows.flags, group=group or ranking.comparison_group)
     derived = {name: {score.measure: score for score in fused.scores(name)} for name in done}
     scores = {row.id: {**rows.scores[row.id], **derived.get(one.name, {})} for row, one in rows.evaluations}
     places = Places(ranking.order_by, comparable, scores, rows.flags)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from functools import cache
 from statistics import fmean
@@ -54,14 +54,15 @@ def records(
     part: Slice = Slice(),
     *,
     protocol: Protocol | None = None,
+    group: str | None = None,
     cases: bool = False,
 ) -> list[TargetRecord]:
     """Every target with outcomes, by name; `published` are the flags that say which scores count.
 
-    A target's outcomes are of one comparison group: the slice's where the target has it, else that with the most
-    evidence. Own scores are of `protocol` where there are any, else of the protocol that scored most candidates,
-    the latest of equals; never of two protocols for one measure. The outcomes of test images, which may be many,
-    are read on demand (`cases`).
+    A target's outcomes are of one comparison group: the slice's, or else `group`, where the target has it, else
+    that with the most evidence. Own scores are of `protocol` where there are any, else of the protocol that scored
+    most candidates, the latest of equals; never of two protocols for one measure. The outcomes of test images,
+    which may be many, are read on demand (`cases`).
     """
     rows = outcomes.rows(session, target=part.target, source=part.zoo, cases=cases)
     described = _described(session, rows)
@@ -69,17 +70,21 @@ def records(
     imported_scores, own_scores = _imported_scores(rows), _own_scores(session, published, protocol)
     comparison = comparisons(session)
     kept = []
-    for target in sorted({row.target for row in rows if row.kind == "outcome"}):
-        of_target = [
-            row
-            for row in rows
-            if row.target == target and row.kind == "outcome" and (allowed is None or row.candidate in allowed)
-        ]
-        compared = comparison.of(of_target, metric=part.metric, wanted=part.group)
+    for target, of_target in sorted(_outcomes(rows, allowed).items()):
+        compared = comparison.of(of_target, metric=part.metric, wanted=part.group or group)
         if compared:
             scores = {**imported_scores.get(target, {}), **own_scores.get(target, {})}
             kept.append(_record(target, described[target], compared, scores, cases=cases))
     return [record for record in kept if part.has(record)]
+
+
+def _outcomes(rows: Iterable[LedgerRow], allowed: Set[str] | None) -> dict[str, list[LedgerRow]]:
+    """Target -> its outcomes, oldest first, of the candidates that the slice is about."""
+    by_target: dict[str, list[LedgerRow]] = {}
+    for row in rows:
+        if row.kind == "outcome" and (allowed is None or row.candidate in allowed):
+            by_target.setdefault(row.target, []).append(row)
+    return by_target
 
 
 def _described(session: Session, rows: Iterable[LedgerRow]) -> dict[str, _Described]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 
-from service.ledger import ranked_list, stored_list
+from service.ledger import left_out, ranked_list, stored_list
 from service.ledger.answer import NOT_YET, answer_of, flags_of, notes_of, track_record_of
 from service.ledger.fusion import DERIVED, Fusion
 from service.ledger.ranked_list import Candidate, Rows
@@ -22,15 +23,18 @@ class Said:
     flags: list[str]
 
 
-def derive(session: Session, ranking: Ranking, rows: Rows) -> Said:
-    """What the ranking says by the ledger as it is now; expensive where the ledger is large."""
-    ranked = ranked_list.rank(session, ranking, rows=rows)
+def derive(session: Session, ranking: Ranking, rows: Rows, *, group: str | None = None) -> Said:
+    """What the ranking says by the ledger as it is now; expensive where the ledger is large.
+
+    Outcomes are of the comparison group `group`, or else of the one that the request named, where a target has it.
+    """
+    ranked = ranked_list.rank(session, ranking, rows=rows, group=group)
     track_record = NOT_YET if rows.are_open else track_record_of(ranked.fusion, ranking.measures)
     content = RevisionContent(
         answer=answer_of(ranked),
         order=stored_list.to_store(ranked.candidates, order_by=ranking.order_by, derived=DERIVED),
         track_record=track_record,
-        learned_from=_learned_from(ranked.fusion, ranking),
+        learned_from=_learned_from(ranked.fusion, ranking, {row.checkpoint.name for row in ranked.candidates}),
         notes=tuple(notes_of(ranked, track_record)),
     )
     return Said(content, ranked.candidates, flags_of(ranked.candidates, rows.flags))
@@ -42,7 +46,13 @@ def recall(ranking: Ranking, rows: Rows, content: RevisionContent) -> Said:
     return Said(content, candidates, flags_of(candidates, rows.flags))
 
 
-def _learned_from(fusion: Fusion, ranking: Ranking) -> LearnedFrom:
+def _learned_from(fusion: Fusion, ranking: Ranking, candidates: Set[str]) -> LearnedFrom:
     trust = {name: fusion.trust[name] for name in ranking.measures if fusion.trust.get(name)}
     groups = {record.target: record.group.words for record in fusion.history if record.group}
-    return LearnedFrom(targets=tuple(record.target for record in fusion.history), groups=groups, trust=trust)
+    divided = left_out.divided(fusion, candidates)
+    return LearnedFrom(
+        targets=tuple(record.target for record in fusion.history),
+        groups=groups,
+        comparisons=left_out.to_store(divided),
+        trust=trust,
+    )

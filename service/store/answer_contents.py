@@ -148,6 +148,38 @@ class TrackRecord:
 
 
 @content
+class HeldGroup:
+    """What a comparison group holds of one target."""
+
+    id: str
+    """Id of the group; that of an import is its source."""
+    words: str
+    """How its outcomes were trained, or where they were imported from."""
+    metric: str
+    """Metric that these outcomes are in."""
+    candidates: tuple[str, ...]
+    """Names of the candidates with an outcome."""
+    seeds: int
+    """Number of different seeds of the trainings."""
+    outcomes: int
+    """Number of trainings: candidates and seeds."""
+    epochs: int | None
+    """Largest number of epochs of a training; null where an import does not say."""
+
+
+@content
+class Comparison:
+    """Which outcomes on a target count, where there are outcomes of several comparison groups."""
+
+    target: str
+    """Name of the target, which may be the ranking's own."""
+    group: HeldGroup
+    """Comparison group whose outcomes count."""
+    left_out: tuple[HeldGroup, ...]
+    """Comparison groups whose outcomes are left out."""
+
+
+@content
 class LearnedFrom:
     """What an answer was learned from."""
 
@@ -155,6 +187,9 @@ class LearnedFrom:
     """Names of the past targets of this task whose outcomes the answer was learned from."""
     groups: Mapping[str, str] = field(default_factory=dict)
     """Comparison group of the outcomes that were taken on each of these targets, in words."""
+    comparisons: tuple[Comparison, ...] = ()
+    """Targets with outcomes of several comparison groups, the ranking's own first: what counts, and what is left
+    out."""
     trust: Mapping[str, float] = field(default_factory=dict)
     """Trust that published studies give to the measures of the ranking, by name."""
 

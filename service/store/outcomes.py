@@ -162,6 +162,7 @@ def rows(
 ) -> Sequence[LedgerRow]:
     """All rows of a target and a source that count, oldest first; with `cases` the outcomes of test images too."""
     query = select(LedgerRow).where(LedgerRow.excluded.is_(False)).order_by(LedgerRow.id)
+    query = query.options(defer(LedgerRow.exclusions))
     if not cases:
         query = query.options(defer(LedgerRow.cases, raiseload=True))
     if target is not None:

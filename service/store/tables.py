@@ -170,6 +170,7 @@ class Ranking(Base):
     finetune_method: Mapped[str]
     finetune_protocol: Mapped[FinetuneProtocol] = mapped_column(Content(FinetuneProtocol))
     partly_loaded: Mapped[str] = mapped_column(default="last")  # or "mixed": where such candidates stand
+    comparison_group: Mapped[str | None]  # its outcomes count on targets that have any; None: the most evidence
     created_at: Mapped[float] = mapped_column(default=time.time)
     canceled_at: Mapped[float | None]
     answer_due_at: Mapped[float | None] = mapped_column(index=True)

@@ -116,6 +116,15 @@ def test_a_toy_run_hides_no_real_outcome(client: TestClient, toy: dict[str, floa
     assert "ac_norm, epochs 1, steps 4" in page
 
 
+def test_one_later_toy_run_hides_no_real_outcomes_of_one_candidate(client: TestClient) -> None:
+    for seed in range(3):
+        fill_group("paper", {"a": 0.9}, seed=seed)
+    fill(row("discs", "a", 0.1, comparison_group=own_group(epochs=1, steps=4), source=OWN))
+    (found,) = records()
+    assert (found.outcomes, found.group.outcomes) == ({"a": pytest.approx(0.9)}, 3)
+    assert [group.words for group in found.other_groups] == ["ac_norm, epochs 1, steps 4"]
+
+
 def test_of_as_many_outcomes_the_longer_training_counts_then_the_latest(client: TestClient) -> None:
     values = {"a": 0.4, "b": 0.5}
     whole, short = own_group(epochs=9), own_group(epochs=9, steps=4)
@@ -141,7 +150,7 @@ def test_the_caller_chooses_the_group(client: TestClient) -> None:
     assert chosen["measures"]["logme"]["weighted_tau"] == -1
     assert client.get("/v1/agreement", params={"target": "discs"}).json()["measures"]["logme"]["weighted_tau"] == 1
     unknown = client.get("/v1/agreement", params={"protocol": "nothing"})
-    assert (unknown.status_code, unknown.json()["errors"][0]["field"]) == (404, "protocol")
+    assert (unknown.status_code, unknown.json()["errors"][0]["field"]) == (422, "protocol")
     page = client.get("/agreement", params={"protocol": "toy"}).text
     assert '<option value="toy" selected>imported from toy</option>' in page
 

@@ -334,13 +334,13 @@ def not_locked(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     derivations: list[str] = []
     derive = revisions.derive
 
-    def write_meanwhile(*args: Any) -> Any:
+    def write_meanwhile(*args: Any, **more: Any) -> Any:
         other = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), timeout=0.2, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         other.execute("ROLLBACK")
         other.close()
         derivations.append("derived")
-        return derive(*args)
+        return derive(*args, **more)
 
     monkeypatch.setattr(revisions, "derive", write_meanwhile)
     return derivations

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
+from service.api import references
 from service.api.agreement.schemas import AnswersOut, GroupEvidenceOut, SliceOut, TargetOut
 from service.api.errors import NotFoundError
 from service.api.track_record import AgreementOut
@@ -16,7 +17,7 @@ from service.ledger.records import Slice
 from service.ledger.statistics.agreement import agreements
 from service.ledger.statistics.fused import LeftOut, answers, leave_one_out
 from service.ledger.statistics.target_record import TargetRecord
-from service.store import outcomes, rankings
+from service.store import rankings
 from service.store.contents import Protocol
 from service.store.session import Session
 
@@ -37,7 +38,7 @@ def over(
     `published`: the fused score starts from how far studies found that a measure can be trusted. `ranking_id`:
     scores are of its protocol where there are any.
     """
-    check_group(session, part.group)
+    references.comparison_group(session, part.group, field="protocol")
     trust = trust_of(session) if published else {}
     past = _chosen(session, part, trust, _protocol(session, ranking_id), cases=thorough)
     if scored:
@@ -67,16 +68,6 @@ def _protocol(session: Session, ranking_id: str | None) -> Protocol | None:
     if ranking is None:
         raise NotFoundError(f"there is no ranking {ranking_id!r}", field="ranking", remedy="see GET /v1/rankings")
     return ranking.protocol
-
-
-def check_group(session: Session, group: str | None) -> None:
-    """Refuse a comparison group that no outcome is of."""
-    if group is not None and not outcomes.has_group(session, group):
-        raise NotFoundError(
-            f"there is no outcome of the comparison group {group!r}",
-            field="protocol",
-            remedy="give the id of a group that GET /v1/agreement lists with its targets",
-        )
 
 
 def _chosen(

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 
 from service.api.errors import CHANGE_PROBLEMS, FIND_PROBLEMS, READ_PROBLEMS, WRITE_PROBLEMS
 from service.api.idempotency import Repeatable, StrictBody
-from service.api.names import PathReference
+from service.api.names import Part, PathReference
 from service.api.paging import After, Limit, Page
 from service.api.rankings import changes, revisions, service
 from service.api.rankings.revision_schemas import AsOf, RevisionOut
@@ -65,6 +65,13 @@ def read_ranking(
     limit: Annotated[
         int, Query(ge=0, le=1000, description="Largest number of rows of the list in this answer.")
     ] = service.ROWS,
+    protocol: Annotated[
+        Part,
+        Query(
+            description="Comparison group whose outcomes count on targets that have any, by its id; the list and "
+            "the answer are then derived from the ledger as it is."
+        ),
+    ] = None,
 ) -> RankingOut:
     """The ranked list, best first, with every score; partial while it runs.
 
@@ -73,7 +80,7 @@ def read_ranking(
     """
     with reading() as session:
         part = slice(first, first + limit)
-        return service.ranked(session, ranking_id, records=records, as_of=as_of, part=part)
+        return service.ranked(session, ranking_id, records=records, as_of=as_of, protocol=protocol, part=part)
 
 
 @router.post("/{ranking_id}/cancel", response_model=RankingOut, responses=CHANGE_PROBLEMS)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from fastapi import APIRouter, Request, Response
 
-from service.api.names import PathReference
+from service.api.names import Part, PathReference
 from service.api.rankings import service
 from service.api.rankings.revision_schemas import AsOf, RevisionOut
 from service.api.rankings.schemas import RankedOut, RankingOut
@@ -43,11 +43,13 @@ class RankingPage:
 
 
 @router.get("/rankings/{ranking_id}")
-def show_ranking(request: Request, ranking_id: PathReference, as_of: AsOf = None) -> Response:
+def show_ranking(
+    request: Request, ranking_id: PathReference, as_of: AsOf = None, protocol: Part = None
+) -> Response:
     """One ranking: live progress, the answer and its revisions, the ranked list, every score."""
     with reading() as session:
         # Records are long, and while the ranking runs, the page is fetched again and again.
-        ranking = service.ranked(session, ranking_id, records=None, as_of=as_of)
+        ranking = service.ranked(session, ranking_id, records=None, as_of=as_of, protocol=protocol or None)
         several = (ranking.answer.latest_revision or 0) > 1
         stored = service.answers(session, ranking_id, after=None, limit=_MOST_REVISIONS) if several else None
     rows = ranking.ranked

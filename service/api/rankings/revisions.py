@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 
-from service.api.errors import ConflictError, NotFoundError
+from service.api.errors import ConflictError, InvalidError, NotFoundError
 from service.api.paging import Page
 from service.api.rankings.revision_schemas import AnswerOut, DifferenceOut, GrowthOut, NewerOut, RevisionOut
 from service.jobs.answers import Derived, derive, renew
@@ -22,16 +22,24 @@ from service.store.tables import AnswerRevision, Ranking
 NOW = "now"
 
 
-def shown(session: Session, ranking: Ranking, rows: Rows, as_of: str | None) -> tuple[Said, AnswerOut]:
+def shown(
+    session: Session, ranking: Ranking, rows: Rows, as_of: str | None, group: str | None = None
+) -> tuple[Said, AnswerOut]:
     """What the ranking says by the newest revision, by the one with the number `as_of`, or as derived `now`.
 
-    It is derived, too, while the ranking runs, and where no revision is stored.
+    It is derived, too, while the ranking runs, where no revision is stored, and for a comparison group `group`.
     """
+    if group is not None and as_of not in (None, NOW):
+        raise InvalidError(
+            "a stored revision is learned from the outcomes that counted then",
+            field="protocol",
+            remedy="leave out `as_of`, or give `as_of=now`",
+        )
     newest = answers.latest(session, ranking.id)
     runs = rows.are_open or ranking.answer_due_at is not None
-    chosen = _chosen(session, ranking.id, None if runs else newest, as_of)
+    chosen = _chosen(session, ranking.id, None if runs else newest, NOW if group else as_of)
     if chosen is None:
-        said = revisions.derive(session, ranking, rows)
+        said = revisions.derive(session, ranking, rows, group=group)
         return said, AnswerOut(
             **vars(said.content.answer),
             latest_revision=newest.number if newest else None,

@@ -64,6 +64,11 @@ class RankingRequest(BaseModel):
         description="Fields in which the protocol of those finetune runs differs from the ranking's; `steps` is "
         "never taken over.",
     )
+    comparison_group: Text | None = Field(
+        None,
+        description="Id of the comparison group whose outcomes count on targets that have any (see "
+        "`GET /v1/agreement`); null takes the group with the most evidence on each.",
+    )
     partly_loaded: PartlyLoaded = Field(
         "last",
         description="Where candidates stand that are partly loaded: `last`, without a place and after all others, "
@@ -140,6 +145,9 @@ class RankingSummary(BaseModel):
     order_by: str = Field(description="Measure or derived score that orders the list.")
     measures: list[str] = Field(description="Measures that are computed for every candidate.")
     finetune_top: int = Field(description="Number of best candidates that are finetuned afterwards.")
+    comparison_group: str | None = Field(
+        description="Comparison group that the request named; null where the group with the most evidence counts."
+    )
     partly_loaded: PartlyLoaded = Field(
         description="Where candidates stand that are partly loaded: last or mixed with the others."
     )

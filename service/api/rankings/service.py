@@ -65,6 +65,7 @@ def _planned(session: Session, request: RankingRequest) -> tuple[Ranking, Datase
         protocol=protocol,
         finetune_top=request.finetune_top,
         partly_loaded=request.partly_loaded,
+        comparison_group=requested.comparison_group(session, request.comparison_group, field="comparison_group"),
         finetune_method=usual_method(session),
         finetune_protocol=protocol_of(
             session, FINETUNE_PROTOCOLS, request.finetune, dims=dims, field="finetune", base=protocol
@@ -157,17 +158,19 @@ def ranked(
     *,
     records: bool | None = False,
     as_of: str | None = None,
+    protocol: str | None = None,
     part: slice = FIRST_ROWS,
 ) -> RankingOut:
     """A ranking with this part of its list; on demand with what each score was computed from, which is long.
 
     With None for `records` they are there once the ranking is over. The list and the answer are those of the
-    revision `as_of`, see `revisions.shown`.
+    revision `as_of`, or derived from outcomes of the comparison group `protocol`, see `revisions.shown`.
     """
     ranking = found(session, ranking_id)
     records = _is_over(session, ranking) if records is None else records
     rows = rows_of(session, ranking, records=records)
-    said, answer = revisions.shown(session, ranking, rows, as_of)
+    group = requested.comparison_group(session, protocol, field="protocol")
+    said, answer = revisions.shown(session, ranking, rows, as_of, group)
     first = next((row for row in said.candidates if row.position is not None), None)
     epochs = epochs_of(session, ranking.measures, ranking.protocol)
     counts = Counter(row.state for row, _ in rows.evaluations)
@@ -254,6 +257,7 @@ def _summary(session: Session, ranking: Ranking, counts: dict[str, int]) -> Rank
         measures=ranking.measures,
         finetune_top=ranking.finetune_top,
         partly_loaded=ranking.partly_loaded,
+        comparison_group=ranking.comparison_group,
         created_at=ranking.created_at,
     )
 

@@ -223,6 +223,9 @@ def ranking_command(
     as_of: Annotated[
         str | None, typer.Option("--as-of", help="A revision of the answer by its number, or now.")
     ] = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="Comparison group whose outcomes count, by its id.")
+    ] = None,
     renew: Annotated[bool, typer.Option("--renew", help="Store the answer as it is now as a revision.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the ranking as JSON, nothing else.")] = False,
 ) -> None:
@@ -230,7 +233,7 @@ def ranking_command(
     with errors_shown(), ZooRank(url) as zoo:
         if renew:
             zoo.renew_answer(ranking_id)
-        ranking = zoo.ranking(ranking_id, as_of=as_of)
+        ranking = zoo.ranking(ranking_id, as_of=as_of, protocol=protocol)
         if as_json:
             print(json.dumps(ranking, indent=2))
         else:
