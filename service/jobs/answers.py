@@ -62,7 +62,7 @@ def _store_due(ranking_id: str) -> None:
             return
         if answers.has_open_evaluations(session, ranking_id):  # it goes on, and its next end makes it due again
             return
-        _start_finetune_runs(session, _add(session, ranking_id, derived))
+        _start_finetune_runs(session, renew(session, ranking_id, derived))
 
 
 def derive(session: Session, ranking: Ranking) -> Derived:

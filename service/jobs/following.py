@@ -43,10 +43,11 @@ def _send_waiting(session: Session, evaluations: Select[str], runs: Select[str])
 
 def after_evaluation(session: Session, evaluation_id: str) -> None:
     """Make the ranking's answer due if this was its last open evaluation; note scores that answers learn from."""
-    evaluation = session.get_one(Evaluation, evaluation_id, populate_existing=True)
-    settle(session, evaluation.ranking_id)
-    if evaluation.state == WorkState.DONE:
-        target = outcomes.target_of(session, evaluation.ranking_id)
+    columns = select(Evaluation.ranking_id, Evaluation.state).where(Evaluation.id == evaluation_id)
+    ranking_id, state = session.execute(columns).one()
+    settle(session, ranking_id)
+    if state == WorkState.DONE:
+        target = outcomes.target_of(session, ranking_id)
         ledger_changes.note(session, ADDED, [(EVALUATION, target)] if target else [])
 
 

@@ -123,7 +123,8 @@ def claim_evaluation(session: Session, evaluation_id: str, *, worker: str) -> Ev
     checkpoint = session.get_one(Checkpoint, row.checkpoint_id, with_for_update=_SHARED)
     claimed = _claim_when_ready(session, row, (dataset, checkpoint), worker=worker, ranking=ranking)
     if claimed is None:
-        following.settle(session, ranking.id)
+        if row.state == WorkState.FAILED:
+            following.settle(session, ranking.id)
         return None
     widths.settle(session, ranking)
     measures = tuple(ranking.measures)

@@ -12,12 +12,12 @@ from sqlalchemy.orm import Session
 from service.store.tables import LedgerChange, LedgerRevision
 
 ADDED, REPLACED, REMOVED, EXCLUDED, INCLUDED = "added", "replaced", "removed", "excluded", "included"
-OUTCOME, SCORE, EVALUATION = "outcome", "score", "evaluation"
+OUTCOME, SCORE, EVALUATION, DESCRIPTION = "outcome", "score", "evaluation", "description"
 
 
 @dataclass(frozen=True)
 class Growth:
-    """How many outcomes, scores or evaluations on one target were changed in one way."""
+    """How many outcomes, scores, evaluations or descriptions of one target were changed in one way."""
 
     change: str
     kind: str
@@ -26,7 +26,7 @@ class Growth:
 
 
 def note(session: Session, change: str, things: Iterable[tuple[str, str]]) -> None:
-    """Note what was changed: the kind and the target of every outcome, score or evaluation.
+    """Note what was changed: the kind and the target of every outcome, score, evaluation or description.
 
     It locks the ledger's revision until the commit, so that numbers grow in the order of commits. Call it when all
     other rows are locked already.

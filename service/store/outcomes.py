@@ -148,6 +148,13 @@ def remove(session: Session, *, source: str) -> int:
     return len(removed)
 
 
+def note_description(session: Session, target: str) -> None:
+    """Note that a dataset gives a target of the ledger another task, modality or cohort."""
+    of_target = select(LedgerRow.id).where(LedgerRow.target == target).limit(1)
+    if session.scalar(of_target) is not None:
+        ledger_changes.note(session, ledger_changes.REPLACED, [(ledger_changes.DESCRIPTION, target)])
+
+
 def target_of(session: Session, ranking_id: str) -> str | None:
     """The name of the ranking's dataset if the ledger has outcomes on it: then answers learn from its scores."""
     has_outcomes = exists().where(

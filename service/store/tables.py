@@ -288,8 +288,8 @@ class LedgerRevision(Base):
 class LedgerChange(Base):
     """One change of what answers are learned from, by the ledger's revision from then on.
 
-    `change` is added, replaced, removed, excluded or included; `kind` is outcome, score or evaluation, of which
-    so many (`count`) on one target changed.
+    `change` is added, replaced, removed, excluded or included; `kind` is outcome, score, evaluation or description
+    (task, modality and cohort), of which so many (`count`) on one target changed.
     """
 
     __tablename__ = "ledger_changes"

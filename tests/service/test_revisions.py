@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 
 from service.client.terminal import tables
 from service.jobs import answers as answer_jobs
-from service.jobs import ending
+from service.jobs import ending, following
 from service.ledger import fusion, revisions
 from service.settings import Settings
 from service.store import ledger_changes
@@ -27,6 +27,7 @@ from tests.service.conftest import (
     add_ranking,
     evaluate,
     evaluations,
+    fail,
     finish_run,
     score_of,
 )
@@ -275,6 +276,31 @@ def test_an_answer_that_can_not_be_derived_loses_no_evaluation(
     assert read(client, ranking_id)["answer"]["revision"] == 1
 
 
+def test_an_end_that_is_told_twice_stores_nothing_new(client: TestClient) -> None:
+    ranking_id = ended(finetune_top=1)
+    before = read(client, ranking_id)
+    with transaction() as session:
+        following.settle(session, ranking_id)
+    assert stored() == [(ranking_id, 1)]
+    assert read(client, ranking_id) == before
+
+
+def test_a_retried_ranking_gets_a_new_revision_when_it_ends_again(client: TestClient) -> None:
+    ranking_id, rows = requested()
+    for name in "abc":
+        evaluate(rows[name], score_of(0.5))
+    fail(rows["d"], "out of memory")
+    assert not read(client, ranking_id)["answer"]["coverage"]["open"]
+    again = client.post(f"/v1/rankings/{ranking_id}/retry").json()
+    assert (again["state"], again["answer"]["revision"]) == ("running", None)
+    evaluate(rows["d"], score_of(0.9))
+    shown = read(client, ranking_id)
+    assert (shown["state"], shown["answer"]["revision"], order_of(shown)[0]) == ("done", 2, "d")
+    newest = client.get(f"/v1/rankings/{ranking_id}/answers").json()["items"][0]
+    assert newest["why"] == "The evaluations had changed, or what the workers publish."
+    assert newest["difference"]["leader_changed"]
+
+
 def test_many_that_store_together_store_one_revision(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as dead:
         dead.setattr(answer_jobs, "store_due", lambda _: None)
@@ -412,6 +438,8 @@ def test_the_revision_of_the_ledger_grows_with_each_change_and_only_then(client:
         change = {"excluded": excluded, "reason": "a toy run"}
         assert client.patch(f"/v1/outcomes/{outcome}", json=change).status_code == 200
         assert grown(by)
+    assert client.patch("/v1/datasets/new", json={"modality": "CT"}).status_code == 200
+    assert grown(1)
     with transaction() as session:
         ranking = add_ranking(session, ["e"], dataset_id=add_dataset(session, "x").id)
         rows = evaluations(session, ranking)

@@ -11,11 +11,12 @@ from service.api.needed import listed as named
 from service.api.needed import refuse_other_results, refuse_removal
 from service.api.paging import Page, page_of
 from service.jobs import removing, requests, retrying
-from service.store import datasets, dependents
+from service.store import datasets, dependents, outcomes
 from service.store.session import Session
 from service.store.tables import Dataset
 
 _DECISIVE = frozenset({"uri", "task", "spatial_dims"})  # what the inspection depends on
+_DESCRIBING = frozenset({"task", "modality", "cohort"})  # what answers learn of a target besides its outcomes
 
 
 def register(session: Session, request: DatasetRequest) -> DatasetOut:
@@ -28,6 +29,7 @@ def register(session: Session, request: DatasetRequest) -> DatasetOut:
         raise ConflictError(f"there is a dataset {name!r}", field="name", remedy=_remedy(registered, request))
     row = Dataset(**{**request.model_dump(), "name": name})
     requests.add(session, row)
+    outcomes.note_description(session, name)
     return DatasetOut.model_validate(row)
 
 
@@ -77,6 +79,9 @@ def change(session: Session, reference: str, request: DatasetChange) -> DatasetO
         setattr(row, field, given[field])
     if other:
         retrying.read_again(session, row, why="it was changed")
+    session.flush()
+    if _DESCRIBING & given.keys():
+        outcomes.note_description(session, row.name)
     return DatasetOut.model_validate(row)
 
 
@@ -101,6 +106,7 @@ def remove(session: Session, reference: str) -> None:
     row = _found(session, reference, lock=True)
     refuse_removal(session, row)
     removing.remove(session, row)
+    outcomes.note_description(session, row.name)
 
 
 def retry(session: Session, reference: str) -> DatasetOut:

@@ -27,9 +27,12 @@ class GrowthOut(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     change: str = Field(description="What happened: added, replaced, removed, excluded or included.")
-    kind: str = Field(description="What it happened to: outcome, score or evaluation.")
+    kind: str = Field(
+        description="What it happened to: outcome, score, evaluation, or the target's description (task, modality "
+        "and cohort)."
+    )
     target: str = Field(description="Name of the target that they are on.")
-    count: int = Field(description="Number of outcomes, scores or evaluations that changed.")
+    count: int = Field(description="Number of outcomes, scores, evaluations or descriptions that changed.")
 
 
 class NewerOut(BaseModel):
