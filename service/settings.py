@@ -66,6 +66,11 @@ class Settings(BaseSettings):
     )
     attempts: int = Field(3, ge=1, description="Number of dead workers after which a job fails.")
     task_seconds: float = Field(86_400, gt=0, description="Longest time in seconds that one job may run.")
+    wait_seconds: float = Field(
+        43_200,
+        gt=0,
+        description="Longest time in seconds that a result waits while the database is away or a disk is full.",
+    )
     instance: str = Field(
         "", description="Name that /healthz answers; `zoorank serve` sets it to know its own API."
     )

@@ -7,6 +7,7 @@ from service.store import contents, published
 from service.store.capabilities import publish
 from service.store.dict_form import check_storable, descriptions, plain, read, storable_text, stored
 from service.store.migrate import NewerDatabaseError, refuse_newer
+from service.store.outages import outlast, passes, write
 from service.store.session import Session, transaction
 from service.store.tables import Score, Worker, new_worker_id
 
@@ -19,6 +20,8 @@ __all__ = [
     "contents",
     "descriptions",
     "new_worker_id",
+    "outlast",
+    "passes",
     "plain",
     "publish",
     "published",
@@ -27,4 +30,5 @@ __all__ = [
     "storable_text",
     "stored",
     "transaction",
+    "write",
 ]

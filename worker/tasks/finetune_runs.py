@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
-from service.jobs import contents, plain, transaction
+from service.jobs import contents, outlast, plain, transaction
 from service.jobs.work import FinetuneWork, claim_finetune_run
 from service.settings import settings
 from worker.devices import worker_name
@@ -62,16 +63,29 @@ def _run(work: FinetuneWork, progress: Progress) -> Delivered:
     )
     card = network_card_of(work, target, finetuned, candidate.report)
     progress("writing", 0, 1)
-    file = _write(finetuned.network, card, name=f"{work.claim.id}-{work.claim.token}.safetensors")
+    name, content = f"{work.claim.id}-{work.claim.token}.safetensors", _serialized(finetuned.network, card)
+    file = outlast(lambda: _write(content, name=name), meanwhile=lambda: progress("waiting for room", 0, 0))
     primary = target.task.primary.name
     return Delivered(result_of(finetuned, card, primary=primary, network_file=file.name))
 
 
-def _write(network: nn.Module, card: contents.NetworkCard, *, name: str) -> Path:
-    """Write the weights with the card in the file's metadata; renamed when complete, so that no file is half."""
+def _serialized(network: nn.Module, card: contents.NetworkCard) -> bytes:
+    """The weights as a safetensors file, with the card in its metadata."""
+    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    return save(state, metadata={CARD: json.dumps(plain(card))})
+
+
+def _write(content: bytes, *, name: str) -> Path:
+    """Write the file and rename it when it is whole; OSError where there is no room, and then nothing is left."""
     folder = settings().networks_dir
     folder.mkdir(parents=True, exist_ok=True)
     partial, final = folder / f"{name}.part", folder / name
-    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    save_file(state, partial, metadata={CARD: json.dumps(plain(card))})
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
     return partial.rename(final)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from models_zoo.errors import ZooError
 from models_zoo.machine import is_out_of_memory
-from service.jobs import check_storable, ending, transaction
+from service.jobs import Session, check_storable, ending, passes, transaction, write
 from service.jobs.claims import Claim, LeaseLostError, release, renew
 from service.settings import settings
 from worker import stopping
@@ -83,17 +83,36 @@ def carry_out(claim: Claim, compute: Callable[[Progress], Outcome]) -> None:
     try:
         with beating(claim) as progress:
             ended = _outcome_or_reason(claim, lambda: compute(progress))
-        with transaction() as session:
-            if isinstance(ended, str):
-                ending.complete(session, claim, state="failed", reason=ended)
-            else:
-                ending.complete(session, claim, state="done", **ended.columns())
+            write(lambda session: _end(session, claim, ended), meanwhile=lambda: progress("recording", 0, 0))
     except LeaseLostError:
         _log.info("%s: attempt %d lost its lease or was canceled", claim.id, claim.token)
     except StoppedError:
+        _give_back(claim, "the worker stops")
+    except Exception as error:
+        if not passes(error):
+            raise
+        _give_back(claim, f"it waited too long ({type(error).__name__})")
+
+
+def _end(session: Session, claim: Claim, ended: Outcome | str) -> None:
+    if isinstance(ended, str):
+        ending.complete(session, claim, state="failed", reason=ended)
+    else:
+        ending.complete(session, claim, state="done", **ended.columns())
+
+
+def _give_back(claim: Claim, why: str) -> None:
+    """Queue the job again at once; where the database is away, its lease runs out instead."""
+    try:
         with transaction() as session:
             release(session, claim)
-        _log.info("%s: attempt %d was given back, since the worker stops", claim.id, claim.token)
+        _log.info("%s: attempt %d was given back, since %s", claim.id, claim.token, why)
+    except LeaseLostError:
+        _log.info("%s: attempt %d lost its lease or was canceled", claim.id, claim.token)
+    except Exception as error:
+        if not passes(error):
+            raise
+        _log.warning("%s: attempt %d waits for the end of its lease, since %s", claim.id, claim.token, why)
 
 
 def _outcome_or_reason(claim: Claim, compute: Callable[[], Outcome]) -> Outcome | str:
@@ -107,6 +126,8 @@ def _outcome_or_reason(claim: Claim, compute: Callable[[], Outcome]) -> Outcome 
     except (ScienceError, ZooError) as error:
         return reason_of(error)
     except Exception as error:
+        if passes(error):  # no fault of the job: it is repeated
+            raise
         if is_out_of_memory(error):
             return OUT_OF_MEMORY
         _log.exception("%s failed", claim.id)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from service import jobs
-from service.jobs import contents, transaction
+from service.jobs import Session, contents, transaction, write
 from service.jobs.scores import copy_scores, record_score
 from service.jobs.work import EvaluationWork, claim_evaluation
 from worker.devices import worker_name
@@ -57,8 +57,7 @@ def _score(work: EvaluationWork, progress: Progress) -> Scored:
     data = read_registered(work.dataset, progress)
     protocol = protocol_of(work.protocol)
     key = content_key(work, spec, protocol)
-    with transaction() as session:
-        donor = copy_scores(session, work, key)
+    donor = write(lambda session: copy_scores(session, work, key), meanwhile=lambda: progress("loading", 0, 1))
     if donor is not None:
         return Scored(key, donor.facts, reused_from=donor.id)
     start = perf_counter()
@@ -71,7 +70,7 @@ def _score(work: EvaluationWork, progress: Progress) -> Scored:
         progress("measures", 0, 0)
         with computing(protocol):
             score = evaluate(registered[name], gathered.evidence)
-        _record(work, name, score)
+        _record(work, name, score, progress)
     return Scored(key, facts_of(gathered.figures, seconds=perf_counter() - start))
 
 
@@ -92,18 +91,21 @@ def content_key(work: EvaluationWork, spec: CandidateSpec, protocol: Protocol) -
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _record(work: EvaluationWork, name: str, score: Score) -> None:
+def _record(work: EvaluationWork, name: str, score: Score, progress: Progress) -> None:
     flags = list(score.flags)
     value, reason = score.value, score.reason
     if value is not None and not math.isfinite(value):
         value, reason, flags = None, f"the measure gave {value}", [*flags, FAILED.name]
-    row = jobs.Score(
-        measure=name,
-        value=value,
-        seconds=score.seconds,
-        flags=flags,
-        record=record_of(score),
-        reason=reason,
-    )
-    with transaction() as session:
+
+    def keep(session: Session) -> None:
+        row = jobs.Score(
+            measure=name,
+            value=value,
+            seconds=score.seconds,
+            flags=flags,
+            record=record_of(score),
+            reason=reason,
+        )
         record_score(session, work.claim, row)
+
+    write(keep, meanwhile=lambda: progress("recording", 0, 0))
