@@ -17,6 +17,8 @@ import time
 import traceback
 from typing import Any
 
+import torch._dynamo  # noqa: F401 - a norm layer's shapes need it, and a child may write no file while it is imported
+
 from models_zoo.architecture import architectures
 from models_zoo.errors import ZooError
 from models_zoo.machine import is_out_of_memory
