@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from service.api.capabilities.published import published
 from service.api.errors import UnavailableError, problems
+from service.api.system import room
 from service.jobs import presence
 from service.settings import settings
 from service.store import migrate
@@ -64,7 +65,11 @@ def check_readiness() -> Readiness:
         for kind in _NEEDED:
             published(session, kind)
         there = presence.presence(session)
-    warnings = (presence.missing(there), presence.overdue(there, now=time.time()))
+    warnings = (
+        presence.missing(there),
+        presence.overdue(there, now=time.time()),
+        room.lacking(settings().data_dir),
+    )
     return Readiness(
         instance=settings().instance,
         workers=there.alive,
