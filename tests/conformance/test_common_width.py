@@ -87,11 +87,20 @@ def test_all_measures_of_one_evaluation_share_a_projection(monkeypatch: pytest.M
     assert widths == [6]
 
 
-@pytest.mark.parametrize("name", architectures())
-def test_the_widths_of_every_architecture_are_those_of_its_stages(name: str) -> None:
-    dims = architectures()[name].spatial_dims[0]
-    found = stage_widths(CandidateSpec(Path("none"), name, dims, 3, 2))
+@pytest.mark.parametrize(
+    ("name", "dims"), [(name, dims) for name, one in architectures().items() for dims in one.spatial_dims]
+)
+def test_the_widths_of_every_architecture_are_those_of_its_stages(name: str, dims: int) -> None:
     network = build(name, spatial_dims=dims, in_channels=3, classes=2)
+    found = stage_widths(network, CandidateSpec(Path("none"), name, dims, 3, 2))
     assert list(found.widths) == list(network.stages)
     assert all(width > 0 for width in found.widths.values())
     assert found.usual in network.stages
+
+
+def test_a_unets_widths_are_its_channels() -> None:
+    parameters = {"norm": "instance"}
+    network = build("unet", spatial_dims=2, in_channels=1, classes=2, **parameters)
+    found = stage_widths(network, CandidateSpec(Path("none"), "unet", 2, 1, 2, parameters))
+    assert found.widths == {"encoder": 512, "decoder_1": 256, "decoder_2": 128, "decoder_3": 64}
+    assert found.usual == "decoder_3"

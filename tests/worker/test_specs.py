@@ -34,4 +34,9 @@ def test_some_bounds() -> None:
     assert bounds["precision"].choices == ("float32", "tf32", "mixed")
     assert bounds["seed"].highest == 2**32 - 1
     assert bounds["epochs"] == FieldBounds(20, lowest=1, highest=100_000)
-    assert {name for name, field in bounds.items() if field.nullable} == {"crop", "steps", "stage"}
+    assert {name for name, field in bounds.items() if field.nullable} == {
+        "crop",
+        "steps",
+        "stage",
+        "feature_width",
+    }

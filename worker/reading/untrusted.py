@@ -27,8 +27,8 @@ def examine(stream: BinaryIO, *, name: str, size: int, expected: str | None, spe
             f"uri: the file's sha256 is {content.sha256}, its card says {expected}; get the right file"
         )
     candidate = CandidateSpec(path=Path(name), **spec, content=content)
-    _, report = load_source(candidate)
-    return {"sha256": content.sha256, "preflight": stored(preflight_of(report, stage_widths(candidate)))}
+    network, report = load_source(candidate)
+    return {"sha256": content.sha256, "preflight": stored(preflight_of(report, stage_widths(network, candidate)))}
 
 
 def inspect(stream: BinaryIO, *, name: str, task: str, spatial_dims: int) -> Json:

@@ -1,4 +1,4 @@
-"""How many features each stage of a network gives, which its architecture says without its weights."""
+"""How many features each stage of a network gives."""
 
 from __future__ import annotations
 
@@ -12,29 +12,27 @@ from models_zoo.architecture import Network, Outputs
 from worker.science.module_outputs import outputs_of
 from worker.science.specs import CandidateSpec
 
-SIDE = 64  # voxels a side of the image whose shape is followed through the network, at least
+SIDE = 32  # voxels a side of the image that is shown, at least: MONAI's DenseNet halves it five times
 
 
 @dataclass(frozen=True)
 class StageWidths:
     """Channels of every stage by its name, and the stage whose features are used where a protocol names none."""
 
-    widths: Mapping[str, int]  # empty where the network can't be followed
+    widths: Mapping[str, int]  # empty where the network takes no such image
     usual: str
 
 
-def stage_widths(spec: CandidateSpec) -> StageWidths:
-    """The widths of a candidate's stages; only shapes are computed, so it takes no memory and no weights."""
-    with torch.device("meta"):
-        network = registry.build(spec.architecture, **spec.settings)
+def stage_widths(network: Network, spec: CandidateSpec) -> StageWidths:
+    """The widths of the stages of this candidate's network, by an empty image of twice its divisor a side."""
     usual = usual_stage(network, registry.architectures()[spec.architecture].outputs)
-    side = -(-SIDE // network.divisor) * network.divisor
-    image = torch.zeros(1, spec.in_channels, *(side,) * spec.spatial_dims, device="meta")
+    side = -(-SIDE // (2 * network.divisor)) * 2 * network.divisor  # two voxels where an instance norm may stand
+    image = torch.zeros(1, spec.in_channels, *(side,) * spec.spatial_dims)
     module = network.module.eval()
     try:
         with torch.no_grad(), outputs_of(module, network.stages.values()) as outputs:
             module(image)
-    except RuntimeError:  # an operation that has no rule for shapes alone
+    except (RuntimeError, ValueError):
         return StageWidths({}, usual)
     return StageWidths({name: outputs[path].shape[1] for name, path in network.stages.items()}, usual)
 
