@@ -186,6 +186,7 @@ def _flags() -> dict[str, published.PublishedFlag]:
             meaning=flag.meaning,
             may_rank=flag.may_rank,
             differs=flag.differs,
+            within_spread=flag.within_spread,
             marks_missing=flag.marks_missing,
             measures=_measures_of(flag),
         )

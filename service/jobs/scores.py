@@ -8,7 +8,7 @@ from service.store import rankings
 from service.store.session import Session
 from service.store.tables import Evaluation, Score
 
-_COPIED = ("measure", "value", "seconds", "flags", "record", "reason")
+_COPIED = ("measure", "value", "spread", "seconds", "flags", "record", "reason")
 
 
 def record_score(session: Session, claim: Claim, score: Score) -> None:

@@ -145,7 +145,7 @@ def _known(value: float) -> float | None:
 def notes_of(ranked: RankedList, track_record: TrackRecord) -> list[str]:
     """What to keep in mind when reading the list, in sentences."""
     order_by = ranked.ranking.order_by
-    of_scores = {flag for row in ranked.candidates for score in row.scores.values() for flag in score.flags}
+    of_scores = {flag for row in ranked.candidates for names in row.score_flags.values() for flag in names}
     meanings = ranked.flags.meanings(of_scores.union(flags_of(ranked.candidates, ranked.flags)))
     apart = flags.PARTLY_LOADED if ranked.ranking.partly_loaded != MIXED else None
     unplaced = [row for row in ranked.candidates if _is_done(row) and row.position is None]

@@ -36,6 +36,11 @@ class Flags:
         """Flags of a derived score that has no value."""
         return [name for name, flag in self.published.items() if flag.marks_missing]
 
+    @property
+    def of_spread(self) -> list[str]:
+        """Flags of a score that is nearer to another candidate's than its spread."""
+        return [name for name, flag in self.published.items() if flag.within_spread]
+
     def is_sound(self, score: Score | None) -> bool:
         """Whether a candidate can be placed by this score."""
         return score is not None and score.value is not None and self.may_rank(score.flags)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from service.ledger import flags
 from service.ledger.flags import Flags
@@ -30,6 +31,7 @@ class Candidate:
     facts: EvaluationFacts
     scores: Scores
     positions: Mapping[str, int]
+    score_flags: Mapping[str, list[str]]  # measure -> the score's own flags, and those of its place in the list
     outcome: float | None
     finetune_seconds: float | None
 
@@ -129,6 +131,10 @@ def candidate_of(
         facts=facts,
         scores=scores,
         positions={measure: place[row.id] for measure, place in places.by_measure.items() if row.id in place},
+        score_flags={
+            measure: [*score.flags, *(published.of_spread if row.id in places.unstable.get(measure, ()) else ())]
+            for measure, score in scores.items()
+        },
         outcome=outcome,
         finetune_seconds=finetune_seconds(facts, ranking.finetune_protocol),
     )
@@ -147,19 +153,33 @@ class Places:
         started = {row.id: scores[row.id] for row, _ in rows if row.state in (WorkState.RUNNING, WorkState.DONE)}
         measures = {measure for of_candidate in started.values() for measure in of_candidate}
         self.by_measure = {measure: _places_by(measure, started, published) for measure in measures}
+        self.unstable = {measure: _within_spread(measure, started, published) for measure in measures}
         done = {row.id: scores[row.id] for row, _ in rows if row.state == WorkState.DONE}
         self.ordering = _places_by(order_by, done, published)
 
 
 def _places_by(measure: str, scores: Mapping[str, Scores], published: Flags) -> dict[str, int]:
+    return places_of({key: value for key, (value, _) in _sound(measure, scores, published).items()})
+
+
+def _sound(measure: str, scores: Mapping[str, Scores], published: Flags) -> dict[str, tuple[float, float | None]]:
+    """Key -> value and spread of the scores that can place a candidate."""
     by_evaluation = {key: of_candidate.get(measure) for key, of_candidate in scores.items()}
-    return places_of(
-        {
-            key: score.value
-            for key, score in by_evaluation.items()
-            if score is not None and score.value is not None and published.is_sound(score)
-        }
-    )
+    return {
+        key: (score.value, score.spread)
+        for key, score in by_evaluation.items()
+        if score is not None and score.value is not None and published.is_sound(score)
+    }
+
+
+def _within_spread(measure: str, scores: Mapping[str, Scores], published: Flags) -> set[str]:
+    """Keys of the scores that are nearer to the next one, above or below, than the larger spread of the two."""
+    ordered = sorted(_sound(measure, scores, published).items(), key=lambda item: item[1][0])
+    near: set[str] = set()
+    for (key, (value, spread)), (other, (above, other_spread)) in pairwise(ordered):
+        if max(spread or 0.0, other_spread or 0.0) > above - value:
+            near |= {key, other}
+    return near
 
 
 def places_of(values: Mapping[str, float]) -> dict[str, int]:

@@ -185,6 +185,8 @@ class PublishedFlag:
     """Whether a score with this flag may place its candidate in a ranked list."""
     differs: str | None = None
     """Fact of evaluations whose difference between candidates raises the flag for a whole list."""
+    within_spread: bool = False
+    """Whether a score gets this flag whose spread is above the gap to the next candidate's score."""
     measures: tuple[str, ...] | None = None
     """Measures that the flag is about, so that a list without any of them does not get it; null means any list."""
     marks_missing: bool = False

@@ -197,6 +197,7 @@ class Score(Base):
     evaluation_id: Mapped[str] = mapped_column(ForeignKey("evaluations.id"), primary_key=True)
     measure: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[float | None]
+    spread: Mapped[float | None]  # standard deviation of the value over random starts
     seconds: Mapped[float]
     flags: Mapped[list[Any]]
     record: Mapped[ScoreRecord] = mapped_column(Content(ScoreRecord))

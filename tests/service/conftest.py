@@ -129,6 +129,7 @@ CAPABILITIES: dict[str, dict[str, Any]] = {
             "differs": "width",
             "measures": ["ac_corr"],
         },
+        "unstable": {"meaning": "other starts may change the order", "within_spread": True},
         "degenerate": {"meaning": "the source affines carry no information", "may_rank": False},
         "saturated": {"meaning": "the features separate the labels exactly", "may_rank": False},
         "not_applicable": {"meaning": "the measure has no meaning here", "may_rank": False, "marks_missing": True},

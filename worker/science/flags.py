@@ -14,14 +14,16 @@ class Flag:
 
     A score with a flag that may not rank stands after all others. A flag with `differs` is one of a whole list:
     it holds when the candidates' figures of that name are not all the same, of those that were scored by a measure
-    that names the flag in its `list_flags`. A flag `of_epoch` says something of the one epoch: a list whose
-    measures take none has no such flag.
+    that names the flag in its `list_flags`. A flag `within_spread` is one of a score in a list: its
+    spread is above the gap to the next candidate's. A flag `of_epoch` says something of the one epoch: a list
+    whose measures take none has no such flag.
     """
 
     name: str
     meaning: str  # whole sentences, to be shown beside a score or a list
     may_rank: bool = True
     differs: str | None = None
+    within_spread: bool = False
     of_epoch: bool = False
     marks_missing: bool = False  # the service gives it to a score that it can't derive from the ledger
 

@@ -101,6 +101,7 @@ def _record(work: EvaluationWork, name: str, score: Score, progress: Progress) -
         row = jobs.Score(
             measure=name,
             value=value,
+            spread=score.spread,
             seconds=score.seconds,
             flags=flags,
             record=record_of(score),

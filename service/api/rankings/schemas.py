@@ -88,6 +88,9 @@ class ScoreOut(BaseModel):
     value: float | None = Field(
         description="Number that the measure gave, higher is better; null where there is none."
     )
+    spread: float | None = Field(
+        description="Standard deviation of the number over random starts; null where it does not depend on any."
+    )
     position: int | None = Field(
         description="Place of the candidate by this measure alone; null where it has none."
     )

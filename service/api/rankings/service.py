@@ -204,7 +204,7 @@ def _row(row: Candidate, *, records: bool) -> RankedOut:
         steps_total=evaluation.steps_total,
         attempts=evaluation.attempts,
         scores={
-            name: _score(score, row.positions.get(name), records=records)
+            name: _score(score, row.positions.get(name), row.score_flags[name], records=records)
             for name, score in sorted(row.scores.items())
         },
         flags=row.flags,
@@ -217,11 +217,12 @@ def _row(row: Candidate, *, records: bool) -> RankedOut:
     )
 
 
-def _score(score: Score, position: int | None, *, records: bool) -> ScoreOut:
+def _score(score: Score, position: int | None, flags: list[str], *, records: bool) -> ScoreOut:
     return ScoreOut(
         value=score.value,
+        spread=score.spread,
         position=position,
-        flags=score.flags,
+        flags=flags,
         seconds=score.seconds,
         reason=score.reason,
         record=dict(score.record.figures) if records else None,

@@ -45,6 +45,14 @@ NOT_CONVERGED = flags.register(
         "A Gaussian mixture that the score is computed from had not converged when its fitting was stopped.",
     )
 )
+UNSTABLE = flags.register(
+    Flag(
+        "unstable",
+        "The score depends on random starts, and its spread over them is larger than the gap to the next "
+        "candidate's, so other starts may change their order.",
+        within_spread=True,
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -76,16 +84,17 @@ def nleep(evidence: Evidence) -> Score:
     mixtures = [cluster(features.values, classes, clusters, seed=seed) for seed in range(MIXTURES)]
     expected = [expectation(torch.from_numpy(mixture.posteriors), features.labels) for mixture in mixtures]
     values = [float(np.log(of_mixture).mean()) for of_mixture in expected]
+    spread = float(np.std(values, ddof=1))
     record = describe(features) | {
         "without_log": float(np.mean(expected)),
         "clusters": clusters,
         "dimensions": mixtures[0].dimensions,
         "covariance": mixtures[0].covariance,
         "mixtures": tuple(values),
-        "spread": float(np.std(values, ddof=1)),
+        "spread": spread,
     }
     caveats = raised({NOT_CONVERGED: not all(mixture.converged for mixture in mixtures)}) + flags_of(features)
-    return Score(float(np.mean(values)), caveats, record)
+    return Score(float(np.mean(values)), caveats, record, spread=spread)
 
 
 def clusters_of(rows: int, classes: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
@@ -56,6 +56,7 @@ class Score:
     value: float | None
     flags: tuple[str, ...] = ()  # names of flags, as in `worker.science.flags`
     record: Mapping[str, Any] = field(default_factory=dict)  # N, D, C, scale, layer ...: JSON values
+    spread: float | None = None  # standard deviation of the value over random starts; None: nothing is random
     reason: str | None = None
     seconds: float = 0.0
 
@@ -156,4 +157,4 @@ def evaluate(measure: Measure, evidence: Evidence) -> Score:
         score = Score(None, (NOT_APPLICABLE.name,), reason=str(error))
     except ScienceError as error:
         score = Score(None, (FAILED.name,), reason=str(error))
-    return Score(score.value, score.flags, score.record, score.reason, perf_counter() - start)
+    return replace(score, seconds=perf_counter() - start)
