@@ -8,13 +8,16 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.bodies import Bodies
-from service.api.errors import MEDIA_TYPE, ServiceError
+from service.api.errors import MEDIA_TYPE, ServiceError, TooManyError
 from service.api.hosts import Hosts
 from service.settings import private_folder, settings
 
 BODY_LIMIT = 1_000_000
 LARGER_LIMITS = {"/v1/outcomes": 16_000_000}  # an import of many rows
 LARGE_AT_ONCE = 2  # bodies over BODY_LIMIT that are worked on; others wait on disk
+MOST_AT_ONCE = 40  # requests that are worked on: as many as there are threads
+PATIENCE = 5.0  # seconds that a further request waits for one of them to end
+_WITHOUT_WAITING = ("/healthz", "/static/")  # answered without a thread and a database
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -30,6 +33,7 @@ class Edge:
         self._app = app
         self._hosts = Hosts(config)
         self._bodies = Bodies(private_folder(config.data_dir), seconds=config.body_seconds)
+        self._places = anyio.Semaphore(MOST_AT_ONCE)
         self._large = anyio.Semaphore(LARGE_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,20 +45,37 @@ class Edge:
         fault = self._hosts.fault(scope["method"], Headers(scope=scope))
         if fault is not None:
             await _refusal(fault)(scope, receive, answer)
-        elif scope["method"] in ("GET", "HEAD"):
+        elif scope["path"].startswith(_WITHOUT_WAITING):
             await self._app(scope, receive, answer)
+        elif scope["method"] in ("GET", "HEAD"):
+            await self._in_turn(scope, receive, answer)
         else:
             await self._with_body(scope, receive, answer)
+
+    async def _in_turn(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; with too many before it for too long, refuse it instead."""
+        with anyio.move_on_after(PATIENCE) as waiting:
+            await self._places.acquire()
+        if waiting.cancelled_caught:
+            error = TooManyError(
+                "too many requests wait for the database", remedy="send it again in a few seconds; see /readyz"
+            )
+            await _refusal(error)(scope, receive, send)
+            return
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._places.release()
 
     async def _with_body(self, scope: Scope, receive: Receive, send: Send) -> None:
         limit = LARGER_LIMITS.get(scope["path"], BODY_LIMIT)
         try:
             async with self._bodies.received(scope, receive, limit=limit) as body:
                 if body.size <= BODY_LIMIT:
-                    await self._app(scope, body.replayed(receive), send)
+                    await self._in_turn(scope, body.replayed(receive), send)
                     return
                 async with self._large:
-                    await self._app(scope, body.replayed(receive), send)
+                    await self._in_turn(scope, body.replayed(receive), send)
         except ServiceError as error:  # the application's own are answered inside of it
             await _refusal(error)(scope, receive, send)
 

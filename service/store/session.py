@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Float, create_engine, event
+from sqlalchemy import Connection, Engine, Float, create_engine, event, make_url
 from sqlalchemy.exc import IntegrityError as TakenError
 from sqlalchemy.exc import SQLAlchemyError as DatabaseError
 from sqlalchemy.ext.compiler import compiles
@@ -59,10 +59,26 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
 
+POOL_SECONDS = 5.0  # for a connection of this process
+_BOUNDED = {
+    "connect_timeout": 5,  # seconds, of which a server that hangs at once takes all
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,  # milliseconds without a sign of life from the other machine
+}
+
+
+def _bounded(url: str) -> dict[str, int]:
+    """Limits of waiting for the server; what the URL says itself stays."""
+    given = make_url(url).query
+    return {name: limit for name, limit in _BOUNDED.items() if name not in given}
+
+
 def make_engine(url: str) -> Engine:
     """An engine for SQLite (WAL, immediate writers) or PostgreSQL."""
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True)
+        return create_engine(url, pool_pre_ping=True, pool_timeout=POOL_SECONDS, connect_args=_bounded(url))
     engine = create_engine(url)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
