@@ -165,7 +165,7 @@ def disturb(
 
     It begins when the first evaluations are under way.
     """
-    _wait(lambda: any(row["state"] == "running" for row in _rows(service, ranking_id)))
+    _wait(lambda: any(row["state"] != "queued" for row in _rows(service, ranking_id)))
     while sum(count for what, count in watch.done.items() if what not in NO_KILL) < kills:
         time.sleep(chance.expovariate(1 / pause))
         if ended(service, ranking_id):

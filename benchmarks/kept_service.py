@@ -15,6 +15,7 @@ import httpx
 import psutil
 
 from benchmarks.servers import Postgres, Redis
+from service.process import lifeline
 
 ROOT = Path(__file__).parents[1]
 WORKERS = 2
@@ -22,7 +23,7 @@ RESTART_SECONDS = 1.0  # between the death of an API or a worker and the next on
 
 
 class Kept:
-    """A process that is started again whenever it has died."""
+    """A process that is started again whenever it has died; it ends with this process."""
 
     def __init__(self, command: list[str], environment: dict[str, str], log: Path) -> None:
         self._command, self._environment, self._log = command, environment, log
@@ -38,7 +39,12 @@ class Kept:
     def _start(self) -> None:
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                self._command, env=self._environment, stdout=log, stderr=log, start_new_session=True
+                self._command,
+                env={**self._environment, **lifeline.environment()},
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def _keep(self) -> None:
