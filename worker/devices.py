@@ -46,4 +46,14 @@ def own_device() -> str:
 
 def worker_name() -> str:
     """Host, process and device, for the rows this process works on."""
-    return f"{socket.gethostname()}:{os.getpid()}:{own_device()}"
+    return f"{process_name(os.getpid())}{own_device()}"
+
+
+def process_name(pid: int) -> str:
+    """What the names of this process of this host begin with."""
+    return f"{host_name()}:{pid}:"
+
+
+def host_name() -> str:
+    """The host of this process, as rows name it."""
+    return socket.gethostname()

@@ -15,14 +15,16 @@ from service import jobs, queue
 from service.jobs.kinds import KINDS
 from service.process import lifeline, packages
 from service.settings import settings, write_privately
-from worker import stopping
+from worker import deaths, pulse, stopping
 from worker.devices import device_names, take
 from worker.sweeper.watch import SweeperWatch
 
+TURN = "worker.tasks.turn.take_turn"
 
-def task_names() -> list[str]:
-    """The dotted name of every task's function: one for each kind of job."""
-    return [kind.table.job for kind in KINDS]
+
+def tasks() -> dict[str, str]:
+    """Name of every task -> dotted name of its function: a turn for each kind of job."""
+    return {kind.table.job: TURN for kind in KINDS}
 
 
 def deferred(name: str) -> Callable[..., None]:
@@ -40,16 +42,17 @@ def deferred(name: str) -> Callable[..., None]:
 
 def register_tasks(app: Celery) -> Celery:
     """Give this app, and no other of the process, every task under its name."""
-    for name in task_names():
-        app.task(name=name, shared=False)(deferred(name))
+    for name, function in tasks().items():
+        app.task(name=name, shared=False, Request="worker.deaths:JobRequest")(deferred(function))
     return app
 
 
 def start_child(**_: object) -> None:
     """In a fresh child: take its device, import the science, publish what it can do."""
     logging.basicConfig(level=settings().log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    pulse.start()
     take(getattr(current_process(), "index", 0))
-    for name in task_names():
+    for name in (*tasks(), TURN):
         import_module(name.rpartition(".")[0])
     Thread(target=import_module("worker.publish").publish_until_done, name="publish", daemon=True).start()
 
@@ -63,6 +66,7 @@ def main() -> None:
     _refuse_newer_database()
     sweeper = SweeperWatch()
     sweeper.start()
+    deaths.listen(sweeper.tell_death)
     try:
         _work()
     finally:

@@ -8,7 +8,7 @@ from service.store.capabilities import publish
 from service.store.dict_form import check_storable, descriptions, plain, read, storable_text, stored
 from service.store.migrate import NewerDatabaseError, refuse_newer
 from service.store.outages import outlast, passes, write
-from service.store.session import Session, transaction
+from service.store.session import Session, reading, transaction
 from service.store.tables import Score, Worker, new_worker_id
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "publish",
     "published",
     "read",
+    "reading",
     "refuse_newer",
     "storable_text",
     "stored",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import exists, select
 
+from service.jobs.claims import given_up
 from service.jobs.messages import enqueue
 from service.ledger import ranked_list, revisions
 from service.settings import settings
@@ -20,7 +21,7 @@ from service.store import answers, ledger_changes
 from service.store.answer_contents import RevisionContent
 from service.store.dict_form import stored
 from service.store.session import Session, after_commit, reading, transaction
-from service.store.tables import AnswerRevision, FinetuneRun, Ranking
+from service.store.tables import AnswerRevision, Evaluation, FinetuneRun, Ranking
 
 MOST_A_SWEEP = 5
 _log = logging.getLogger(__name__)
@@ -100,10 +101,14 @@ def renew(session: Session, ranking_id: str, derived: Derived) -> AnswerRevision
 
 
 def _start_finetune_runs(session: Session, revision: AnswerRevision) -> None:
-    """Start the finetune runs that the request asked for, once: of the best by the stored revision."""
+    """Start the finetune runs that the request asked for, once: of the best by the stored revision.
+
+    None is started where an evaluation was given up: with it, the choice might have been another.
+    """
     ranking = session.get_one(Ranking, revision.ranking_id)
     started = exists().where(FinetuneRun.ranking_id == ranking.id)
-    if ranking.finetune_top == 0 or ranking.canceled_at or session.scalar(select(started)):
+    lost = exists().where(Evaluation.ranking_id == ranking.id, given_up(Evaluation))
+    if ranking.finetune_top == 0 or ranking.canceled_at or session.scalar(select(started | lost)):
         return
     placed = [row for row in revision.content.order if row.position is not None]
     for row in placed[: ranking.finetune_top]:

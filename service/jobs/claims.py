@@ -1,25 +1,23 @@
-"""Claim, renew, finish and release a row: one worker at a time owns it, and every write carries its token."""
+"""Claim, renew, finish and release a row: one worker at a time owns it, and every write carries its token.
+
+Leases are compared with the database's clock alone, so the clocks of the workers' machines play no part.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, or_, select, update
-from sqlalchemy.orm import load_only
-from sqlalchemy.sql.base import ExecutableOption
+from sqlalchemy import ColumnElement, and_, case, or_, select, update
 
 from service.jobs import events
-from service.jobs.kinds import KINDS
 from service.jobs.messages import enqueue
 from service.settings import settings
 from service.store.session import Session, database_now
 from service.store.tables import Worked, WorkState
 
-RESENT_PER_SWEEP = 10  # rows of each kind
-LEASE_RAN_OUT = "the lease of its worker ran out"
+LONGEST_PAUSE = 300.0  # seconds from the loss of a job to its next attempt
 
 
 class LeaseLostError(Exception):
@@ -33,6 +31,17 @@ class Claim:
     table: type[Worked]
     id: str
     token: int
+
+
+def may_start(table: type[Worked]) -> ColumnElement[bool]:
+    """Whether a row's pause is over; one that seems longer than any pause was set before the clock went back."""
+    now = database_now()
+    return or_(table.not_before.is_(None), table.not_before <= now, table.not_before > now + LONGEST_PAUSE)
+
+
+def given_up(table: type[Worked]) -> ColumnElement[bool]:
+    """Whether a row failed since its own faults ended one process after another, and not by what it found."""
+    return and_(table.state == WorkState.FAILED, table.attempts - table.releases >= settings().attempts)
 
 
 def claim(session: Session, table: type[Worked], row_id: str, *, worker: str) -> Claim | None:
@@ -49,9 +58,11 @@ def claim(session: Session, table: type[Worked], row_id: str, *, worker: str) ->
         .values(
             state=WorkState.RUNNING,
             attempts=table.attempts + 1,
+            releases=table.releases + case((table.state == WorkState.RUNNING, 1), else_=0),
             lease_until=database_now() + config.lease_seconds,
             worker=worker,
             started_at=time.time(),
+            not_before=None,
             stage="starting",
             steps_done=0,
             steps_total=0,
@@ -71,11 +82,26 @@ def renew(session: Session, claim: Claim, *, stage: str, done: int, total: int) 
     _write(session, claim, lease_until=lease, stage=stage, steps_done=done, steps_total=total)
 
 
-def finish(session: Session, claim: Claim, *, state: str, reason: str | None = None, **values: Any) -> None:
-    """Write the last state and the results; LeaseLostError when the claim no longer holds."""
+def finish(session: Session, claim: Claim, *, state: str, reason: str | None = None, **values: Any) -> bool:
+    """Write the last state and the results; LeaseLostError when the claim no longer holds.
+
+    False when this claim has written them before: its commit went through, but the answer to it was lost.
+    """
     ended = {"lease_until": None, "stage": None, "finished_at": time.time()}
-    _write(session, claim, state=state, reason=reason, **ended, **values)
+    try:
+        _write(session, claim, state=state, reason=reason, **ended, **values)
+    except LeaseLostError:
+        if _ended(session, claim, state):
+            return False
+        raise
     events.write(session, claim.table, claim.id, state=state, attempt=claim.token, reason=reason)
+    return True
+
+
+def _ended(session: Session, claim: Claim, state: str) -> bool:
+    table = claim.table
+    written = select(table.id).where(table.id == claim.id, table.attempts == claim.token, table.state == state)
+    return session.scalar(written.where(table.finished_at.is_not(None))) is not None
 
 
 def release(session: Session, claim: Claim) -> None:
@@ -103,44 +129,16 @@ def _write(session: Session, claim: Claim, **values: Any) -> None:
         raise LeaseLostError(f"{claim.id}: attempt {claim.token} no longer holds it")
 
 
-def _without_contents(table: type[Worked]) -> ExecutableOption:
-    """Load what a sweep decides by; a content that can't be read must not stop the sweep."""
-    return load_only(table.state, table.attempts, table.releases)
-
-
-def release_expired(session: Session) -> Iterator[Worked]:
-    """Queue and enqueue all work whose lease ran out; yield the rows without an attempt left, which now failed."""
-    config = settings()
-    for kind in KINDS:
-        table = kind.table
-        lost = select(table).where(table.state == WorkState.RUNNING, table.lease_until < database_now())
-        for row in session.scalars(lost.options(_without_contents(table)).with_for_update(skip_locked=True)):
-            row.lease_until, row.stage = None, None
-            if row.attempts - row.releases >= config.attempts:
-                row.state, row.finished_at = WorkState.FAILED, time.time()
-                row.reason = (
-                    f"its worker died {row.attempts - row.releases} times (out of memory, killed, or longer than "
-                    "ZOORANK_TASK_SECONDS); use a smaller batch or crop, or a larger machine"
-                )
-                events.write(session, table, row.id, state=row.state, attempt=row.attempts, reason=row.reason)
-                yield row
-            else:
-                row.state, row.sent_at = WorkState.QUEUED, time.time()
-                events.write(session, table, row.id, state=row.state, attempt=row.attempts, reason=LEASE_RAN_OUT)
-                enqueue(session, table, row.id)
-
-
-def resend_waiting(session: Session) -> None:
-    """Send queued rows again whose last message is older than `resend_seconds`.
-
-    The oldest messages come first, at most RESENT_PER_SWEEP of each kind: most of these rows wait for a busy
-    worker only.
-    """
-    oldest = time.time() - settings().resend_seconds
-    for kind in KINDS:
-        table = kind.table
-        waiting = select(table).where(table.state == WorkState.QUEUED, table.sent_at < oldest)
-        first = waiting.order_by(table.sent_at).limit(RESENT_PER_SWEEP)
-        for row in session.scalars(first.options(_without_contents(table)).with_for_update(skip_locked=True)):
-            row.sent_at = time.time()
-            enqueue(session, table, row.id)
+def fail_queued(session: Session, row: Worked, *, reason: str) -> None:
+    """Fail a row that nobody has; one that was taken, canceled or ended meanwhile is left as it is."""
+    table = type(row)
+    failed = session.execute(
+        update(table)
+        .where(table.id == row.id, table.state == WorkState.QUEUED)
+        .values(state=WorkState.FAILED, reason=reason, finished_at=time.time())
+        .returning(table.attempts)
+        .execution_options(synchronize_session=False)
+    ).scalar_one_or_none()
+    if failed is not None:
+        events.write(session, table, row.id, state=WorkState.FAILED, attempt=failed, reason=reason)
+    session.refresh(row)

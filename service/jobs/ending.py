@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.jobs import answers, claims, events
+from service.jobs import answers, claims, events, losses
 from service.jobs.claims import Claim
 from service.jobs.kinds import kind_of
 from service.store import idempotency
@@ -13,19 +13,28 @@ from service.store.session import Session, after_commit
 
 def complete(session: Session, claim: Claim, *, state: str, reason: str | None = None, **values: Any) -> None:
     """Write the last state of a claimed row with its results, then do what follows from it."""
-    claims.finish(session, claim, state=state, reason=reason, **values)
-    kind_of(claim.table).follow(session, claim.id)
+    if claims.finish(session, claim, state=state, reason=reason, **values):
+        kind_of(claim.table).follow(session, claim.id)
 
 
-def sweep(session: Session) -> None:
-    """Queue again, send again, or fail what a dead worker or a lost message left behind; drop old replies.
+def sweep(session: Session, *, after_pause: bool = False) -> None:
+    """Queue again and send again what a dead worker or a lost message left behind; drop old replies and events.
 
-    Answers that are overdue are stored after the commit.
+    `after_pause`: no sweep began for longer than a lease. Then the database was away or its clock was set forward,
+    and the workers get the time until the next sweep to renew their leases. Answers that are overdue are stored
+    after the commit.
     """
-    for row in claims.release_expired(session):
-        session.flush()
-        kind_of(type(row)).follow(session, row.id)
-    claims.resend_waiting(session)
+    losses.shorten_leases(session)
+    if not after_pause:
+        losses.release_expired(session)
+    losses.resend_waiting(session)
     idempotency.prune(session)
     events.prune(session)
     after_commit(session, "overdue answers", answers.store_overdue)
+
+
+def child_died(session: Session, worker: str, fault: str | None) -> None:
+    """Give back what a process had when it died; `fault` says how the job caused that, None: it did not."""
+    for row in losses.give_back_of(session, worker, fault):
+        session.flush()
+        kind_of(type(row)).follow(session, row.id)

@@ -79,11 +79,12 @@ def sweep_when_due() -> bool:
     The turn is taken in a transaction of its own: a worker that stands still while it sweeps holds up no other.
     """
     with transaction() as session:
-        due = workers.begin_sweep(session, every=settings().sweep_seconds)
-    if due:
-        with transaction() as session:
-            ending.sweep(session)
-            workers.prune(session)
-        with reading() as session:
-            remove_leftovers(session)
-    return due
+        pause = workers.begin_sweep(session, every=settings().sweep_seconds)
+    if pause is None:
+        return False
+    with transaction() as session:
+        ending.sweep(session, after_pause=pause > max(settings().lease_seconds, 2 * settings().sweep_seconds))
+        workers.prune(session)
+    with reading() as session:
+        remove_leftovers(session)
+    return True

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.jobs import events, following, widths
-from service.jobs.claims import Claim, claim
+from service.jobs import following, widths
+from service.jobs.claims import Claim, claim, fail_queued
 from service.store.contents import Card, FinetuneProtocol, Protocol
 from service.store.session import Session
 from service.store.tables import (
@@ -163,11 +162,9 @@ def _claim_when_ready(
     An evaluation waits besides until the width that the candidates of its ranking are compared at can be known.
     """
     failed = next((need for need in needed if need.state == WorkState.FAILED), None)
-    if failed is not None and row.state == WorkState.QUEUED:
-        row.state, row.finished_at = WorkState.FAILED, time.time()
+    if failed is not None:
         name = getattr(failed, "name", failed.id)  # rows that people gave no name are known by their id
-        row.reason = f"{type(failed).__name__.lower()} {name}: {failed.reason}"
-        events.write(session, type(row), row.id, state=row.state, attempt=row.attempts, reason=row.reason)
+        fail_queued(session, row, reason=f"{type(failed).__name__.lower()} {name}: {failed.reason}")
         return None
     if any(need.state != WorkState.DONE for need in needed):
         return None

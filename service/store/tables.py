@@ -88,8 +88,9 @@ class Worked(Base):
     """A row that is worked on by exactly one worker at a time.
 
     state: queued, running, done, failed or canceled. `attempts` is also the fencing token: it grows with
-    every claim, and a write that carries an older one changes nothing. `releases` counts the attempts that a
-    worker gave back because it was stopped: those do not count against the row. `job` is the dotted name of the
+    every claim, and a write that carries an older one changes nothing. `releases` counts the attempts that ended
+    for no fault of the job: those do not count against the row. `not_before` is the time of the database's clock
+    before which a lost job is not tried again. `job` is the dotted name of the
     worker's function for such a row, which is also the name of its Celery task.
     """
 
@@ -102,6 +103,7 @@ class Worked(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     releases: Mapped[int] = mapped_column(default=0)
     lease_until: Mapped[float | None]
+    not_before: Mapped[float | None]
     sent_at: Mapped[float] = mapped_column(default=time.time)
     worker: Mapped[str | None]
     stage: Mapped[str | None]

@@ -53,15 +53,16 @@ def prune(session: Session) -> None:
     session.execute(delete(Worker).where(old, Worker.seen_at < select(func.max(Worker.seen_at)).scalar_subquery()))
 
 
-def begin_sweep(session: Session, *, every: float) -> bool:
-    """Whether the last sweep began `every` seconds ago or more; then this one has begun, and others wait.
+def begin_sweep(session: Session, *, every: float) -> float | None:
+    """Seconds since the last sweep began, `every` or more; then this one has begun, and others wait. Else None.
 
     A beginning that lies in the future by the database's clock is no reason to wait: the clock was set back.
     """
     now = database_now()
     due = or_(Sweep.began_at <= now - every, Sweep.began_at > now + every)
+    past = session.scalar(select(now - Sweep.began_at).where(due))
     begun = session.execute(update(Sweep).where(due).values(began_at=now).returning(Sweep.id))
-    return begun.scalar_one_or_none() is not None
+    return past if begun.scalar_one_or_none() is not None else None
 
 
 def last_sweep(session: Session) -> float | None:

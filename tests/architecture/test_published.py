@@ -11,7 +11,7 @@ from service.store import contents, published
 from service.store.dict_form import read, stored
 from service.store.published import CapabilityKind
 from service.store.tables import Worked
-from worker.main import deferred, task_names
+from worker.main import deferred, tasks
 from worker.publish import what_it_can
 from worker.science.flags import flags
 from worker.science.measures import ac_corr
@@ -104,9 +104,9 @@ def test_the_examples_of_the_api_name_what_there_is() -> None:
 
 def test_every_task_can_be_imported() -> None:
     jobs = [mapper.class_.job for mapper in Worked.registry.mappers if issubclass(mapper.class_, Worked)]
-    assert sorted(task_names()) == sorted(jobs)
-    assert len(set(task_names())) == len(task_names())
-    for name in task_names():
+    assert sorted(tasks()) == sorted(jobs)
+    assert len(set(tasks())) == len(tasks())
+    for name in tasks():
         assert callable(deferred(name))
         module, _, function = name.rpartition(".")
         assert callable(getattr(__import__(module, fromlist=[function]), function))

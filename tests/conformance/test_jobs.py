@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
 from celery import Celery
 from sqlalchemy import select
 
-from service.jobs import ending
+from service.jobs import ending, order
 from service.jobs.claims import Claim, LeaseLostError, claim, release, renew
 from service.jobs.kinds import KINDS, Kind, kind_of
 from service.jobs.messages import outbox_of
-from service.settings import Settings
+from service.settings import Settings, settings
 from service.store.session import transaction
 from service.store.tables import Event, Worked, WorkState
 from tests.conformance.rows import queued, results
@@ -68,6 +69,13 @@ def sweep_after_the_lease(kind: Kind, row_id: str) -> list[tuple[str, str]]:
         session.get_one(kind.table, row_id).lease_until = 0.0
     with transaction() as session:
         ending.sweep(session)
+        return outbox_of(session)
+
+
+def die(kind: Kind, fault: str | None) -> list[tuple[str, str]]:
+    """The death of the process that has a row, and the messages that are sent then."""
+    with transaction() as session:
+        ending.child_died(session, "test", fault)
         return outbox_of(session)
 
 
@@ -139,16 +147,70 @@ def test_a_row_whose_message_was_lost_is_sent_again(kind: Kind) -> None:
         assert outbox_of(session) == []
 
 
+@pytest.mark.parametrize("how", ["its lease ran out", "its process was killed", "it was taken over"])
+def test_what_ended_its_worker_from_outside_never_counts(kind: Kind, how: str) -> None:
+    row_id = new_row(kind)
+    for attempt in range(1, 4 * ATTEMPTS):
+        assert held(kind, row_id).token == attempt
+        if how == "its lease ran out":
+            assert (kind.table.job, row_id) in sweep_after_the_lease(kind, row_id)
+        elif how == "its process was killed":
+            assert die(kind, None) == [(kind.table.job, row_id)]
+        else:
+            with transaction() as session:
+                session.get_one(kind.table, row_id).lease_until = 0.0
+    row = row_of(kind, row_id)
+    assert row.attempts - row.releases == int(how == "it was taken over")  # the one that still has it
+
+
+def test_a_lost_row_waits_longer_every_time(kind: Kind) -> None:
+    row_id = new_row(kind)
+    pauses = []
+    for _ in range(4):
+        held(kind, row_id)
+        die(kind, None)
+        with transaction() as session:
+            row = session.get_one(kind.table, row_id)
+            assert order.first(session, host="here") != (kind.table, row_id)
+            assert row.not_before is not None
+            pauses.append(row.not_before - time.time())
+            row.not_before = 0.0
+    assert pauses == sorted(pauses)
+    assert pauses[0] < 1 < pauses[3] < 60
+
+
+def test_its_lease_is_shortened_where_the_clock_was_set_back(kind: Kind) -> None:
+    row_id = new_row(kind)
+    held(kind, row_id)
+    with transaction() as session:
+        session.get_one(kind.table, row_id).lease_until = time.time() + 3600
+    with transaction() as session:
+        ending.sweep(session)
+    row = row_of(kind, row_id)
+    assert row.state == WorkState.RUNNING
+    assert row.lease_until == pytest.approx(time.time() + settings().lease_seconds, abs=5)
+
+
+def test_its_result_may_be_written_twice_by_the_worker_that_has_it(kind: Kind) -> None:
+    row_id = new_row(kind)
+    holding = held(kind, row_id)
+    for _ in range(2):  # the answer to the first commit was lost
+        with transaction() as session:
+            ending.complete(session, holding, state=WorkState.DONE, **results(kind.table))
+    assert states(kind, row_id) == [("running", 1), ("done", 1)]
+
+
 def test_it_fails_after_its_attempts(kind: Kind) -> None:
     row_id = new_row(kind)
     for _ in range(ATTEMPTS):
         held(kind, row_id)
-        messages = sweep_after_the_lease(kind, row_id)
+        messages = die(kind, "its process crashed (SIGSEGV)")
     assert messages == []
     row = row_of(kind, row_id)
     assert (row.state, row.lease_until) == (WorkState.FAILED, None)
     assert row.reason is not None
-    assert f"its worker died {ATTEMPTS} times" in row.reason
+    assert f"died {ATTEMPTS} times" in row.reason
+    assert "SIGSEGV" in row.reason
     assert row.finished_at is not None
     assert claimed(kind, row_id) is None
     lost = [("running", 1), ("queued", 1), ("running", 2), ("failed", 2)]

@@ -7,7 +7,7 @@ import time
 import pytest
 from sqlalchemy import select, update
 
-from service.jobs import claims, ending, events, requests
+from service.jobs import claims, ending, events, losses, requests
 from service.jobs.claims import Claim, LeaseLostError, claim
 from service.settings import Settings
 from service.store.session import reading, transaction
@@ -58,9 +58,7 @@ def test_a_release_a_lost_lease_and_a_cancel_are_events(configured: Settings) ->
         with transaction() as session:
             claim(session, Dataset, held.id, worker="w")
         with transaction() as session:
-            session.execute(update(Dataset).where(Dataset.state == "running").values(lease_until=1.0))
-            session.flush()
-            ending.sweep(session)
+            ending.child_died(session, "w", "its process crashed (SIGSEGV)")
     states = [state for state, _, _ in _states(held.id)]
     lost = ["running", "queued"] * (configured.attempts - 1)
     assert states == ["running", "queued", *lost, "running", "failed"]
@@ -71,7 +69,7 @@ def test_a_lost_lease_is_an_event_of_the_attempt_that_lost_it() -> None:
     with transaction() as session:
         session.execute(update(Dataset).values(lease_until=1.0))
         ending.sweep(session)
-    assert _states(held.id) == [("running", 1, None), ("queued", 1, claims.LEASE_RAN_OUT)]
+    assert _states(held.id) == [("running", 1, None), ("queued", 1, losses.LEASE_RAN_OUT)]
     with transaction() as session:
         ending.sweep(session)  # it waits for a worker now, which is no second event
     assert len(_states(held.id)) == 2

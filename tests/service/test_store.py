@@ -69,6 +69,11 @@ def _expire(kind: type = Dataset) -> None:
         session.execute(update(kind).where(kind.state == "running").values(lease_until=1.0))
 
 
+def _die(fault: str | None) -> None:
+    with transaction() as session:
+        ending.child_died(session, "w", fault)
+
+
 def _row(row_id: str) -> Dataset:
     with reading() as session:
         return session.get_one(Dataset, row_id)
@@ -165,9 +170,7 @@ def test_work_whose_workers_all_died_fails_with_that_reason() -> None:
     row_id = _queued()
     for _ in range(settings().attempts):
         assert _claim(row_id) is not None
-        _expire()
-    assert _claim(row_id) is None
-    _sweep()
+        _die("its process crashed (SIGSEGV)")
     assert _row(row_id).state == "failed"
     assert "died 3 times" in (_row(row_id).reason or "")
     assert _claim(row_id) is None
@@ -345,7 +348,7 @@ def test_a_failed_last_evaluation_still_starts_the_finetune_runs() -> None:
     assert [run.checkpoint_id for run in runs] == [rows["a"].checkpoint_id]
 
 
-def test_an_evaluation_whose_workers_all_died_still_starts_the_finetune_runs() -> None:
+def test_no_finetune_run_starts_where_an_evaluation_was_lost() -> None:
     with transaction() as session:
         ranking = add_ranking(session, ["a", "b"], finetune_top=1)
         rows = evaluations(session, ranking)
@@ -353,10 +356,10 @@ def test_an_evaluation_whose_workers_all_died_still_starts_the_finetune_runs() -
     for _ in range(settings().attempts):
         with transaction() as session:
             assert claim_evaluation(session, rows["b"].id, worker="w") is not None
-        _expire(Evaluation)
-    _sweep()
+        _die("its process crashed (SIGSEGV)")
     with reading() as session:
-        assert len(list(session.scalars(select(FinetuneRun)))) == 1
+        assert session.get_one(Evaluation, rows["b"].id).state == "failed"
+        assert list(session.scalars(select(FinetuneRun))) == []
 
 
 def test_no_finetune_run_starts_from_unsound_scores() -> None:

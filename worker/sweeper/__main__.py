@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import select
@@ -12,16 +13,19 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from service import jobs
-from service.jobs import presence
+from service.jobs import ending, presence
 from service.process import lifeline
 from service.settings import settings_or_exit
-from worker.devices import device_names
+from worker.devices import device_names, process_name
 
 STOP_SECONDS = 5  # after the worker's end, for writing that it stopped
 _STDIN, _STDOUT = 0, 1
 _stopping = threading.Event()
+_heard = bytearray()  # what the worker wrote and is not read yet
+_deaths: list[dict[str, Any]] = []  # of children, not written yet
 _log = logging.getLogger("worker.sweeper")
 
 
@@ -50,13 +54,29 @@ def _stop(*_: object) -> None:
     signal.alarm(STOP_SECONDS)
 
 
-def _attempt(what: str, act: Callable[[], object]) -> None:
-    """The database may be away for a while; the next beat tries again."""
+def _attempt(what: str, act: Callable[[], object]) -> bool:
+    """Whether it succeeded. The database may be away for a while; the next beat tries again."""
     try:
         act()
+        return True
     except Exception as error:
         _log.warning("%s failed and is tried again: %s", what, type(error).__name__)
         _log.debug("%s failed", what, exc_info=error)
+        return False
+
+
+def _write_deaths() -> None:
+    """Write the deaths of children that the worker has told of; what fails is tried again at the next beat."""
+    *lines, rest = bytes(_heard).split(b"\n")
+    _heard[:] = rest
+    _deaths.extend(json.loads(line) for line in lines if line)
+    while _deaths and _attempt("writing the death of a child", lambda: _write_death(**_deaths[0])):
+        del _deaths[0]
+
+
+def _write_death(pid: int, fault: str | None) -> None:
+    with jobs.transaction() as session:
+        ending.child_died(session, process_name(pid), fault)
 
 
 def _ask(pid: int, *, seconds: float) -> bool | None:
@@ -66,9 +86,13 @@ def _ask(pid: int, *, seconds: float) -> bool | None:
         os.write(_STDOUT, b".")
         while (left := until - time.monotonic()) > 0 and os.getppid() == pid and not _stopping.is_set():
             if select.select([_STDIN], [], [], min(left, 1.0))[0]:
-                answered = bool(os.read(_STDIN, 64))
-                if not answered:
+                news = os.read(_STDIN, 65536)
+                if not news:
                     return None
+                answered = True
+                _heard.extend(news)
+                if b"}" in news:  # a death, which is written at once
+                    return answered
     return None if _stopping.is_set() or os.getppid() != pid else answered
 
 

@@ -1,7 +1,11 @@
-"""The worker's side of its sweeper: start it, answer it, and start another when it died or stands still."""
+"""The worker's side of its sweeper: start it, answer it, and start another when it died or stands still.
+
+The worker writes lines: an empty one answers a sign of life, any other is the death of a child, as JSON.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import select
@@ -10,6 +14,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 from service import jobs
 
@@ -26,6 +31,14 @@ class SweeperWatch(threading.Thread):
         super().__init__(name="sweeper", daemon=True)
         self._command = [sys.executable, "-m", "worker.sweeper", jobs.new_worker_id(), str(os.getpid())]
         self._over = threading.Event()
+        self._deaths: SimpleQueue[bytes] = SimpleQueue()
+
+    def tell_death(self, pid: int, fault: str | None) -> None:
+        """Have the sweeper write that this child died at work; `fault` is how the job caused it, None: it did not.
+
+        A sweeper that dies before it has written it loses it; then the lease of the job runs out.
+        """
+        self._deaths.put(json.dumps({"pid": pid, "fault": fault}).encode() + b"\n")
 
     def run(self) -> None:
         """Start a sweeper, and another whenever it ended or was silent for too long."""
@@ -48,12 +61,20 @@ class SweeperWatch(threading.Thread):
         said, answers = sweeper.stdout.fileno(), sweeper.stdin.fileno()
         heard = time.monotonic()
         while not self._over.is_set() and time.monotonic() - heard < SILENT_SECONDS:
+            with suppress(BrokenPipeError):  # the next read says that it ended
+                os.write(answers, self._news())
             if select.select([said], [], [], 0.5)[0]:
                 if not os.read(said, 64):
                     return
                 heard = time.monotonic()
-                with suppress(BrokenPipeError):  # the next read says that it ended
-                    os.write(answers, b".")
+                with suppress(BrokenPipeError):
+                    os.write(answers, b"\n")
+
+    def _news(self) -> bytes:
+        try:
+            return self._deaths.get_nowait()
+        except Empty:
+            return b""
 
 
 def _end(sweeper: subprocess.Popen[bytes]) -> None:

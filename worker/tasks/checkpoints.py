@@ -37,12 +37,15 @@ def examined(file: OpenFile, spec: CandidateSpec, *, expected: object, progress:
     return reader().read("examine", file, arguments, pulse=lambda: progress("loading", 0, 1))
 
 
-def preflight_checkpoint(checkpoint_id: str) -> None:
-    """Claim, load the weights into their architecture, record what was loaded and what was not."""
+def preflight_checkpoint(checkpoint_id: str) -> bool:
+    """Claim, load the weights into their architecture, record what was loaded and what was not.
+
+    False when it could not be claimed.
+    """
     with transaction() as session:
         work = claim_preflight(session, checkpoint_id, worker=worker_name())
     if work is None:
-        return
+        return False
 
     def compute(progress: Progress) -> Preflighted:
         progress("loading", 0, 1)
@@ -54,3 +57,4 @@ def preflight_checkpoint(checkpoint_id: str) -> None:
         return Preflighted(found["sha256"], read(contents.Preflight, found["preflight"]))
 
     carry_out(work.claim, compute)
+    return True

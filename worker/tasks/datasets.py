@@ -27,12 +27,12 @@ class Inspected:
         return {"fingerprint": self.fingerprint, "inspection": self.inspection}
 
 
-def inspect_dataset(dataset_id: str) -> None:
-    """Claim, read the whole dataset, record what it holds."""
+def inspect_dataset(dataset_id: str) -> bool:
+    """Claim, read the whole dataset, record what it holds; False when it could not be claimed."""
     with transaction() as session:
         work = claim_inspection(session, dataset_id, worker=worker_name())
     if work is None:
-        return
+        return False
 
     def compute(progress: Progress) -> Inspected:
         progress("reading", 0, 1)
@@ -42,3 +42,4 @@ def inspect_dataset(dataset_id: str) -> None:
         return Inspected(found["fingerprint"], inspection)
 
     carry_out(work.claim, compute)
+    return True

@@ -41,12 +41,14 @@ class Delivered:
         return {"result": self.result}
 
 
-def run_finetune(run_id: str) -> None:
-    """Claim, train, write the network, record the metrics."""
+def run_finetune(run_id: str) -> bool:
+    """Claim, train, write the network, record the metrics; False when it could not be claimed."""
     with transaction() as session:
         work = claim_finetune_run(session, run_id, worker=worker_name())
-    if work is not None:
-        carry_out(work.claim, lambda progress: _run(work, progress))
+    if work is None:
+        return False
+    carry_out(work.claim, lambda progress: _run(work, progress))
+    return True
 
 
 def _run(work: FinetuneWork, progress: Progress) -> Delivered:

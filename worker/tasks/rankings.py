@@ -43,12 +43,14 @@ class Scored:
         return {"content_key": self.content_key, "facts": self.facts, "reused_from": self.reused_from}
 
 
-def score_candidate(evaluation_id: str) -> None:
-    """Claim, gather the evidence, record every measure's score."""
+def score_candidate(evaluation_id: str) -> bool:
+    """Claim, gather the evidence, record every measure's score; False when it could not be claimed."""
     with transaction() as session:
         work = claim_evaluation(session, evaluation_id, worker=worker_name())
-    if work is not None:
-        carry_out(work.claim, lambda progress: _score(work, progress))
+    if work is None:
+        return False
+    carry_out(work.claim, lambda progress: _score(work, progress))
+    return True
 
 
 def _score(work: EvaluationWork, progress: Progress) -> Scored:
