@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -46,6 +47,7 @@ class Card:
     origin: Origin
     normalisation: Normalisation
     head: str = "softmax"  # what the head's outputs are; "sigmoid": one foreground probability; "none": no classes
+    spacing: tuple[float, ...] = ()  # millimetres of a voxel of the source's images; empty: not known
     note: str = ""
 
 
@@ -72,6 +74,8 @@ def _card(content: dict[str, Any], *, stem: str) -> Card:
     for key in ("in_channels", "classes"):
         if not isinstance(_table(content, "parameters").get(key), int):
             raise ZooError(f"parameters.{key}: must be a whole number")
+    if len(card.spacing) not in (0, card.spatial_dims) or not all(0 < size < math.inf for size in card.spacing):
+        raise ZooError(f"spacing: {card.spacing} must be {card.spatial_dims} sizes in millimetres")
     for key, digest in (("sha256", card.sha256), ("origin.sha256", card.origin.sha256)):
         if not SHA256.fullmatch(digest):
             raise ZooError(f"{key}: {digest!r} is no SHA-256 digest of 64 lower-case hex digits")

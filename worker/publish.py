@@ -131,6 +131,7 @@ def _card(card: Card) -> published.PublishedCard:
         licence=card.licence,
         normalisation=stored_normalisation(card.normalisation),
         head=card.head,
+        spacing=card.spacing,
         file=card.file,
         sha256=card.sha256,
         origin=published.Origin(

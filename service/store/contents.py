@@ -121,7 +121,7 @@ class Inspection:
     sha256: str | None = None
     """SHA-256 digest of the file that was inspected; null for an inspection that did not note it."""
     spacing: tuple[float, ...] | None = None
-    """Mean voxel size along each axis in millimetres; null where the file does not say."""
+    """Mean voxel size along each axis in millimetres, null where unknown; images are not resampled."""
     empty: Mapping[str, int] | None = None
     """Number of images without any foreground in each split; null where labels are not masks."""
 
@@ -218,6 +218,8 @@ class CardEntries:
     """How the network wants its input scaled."""
     head: str = "softmax"
     """Kind of the source head: softmax, sigmoid for one foreground output, or none for no classes."""
+    spacing: tuple[float, ...] = ()
+    """Millimetres of a voxel along each axis of the source's images; empty where it is not known."""
 
 
 @content

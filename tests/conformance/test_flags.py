@@ -102,7 +102,7 @@ def test_the_flags_that_may_not_rank_are_these() -> None:
     withheld = {"degenerate", "saturated", "not_applicable", "failed"}
     assert {name for name, flag in flags().items() if not flag.may_rank} == withheld
     of_lists, of_others = {"mixed_widths"}, {"N<D", "low_spread", "beyond_paper", "few_steps", "no_affine_norm"}
-    of_others |= {"many_empty"}
+    of_others |= {"many_empty", "other_spacing"}
     of_others |= {"not_converged", "interpolated", "few_permutations"}
     assert withheld | of_lists | of_others <= set(flags())
     assert of_lists <= {name for name, flag in flags().items() if flag.differs} <= set(flags()) - of_others

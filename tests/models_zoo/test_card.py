@@ -46,6 +46,7 @@ def test_a_card_can_limit_values(tmp_path: Path) -> None:
         ('scale = "unit"', 'scale = "unit"\nmean = ["a"]', r"normalisation\.mean: must be a list"),
         ('scale = "unit"', 'scale = "unit"\nwindow = [40]', r"normalisation\.window: .* two finite numbers"),
         ('scale = "unit"', 'scale = "unit"\nnonzero = 1', r"normalisation\.nonzero: must be of type bool"),
+        ("[parameters]", "spacing = [1.0]\n[parameters]", r"spacing: \(1\.0,\) must be 2 sizes in millimetres"),
         ('sha256 = "36ea', 'sha256 = "36EA', "sha256: .* no SHA-256"),
         ('sha256 = "8222', 'sha256 = "822', r"origin\.sha256: .* no SHA-256"),
         ("classes = 1", "", r"parameters\.classes: must be a whole number"),

@@ -142,6 +142,16 @@ def test_limits_that_make_no_sense_are_refused(
     assert said in fault["message"]
 
 
+@pytest.mark.parametrize("spacing", [[1.0], [1.0, 0.0], [1.0, "wide"]], ids=str)
+def test_a_spacing_is_one_size_for_each_axis(sqlite_client: TestClient, spacing: list[object]) -> None:
+    body = checkpoint_body(settings())
+    body["card"]["spacing"] = spacing
+    fault = sqlite_client.post("/v1/checkpoints", json=body).json()["errors"][0]
+    assert fault["field"].startswith("card.spacing")
+    body["card"]["spacing"] = [0.7, 0.9]
+    assert sqlite_client.post("/v1/checkpoints", json=body).json()["card"]["spacing"] == [0.7, 0.9]
+
+
 def test_without_a_worker_the_remedy_is_to_start_one(sqlite_client: TestClient) -> None:
     with transaction() as session:
         capabilities.publish(session, {kind: {} for kind in CAPABILITIES})

@@ -152,7 +152,34 @@ def test_checkpoints_and_rankings_keep_what_they_had(upgraded: TestClient) -> No
 
 def test_every_entry_of_a_card_is_still_there(upgraded: TestClient) -> None:
     card = upgraded.get("/v1/checkpoints/a").json()["card"]
-    assert {name: card[name] for name in CARD} == CARD
+    limits = {"clip": [], "window": [], "percentiles": [], "nonzero": False}
+    assert {name: card[name] for name in CARD} == {**CARD, "normalisation": {**CARD["normalisation"], **limits}}
+
+
+def test_a_spacing_that_a_card_had_is_used_where_it_is_one_and_else_kept(configured: Settings) -> None:
+    command.downgrade(migrate.alembic_config(), "pauses")
+    given: dict[str, Any] = {"a": [0.5, 0.5], "b": "half a millimetre", "c": [0.5]}
+    for name, spacing in given.items():
+        card = {"title": None, "more": {"spacing": spacing, "site": "B"}, "version": VERSION}
+        parameters = {"spatial_dims": 2, "in_channels": 3, "classes": 2}
+        row = {"id": f"ck_{name}", "name": name, "uri": f"/{name}.pt", "architecture": "unet", "card": card}
+        _insert("checkpoints", {**row, **ENDED, "parameters": parameters, "created_at": 1.0})
+    before = _cards()
+    migrate.upgrade()
+    with TestClient(create_app(), raise_server_exceptions=False) as own:
+        cards = {name: own.get(f"/v1/checkpoints/{name}").json()["card"] for name in given}
+    assert [cards[name]["spacing"] for name in "abc"] == [[0.5, 0.5], [], []]
+    assert [cards[name].get("spacing_as_given") for name in "abc"] == [None, "half a millimetre", [0.5]]
+    assert all(card["site"] == "B" for card in cards.values())
+    command.downgrade(migrate.alembic_config(), "pauses")
+    assert _cards() == before
+    migrate.upgrade()
+
+
+def _cards() -> list[Any]:
+    query = sa.select(sa.column("card", sa.JSON())).select_from(sa.table("checkpoints")).order_by(sa.column("id"))
+    with engine().connect() as connection:
+        return list(connection.execute(query).scalars())
 
 
 def test_lists_depend_on_what_was_known_before(upgraded: TestClient) -> None:

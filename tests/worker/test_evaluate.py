@@ -178,6 +178,23 @@ def test_many_images_without_foreground_are_flagged(tmp_path: Path) -> None:
     assert gather(made, silent, needs={Part.FEATURES}).figures.flags == ()
 
 
+@pytest.mark.parametrize(
+    ("source", "dataset", "flags"),
+    [
+        ((1.0, 1.0), (1.3, 0.8), ()),
+        ((1.0, 1.0), (1.0, 1.5), ("other_spacing",)),
+        ((1.0, 1.0), (0.5, 1.0), ("other_spacing",)),
+        ((), (0.5, 1.0), ()),
+        ((1.0, 1.0), None, ()),
+    ],
+)
+def test_another_spacing_than_the_sources_is_flagged(
+    tmp_path: Path, source: tuple[float, ...], dataset: tuple[float, ...] | None, flags: tuple[str, ...]
+) -> None:
+    made = candidate(replace(unet_file(tmp_path), spacing=source), replace(target(), spacing=dataset))
+    assert gather(made, silent, needs={Part.FEATURES}).figures.flags == flags
+
+
 def test_figures_tell_how_it_came_about(tmp_path: Path) -> None:
     figures = gather(candidate(unet_file(tmp_path), target(count=20)), silent).figures
     assert figures.steps == 3  # 12 training images, 4 a batch

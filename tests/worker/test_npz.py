@@ -67,6 +67,14 @@ def test_an_inspection_counts_the_images_without_foreground(tmp_path: Path) -> N
     assert inspection_of(of_images).empty is None
 
 
+def test_spacings_that_differ_between_images_are_a_warning(tmp_path: Path) -> None:
+    spacing = np.full((20, 2), 0.8)
+    for factor, warned in ((1.0, False), (1.001, False), (1.5, True)):
+        spacing[3, 1] = 0.8 * factor
+        data = read(_file(tmp_path, spacing=spacing), task="classification", spatial_dims=2)
+        assert any("spacings differ by up to a factor of 1.5" in one for one in data.warnings) is warned
+
+
 def test_labels_are_reindexed_over_those_present(tmp_path: Path) -> None:
     data = read(_file(tmp_path, labels=np.arange(20) % 2 * 7 + 3), task="classification", spatial_dims=2)
     assert data.classes == (3, 10)

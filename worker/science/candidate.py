@@ -32,6 +32,7 @@ class Candidate:
     device: torch.device
     source_classes: int  # outputs of the source's own head
     head: str  # what they are, as in `CandidateSpec`
+    spacing: tuple[float, ...] = ()  # as in `CandidateSpec`
 
 
 def load_source(spec: CandidateSpec) -> tuple[Network, LoadReport]:
@@ -93,6 +94,7 @@ def load_candidate(spec: CandidateSpec, *, seed: int, device: torch.device) -> C
         device=device,
         source_classes=spec.classes,
         head=spec.head,
+        spacing=spec.spacing,
     )
     _order_channels(candidate)
     return candidate

@@ -87,6 +87,7 @@ class CandidateSpec:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     normalisation: Mapping[str, Any] = field(default_factory=dict)
     head: str = "softmax"  # what the source head's outputs are: "softmax", "sigmoid", or "none": no classes
+    spacing: tuple[float, ...] = ()  # millimetres of a voxel of the source's images; empty: not known
     allow_partial: bool = False  # whether tensors of the body may keep random values
     content: Content | None = None  # of the file, where it was read already: then `path` is not opened again
 

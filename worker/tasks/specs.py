@@ -35,6 +35,7 @@ def candidate_spec(
         parameters=remaining,
         normalisation=vars(normalisation_of(card.normalisation)),
         head=card.head,
+        spacing=card.spacing,
         allow_partial=allow_partial,
     )
 

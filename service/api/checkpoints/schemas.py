@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -93,6 +93,11 @@ class CheckpointCard(BaseModel):
         "softmax",
         description="Kind of the source head: softmax for class scores, sigmoid for one foreground output, none "
         "for no classes.",
+    )
+    spacing: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        default_factory=list,
+        description="Millimetres of a voxel along each axis of the source's images; empty where it is not known. "
+        "Images are not resampled: a candidate whose spacing is not the dataset's is flagged.",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 from service.api import references as requested
@@ -76,6 +76,7 @@ def check_network(session: Session, architecture: str, parameters: Values, card:
     """InvalidError unless the workers can build this network and scale its input as the card says."""
     _check(session, architecture, parameters)
     _check_channels(card.normalisation, parameters["in_channels"])
+    _check_spacing(card.spacing, parameters["spatial_dims"])
     _check_card(session, card)
 
 
@@ -118,6 +119,15 @@ def _check_channels(normalisation: Normalisation, channels: Value) -> None:
             f"the card's normalisation has {given} means and deviations, the network {channels} channels",
             field="card.normalisation.mean",
             remedy=f"give {channels}, or none",
+        )
+
+
+def _check_spacing(spacing: Sequence[float], dims: Value) -> None:
+    if len(spacing) not in (0, dims):
+        raise InvalidError(
+            f"the card's spacing has {len(spacing)} numbers, the network {dims} axes",
+            field="card.spacing",
+            remedy=f"give {dims} in millimetres, or none",
         )
 
 

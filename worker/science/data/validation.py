@@ -13,6 +13,7 @@ from worker.science.data.target import SPLITS, Target, check_splits, complete_sp
 from worker.science.errors import ScienceError
 from worker.science.target_tasks.registry import TargetTask
 
+SAME_SPACING = 1.01  # a larger factor is not rounding
 MOST_CHANNELS = 4  # of an image that may have been stored channels first
 
 
@@ -36,7 +37,7 @@ def validated(raw: RawTarget, *, task: TargetTask, spatial_dims: int) -> Target:
         value_range=_value_range(images, split),
         spacing=_spacing(raw.spacing, spatial_dims),
         fingerprint=_fingerprint(raw, labels_field=task.field),
-        warnings=(*warnings, *labels.warnings),
+        warnings=(*warnings, *labels.warnings, *_spacing_warnings(raw.spacing)),
     )
 
 
@@ -103,6 +104,20 @@ def _spacing(spacing: NDArray[Any] | None, spatial_dims: int) -> tuple[float, ..
     if not np.isfinite(mean).all():
         raise ScienceError(f"spacing: numbers up to {spacing.max():g} are too large; give millimetres")
     return tuple(float(size) for size in mean)
+
+
+def _spacing_warnings(spacing: NDArray[Any] | None) -> list[str]:
+    """A warning where the images' own spacings differ by more than rounding."""
+    if spacing is None or spacing.ndim < 2:
+        return []
+    with np.errstate(over="ignore"):
+        factor = float((spacing.max(axis=0) / spacing.min(axis=0)).max())
+    if factor <= SAME_SPACING:
+        return []
+    return [
+        f"the images' spacings differ by up to a factor of {factor:.3g} along an axis, and images are used as "
+        "they are stored; resample them to one spacing"
+    ]
 
 
 def _value_range(images: NDArray[Any], split: NDArray[np.str_]) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from models_zoo.architecture import Network
@@ -29,6 +29,14 @@ MANY_EMPTY = flags.register(
         "many_empty",
         "More than a third of the training and validation images have no foreground, so Dice depends on how these "
         "are counted; compare dice with dice_empty_one.",
+    )
+)
+ALIKE = 1.4  # nnU-Net's training scales images by 0.7 to 1.4: a network trained so has seen such sizes
+OTHER_SPACING = flags.register(
+    Flag(
+        "other_spacing",
+        f"The spacings of the dataset and of the checkpoint's source differ by more than a factor of {ALIKE} "
+        "along some axis. Images are used as they are stored, so structures have another size than in the source.",
     )
 )
 NO_AFFINE_NORM = flags.register(
@@ -79,7 +87,7 @@ def figures_of(
     empty = loader.data.empty
     seen = None if features is None else min(features.values.shape[1], evidence.feature_width or sys.maxsize)
     return Figures(
-        flags=_flags(evidence, loader.data),
+        flags=_flags(candidate, loader.data, evidence),
         crop=loader.crop,
         last_encoder_norm=candidate.network.last_encoder_norm,
         width=_width(candidate.network),
@@ -108,16 +116,24 @@ def _foreground_seen(loader: TargetLoader) -> int:
     return sum(bool(loader.data.labels[index][loader.crop_of(index, epoch=0)].any()) for index in shown)
 
 
-def _flags(evidence: Evidence, data: Target) -> tuple[str, ...]:
+def _flags(candidate: Candidate, data: Target, evidence: Evidence) -> tuple[str, ...]:
     trained = evidence.epoch is not None
     few = evidence.epoch is not None and len(evidence.epoch.losses) < ENOUGH_STEPS
     return raised(
         {
             FEW_STEPS: few,
             NO_AFFINE_NORM: trained and not evidence.affines,
+            OTHER_SPACING: not alike(candidate.spacing, data.spacing or ()),
             MANY_EMPTY: data.empty is not None and bool(data.empty[data.split != "test"].mean() > MANY),
         }
     )
+
+
+def alike(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether two spacings differ by no more than a factor of `ALIKE` along any axis, or one is not known."""
+    if not one or not other:
+        return True
+    return all(max(a / b, b / a) <= ALIKE for a, b in zip(one, other, strict=True))
 
 
 def _width(network: Network) -> int | None:
