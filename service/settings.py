@@ -64,7 +64,9 @@ class Settings(BaseSettings):
     resend_seconds: float = Field(
         30, gt=0, description="Seconds after which a queued job without a worker is sent again."
     )
-    attempts: int = Field(3, ge=1, description="Number of dead workers after which a job fails.")
+    attempts: int = Field(
+        3, ge=1, description="Number of processes that a job may end by its own fault before it fails."
+    )
     task_seconds: float = Field(86_400, gt=0, description="Longest time in seconds that one job may run.")
     wait_seconds: float = Field(
         43_200,
