@@ -55,7 +55,10 @@ WHAT = {  # what is done to the running service -> how often, relative to the ot
 NO_KILL = ("FLUSHALL", "PostgreSQL restart")
 TEXT = """# Reliability: what random kills do to a ranking
 
-Made by `python -m benchmarks.chaos {arguments}` on {date}, on {cores} cores.
+Made on {date}, on {cores} cores, by
+
+    python -m benchmarks.chaos {arguments}
+
 PostgreSQL, Redis, an API and two workers run at the default settings. One ranking of {candidates} candidates runs
 twice: undisturbed, and with these faults.
 
@@ -68,7 +71,7 @@ twice: undisturbed, and with these faults.
 {promises}
 
 The undisturbed ranking took {calm} s, the disturbed one {rough} s in {attempts} attempts.
-{leases} leases ran out{working}.
+{leases} ran out{working}.
 All other lost work was given back before the end of its lease, or had not been begun.
 
 All but the last two faults are a SIGKILL of one process, chosen at random among those of its kind. An API or a
@@ -351,7 +354,7 @@ def compared(
         calm=f"{calm.seconds:.0f}",
         rough=f"{rough.seconds:.0f}",
         attempts=attempts,
-        leases=len(again),
+        leases="1 lease" if len(again) == 1 else f"{len(again)} leases",
         working=_until_working(working),
         arguments=" ".join(sys.argv[1:]),
     )
