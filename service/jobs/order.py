@@ -15,9 +15,10 @@ from service.store.tables import Checkpoint, Dataset, Evaluation, FinetuneRun, R
 # What takes seconds goes before what takes minutes or hours; within each of the two the oldest row is first.
 QUICK: Collection[type[Worked]] = (Dataset, Checkpoint)
 Line = Select[Any]
+Place = tuple[type[Worked], str]  # table and id of a row
 
 
-def first(session: Session, *, host: str, passed: Collection[str] = ()) -> tuple[type[Worked], str] | None:
+def first(session: Session, *, host: str, passed: Collection[str] = ()) -> Place | None:
     """Table and id of the row that is first in line for a process of this host; None when no row can be taken.
 
     `passed` are left out. A suspect row, whose own fault may have ended a process before, runs alone on a host: it

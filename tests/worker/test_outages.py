@@ -21,6 +21,7 @@ from tests.service.conftest import add_dataset
 from worker.science.specs import Progress
 from worker.tasks import finetune_runs, lease
 from worker.tasks.datasets import Inspected
+from worker.tasks.turn import take_turn
 
 AWAY_SECONDS = 0.6
 LARGE = "x" * 200_000  # needs pages that a full database does not have
@@ -157,3 +158,14 @@ def test_an_error_that_does_not_pass_is_raised_at_once(on_sqlite: Settings) -> N
     with pytest.raises(Exception, match="no_such_table") as caught:
         outlast(wrong, meanwhile=lambda: pytest.fail("waited"))
     assert not passes(caught.value)
+
+
+def test_a_row_is_claimed_when_the_database_is_back(away: Callable[[], None]) -> None:
+    with transaction() as session:
+        row_id = add_dataset(session, ready=False).id
+    away()
+    take_turn(row_id)  # its file lies outside the roots: the inspection ends with that reason
+    with reading() as session:
+        row = session.get_one(Dataset, row_id)
+    assert (row.state, row.attempts, row.releases) == ("failed", 1, 0)
+    assert "outside the configured roots" in (row.reason or "")

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from service.jobs import contents, read, transaction
+from service.jobs import contents, read
 from service.jobs.work import claim_preflight
 from worker.devices import worker_name
 from worker.reading.files import OpenFile, opened
 from worker.reading.reader import reader
 from worker.science.specs import CandidateSpec, Progress
-from worker.tasks.lease import carry_out
+from worker.tasks.lease import carry_out, waiting
 from worker.tasks.specs import candidate_spec
 
 
@@ -42,8 +42,7 @@ def preflight_checkpoint(checkpoint_id: str) -> bool:
 
     False when it could not be claimed.
     """
-    with transaction() as session:
-        work = claim_preflight(session, checkpoint_id, worker=worker_name())
+    work = waiting(lambda session: claim_preflight(session, checkpoint_id, worker=worker_name()))
     if work is None:
         return False
 

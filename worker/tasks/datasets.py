@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from service.jobs import contents, read, transaction
+from service.jobs import contents, read
 from service.jobs.work import claim_inspection
 from worker.devices import worker_name
 from worker.reading.files import opened
 from worker.science.specs import Progress
-from worker.tasks.lease import carry_out
+from worker.tasks.lease import carry_out, waiting
 from worker.tasks.targets import inspected
 
 
@@ -29,8 +29,7 @@ class Inspected:
 
 def inspect_dataset(dataset_id: str) -> bool:
     """Claim, read the whole dataset, record what it holds; False when it could not be claimed."""
-    with transaction() as session:
-        work = claim_inspection(session, dataset_id, worker=worker_name())
+    work = waiting(lambda session: claim_inspection(session, dataset_id, worker=worker_name()))
     if work is None:
         return False
 

@@ -12,7 +12,7 @@ from typing import Any
 from safetensors.torch import save
 from torch import nn
 
-from service.jobs import contents, outlast, plain, transaction
+from service.jobs import contents, outlast, plain
 from service.jobs.work import FinetuneWork, claim_finetune_run
 from service.settings import settings
 from worker.devices import worker_name
@@ -23,7 +23,7 @@ from worker.science.training.finetune import finetune
 from worker.science.training.method import methods
 from worker.tasks.contents import finetune_protocol_of, network_card_of, result_of
 from worker.tasks.device import device
-from worker.tasks.lease import carry_out
+from worker.tasks.lease import carry_out, waiting
 from worker.tasks.specs import verified_spec
 from worker.tasks.targets import read_registered
 
@@ -43,8 +43,7 @@ class Delivered:
 
 def run_finetune(run_id: str) -> bool:
     """Claim, train, write the network, record the metrics; False when it could not be claimed."""
-    with transaction() as session:
-        work = claim_finetune_run(session, run_id, worker=worker_name())
+    work = waiting(lambda session: claim_finetune_run(session, run_id, worker=worker_name()))
     if work is None:
         return False
     carry_out(work.claim, lambda progress: _run(work, progress))

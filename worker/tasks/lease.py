@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from models_zoo.errors import ZooError
 from models_zoo.machine import is_out_of_memory
@@ -22,6 +23,9 @@ BEATS_A_LEASE = 4
 OUT_OF_MEMORY = "out of memory: use a smaller batch_size or crop, or a larger machine"
 LONGEST_BEAT = 1.0  # seconds: progress is watched
 _log = logging.getLogger(__name__)
+
+
+T = TypeVar("T")
 
 
 class StoppedError(Exception):
@@ -75,6 +79,17 @@ def beating(claim: Claim) -> Iterator[Progress]:
         yield heartbeat.progress
     finally:
         heartbeat.stop()
+
+
+def waiting(act: Callable[[Session], T]) -> T:
+    """What `act` gives in a transaction, when the database is there again; StoppedError when the worker stops."""
+    return write(act, meanwhile=stop_when_asked)
+
+
+def stop_when_asked() -> None:
+    """StoppedError when the worker stops."""
+    if stopping.requested():
+        raise StoppedError
 
 
 def carry_out(claim: Claim, compute: Callable[[Progress], Outcome]) -> None:

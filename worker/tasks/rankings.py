@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from service import jobs
-from service.jobs import Session, contents, transaction, write
+from service.jobs import Session, contents, write
 from service.jobs.scores import copy_scores, record_score
 from service.jobs.work import EvaluationWork, claim_evaluation
 from worker.devices import worker_name
@@ -24,7 +24,7 @@ from worker.science.measures.registry import FAILED, Score, evaluate, measures, 
 from worker.science.specs import CandidateSpec, Progress, Protocol
 from worker.tasks.contents import facts_of, protocol_of, record_of
 from worker.tasks.device import device
-from worker.tasks.lease import carry_out
+from worker.tasks.lease import carry_out, waiting
 from worker.tasks.specs import verified_spec
 from worker.tasks.targets import read_registered
 from worker.version import science_version
@@ -45,8 +45,7 @@ class Scored:
 
 def score_candidate(evaluation_id: str) -> bool:
     """Claim, gather the evidence, record every measure's score; False when it could not be claimed."""
-    with transaction() as session:
-        work = claim_evaluation(session, evaluation_id, worker=worker_name())
+    work = waiting(lambda session: claim_evaluation(session, evaluation_id, worker=worker_name()))
     if work is None:
         return False
     carry_out(work.claim, lambda progress: _score(work, progress))

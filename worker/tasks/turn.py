@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib import import_module
 
-from service.jobs import order, reading
+from service.jobs import order, outlast, reading
 from worker.devices import host_name
+from worker.tasks.lease import StoppedError, stop_when_asked
 
 
 def take_turn(_row_id: str) -> None:
-    """Work on one row; on the next in line when another worker was faster; on nothing when no row waits."""
+    """Work on one row; on the next in line when another worker was faster; on nothing when no row waits.
+
+    A database that is away is waited for, until the worker stops.
+    """
+    with suppress(StoppedError):
+        _take_turn()
+
+
+def _take_turn() -> None:
     passed: list[str] = []
     while (found := _first(passed)) is not None:
         job, row_id = found
@@ -20,6 +30,10 @@ def take_turn(_row_id: str) -> None:
 
 
 def _first(passed: list[str]) -> tuple[str, str] | None:
+    row = outlast(lambda: _look(passed), meanwhile=stop_when_asked)
+    return None if row is None else (row[0].job, row[1])
+
+
+def _look(passed: list[str]) -> order.Place | None:
     with reading() as session:
-        found = order.first(session, host=host_name(), passed=passed)
-    return None if found is None else (found[0].job, found[1])
+        return order.first(session, host=host_name(), passed=passed)
