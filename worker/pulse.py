@@ -22,6 +22,7 @@ from service.settings import settings
 SECONDS = 1.0
 GRACE_SECONDS = 10.0  # for the job to be given back after the parent's end
 ORPHANED = 3  # exit status
+_STDERR = 2
 
 
 def start() -> None:
@@ -43,4 +44,5 @@ def _run(parent: int) -> None:
 
 
 def _set_alarm() -> None:
-    faulthandler.dump_traceback_later(settings().lease_seconds, exit=True)
+    # By its number: Celery has put an object without a file in the place of `sys.stderr`.
+    faulthandler.dump_traceback_later(settings().lease_seconds, exit=True, file=_STDERR)
