@@ -1,7 +1,7 @@
 """Kill everything at random while one ranking runs, and compare with the undisturbed run.
 
     python -m benchmarks.chaos --report docs/reliability.md
-    python -m benchmarks.chaos --candidates 6 --kills 8 --width 8 --images 60    # a short one
+    python -m benchmarks.chaos --candidates 5 --kills 8    # a short one
 
 PostgreSQL, Redis, the API and two workers run on this machine at the service's default settings. API and workers
 are started again when they have died, as an orchestrator does. The first run is left alone. In the second,
@@ -16,7 +16,6 @@ import os
 import random
 import shutil
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -275,8 +274,8 @@ def main() -> int:
     parser.add_argument("--candidates", type=int, default=14)
     parser.add_argument("--kills", type=int, default=40)
     parser.add_argument("--pause", type=float, default=5.0, help="mean seconds between two faults")
-    parser.add_argument("--images", type=int, default=200)
-    parser.add_argument("--width", type=int, default=16, help="first width of the U-Nets")
+    parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--width", type=int, default=8, help="first width of the U-Nets")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, help="folder that is kept, with the logs")
     parser.add_argument("--report", type=Path, help=f"file to write the report to, {REPORT.relative_to(ROOT)}")
@@ -356,9 +355,15 @@ def compared(
         attempts=attempts,
         leases="1 lease" if len(again) == 1 else f"{len(again)} leases",
         working=_until_working(working),
-        arguments=" ".join(sys.argv[1:]),
+        arguments=_arguments(options),
     )
     return text, all(kept for _, kept in promises.values())
+
+
+def _arguments(options: argparse.Namespace) -> str:
+    """What decides the run, in full; where it ran and its report are left out."""
+    names = ("candidates", "kills", "pause", "images", "width", "seed")
+    return " ".join(f"--{name} {getattr(options, name)}" for name in names)
 
 
 def _longest(seconds: list[float], limit: float) -> tuple[str, bool]:
