@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime
 from html import unescape
 from pathlib import Path
@@ -81,23 +84,30 @@ def test_a_clock_that_was_set_back_stops_no_sweep(configured: Settings) -> None:
 
 
 _WORKER = (
-    "import os, sys, time\n"
+    "import json, sys\n"
     "from worker.sweeper.watch import SweeperWatch\n"
     "watch = SweeperWatch()\n"
     "watch.start()\n"
-    "sys.stdin.read()\n"
+    "for line in sys.stdin: watch.tell_death(**json.loads(line))\n"
     "watch.stop()\n"
 )
+
+
+@contextmanager
+def _keeping_a_sweeper() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that keeps a sweeper, and tells it the deaths that it is told, as lines of JSON."""
+    process = subprocess.Popen([sys.executable, "-c", _WORKER], stdin=subprocess.PIPE)
+    yield process
+    process.kill()
+    process.communicate()
 
 
 @pytest.fixture
 def worker(configure: Callable[..., Settings], sqlite_url: str) -> Iterator[subprocess.Popen[bytes]]:
     """A process that keeps a sweeper and does nothing else, with short intervals."""
     configure(database_url=sqlite_url, sweep_seconds=0.2, lease_seconds=2)
-    process = subprocess.Popen([sys.executable, "-c", _WORKER], stdin=subprocess.PIPE)
-    yield process
-    process.kill()
-    process.communicate()
+    with _keeping_a_sweeper() as process:
+        yield process
 
 
 def _until(what: Callable[[], object], seconds: float = 30) -> None:
@@ -129,6 +139,25 @@ def test_a_killed_sweeper_is_replaced_and_goes_on_sweeping(worker: subprocess.Po
     _until(with_lost)
     assert _sweeper_of(worker) != first
     assert _now().alive == 1
+
+
+@pytest.mark.parametrize(("fault", "counted"), [(None, 0), ("it crashed", 1)])
+def test_the_death_of_a_child_is_written_at_once(
+    configure: Callable[..., Settings], sqlite_url: str, fault: str | None, counted: int
+) -> None:
+    configure(database_url=sqlite_url, lease_seconds=600)
+    with transaction() as session:
+        held = add_dataset(session, ready=False)
+        held.state, held.attempts, held.lease_until = WorkState.RUNNING, 1, time.time() + 600
+        held.worker = f"{socket.gethostname()}:4711:cpu"
+    with _keeping_a_sweeper() as worker:
+        assert worker.stdin is not None
+        worker.stdin.write(json.dumps({"pid": 4711, "fault": fault}).encode() + b"\n")
+        worker.stdin.flush()
+        _until(lambda: _state_of(held.id) == WorkState.QUEUED, seconds=20)
+    with reading() as session:
+        row = session.get_one(Dataset, held.id)
+        assert row.attempts - row.releases == counted
 
 
 def _state_of(dataset_id: str) -> str:

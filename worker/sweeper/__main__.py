@@ -43,6 +43,7 @@ def main(worker_id: str, pid: int) -> None:
     while answered is not None:
         if answered:
             _attempt("saying that the worker lives", lambda: presence.say_alive(worker))
+        _write_deaths()
         _attempt("the sweep", presence.sweep_when_due)
         answered = _ask(pid, seconds=presence.beat_seconds())
     _attempt("saying that the worker stopped", lambda: presence.say_stopped(worker))
