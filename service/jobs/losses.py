@@ -31,9 +31,9 @@ _MARGIN = 1.0  # seconds by which a lease may be longer than it should be
 
 
 def pause_after(row: Worked) -> float:
-    """Seconds until a row is tried again: half a second after its first interruption, longer after every other."""
+    """Seconds until a row is tried again: none after its first interruption, more after every other."""
     faults = row.attempts - row.releases
-    return min(LONGEST_PAUSE, row.releases**2 / 2 + 10.0 * faults**2)
+    return min(LONGEST_PAUSE, max(0, row.releases - 1) ** 2 / 2 + 10.0 * faults**2)
 
 
 def shorten_leases(session: Session) -> None:
@@ -75,7 +75,8 @@ def give_back_of(session: Session, worker: str, fault: str | None) -> Iterator[W
 
 def _queue_again(session: Session, row: Worked, why: str) -> None:
     row.state, row.lease_until, row.stage, row.sent_at = WorkState.QUEUED, None, None, time.time()
-    row.not_before = session.scalar(select(database_now() + pause_after(row)))
+    pause = pause_after(row)
+    row.not_before = session.scalar(select(database_now() + pause)) if pause else None
     events.write(session, type(row), row.id, state=row.state, attempt=row.attempts, reason=why)
     enqueue(session, type(row), row.id)
 
@@ -95,15 +96,16 @@ def _without_contents(table: type[Worked]) -> ExecutableOption:
 def resend_waiting(session: Session) -> None:
     """Send queued rows again whose last message is older than `resend_seconds` or, by a clock set back, to come.
 
-    The oldest messages come first, at most RESENT_PER_SWEEP of each kind: most of these rows wait for a busy
-    worker only.
+    So is a row whose pause is over, since a worker may have got its message during the pause. Those come first,
+    then the oldest messages, at most RESENT_PER_SWEEP of each kind: most of these rows wait for a busy worker only.
     """
     now, age = time.time(), settings().resend_seconds
     for kind in KINDS:
         table = kind.table
         old = or_(table.sent_at < now - age, table.sent_at > now + age)
-        waiting = select(table).where(table.state == WorkState.QUEUED, old, may_start(table))
-        first = waiting.order_by(table.sent_at).limit(RESENT_PER_SWEEP)
+        paused = table.not_before.is_not(None)
+        waiting = select(table).where(table.state == WorkState.QUEUED, or_(paused, old), may_start(table))
+        first = waiting.order_by(table.not_before.is_(None), table.sent_at).limit(RESENT_PER_SWEEP)
         for row in session.scalars(first.options(_without_contents(table)).with_for_update(skip_locked=True)):
-            row.sent_at = time.time()
+            row.sent_at, row.not_before = time.time(), None
             enqueue(session, table, row.id)

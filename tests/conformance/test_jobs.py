@@ -163,7 +163,7 @@ def test_what_ended_its_worker_from_outside_never_counts(kind: Kind, how: str) -
     assert row.attempts - row.releases == int(how == "it was taken over")  # the one that still has it
 
 
-def test_a_lost_row_waits_longer_every_time(kind: Kind) -> None:
+def test_a_lost_row_is_tried_again_at_once_and_waits_longer_every_time(kind: Kind) -> None:
     row_id = new_row(kind)
     pauses = []
     for _ in range(4):
@@ -171,12 +171,25 @@ def test_a_lost_row_waits_longer_every_time(kind: Kind) -> None:
         die(kind, None)
         with transaction() as session:
             row = session.get_one(kind.table, row_id)
-            assert order.first(session, host="here") != (kind.table, row_id)
-            assert row.not_before is not None
-            pauses.append(row.not_before - time.time())
+            pauses.append(row.not_before - time.time() if row.not_before else 0.0)
+            assert not row.not_before or order.first(session, host="here") != (kind.table, row_id)
             row.not_before = 0.0
     assert pauses == sorted(pauses)
-    assert pauses[0] < 1 < pauses[3] < 60
+    assert pauses[0] == 0
+    assert 1 < pauses[3] < 60
+
+
+def test_a_lost_row_is_sent_again_once_its_pause_is_over(kind: Kind) -> None:
+    row_id = new_row(kind)
+    held(kind, row_id)
+    die(kind, None)
+    for left, sent in ((60.0, []), (-1.0, [(kind.table.job, row_id)]), (None, [])):
+        with transaction() as session:
+            if left is not None:
+                session.get_one(kind.table, row_id).not_before = time.time() + left
+        with transaction() as session:
+            ending.sweep(session)
+            assert outbox_of(session) == sent
 
 
 def test_its_lease_is_shortened_where_the_clock_was_set_back(kind: Kind) -> None:
