@@ -45,6 +45,17 @@ class Child:
         if self.process is not None and self.process.poll() is None:
             os.kill(self.process.pid, number)
 
+    @property
+    def left_some(self) -> bool:
+        """Whether any process of its group still runs."""
+        if self.process is None:
+            return False
+        try:
+            os.killpg(self.process.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
     def kill_all(self) -> None:
         """Kill every process that is left of the group."""
         if self.process is None:

@@ -16,7 +16,7 @@ from types import FrameType
 
 import httpx
 
-from service.process import packages
+from service.process import lifeline, packages
 from service.settings import Settings
 from service.supervisor.child import Child
 from service.supervisor.data_lock import DataLock, FolderInUseError, Holder
@@ -129,6 +129,9 @@ def _restart(worker: Child, stopping: threading.Event) -> None:
     lived = time.monotonic() - worker.started
     worker.pause = 0.5 if lived > _SOUND_SECONDS else min(worker.pause * 2, _LONGEST_PAUSE)
     _log.error("the worker ended with status %s; a new one starts in %.1f s", worker.died, worker.pause)
+    until = time.monotonic() + lifeline.GRACE_SECONDS
+    while worker.left_some and time.monotonic() < until and not stopping.wait(0.1):
+        pass  # the processes of a killed worker give back what they work on, and end by themselves
     worker.kill_all()
     if not stopping.wait(worker.pause):
         worker.start()

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,7 +30,8 @@ from service.store.contents import Inspection
 from service.store.dict_form import read
 from service.store.session import reading, transaction
 from service.store.tables import FinetuneRun
-from service.supervisor import data_lock, listening
+from service.supervisor import data_lock, listening, serve
+from service.supervisor.child import Child
 from tests.service.conftest import (
     DEFAULT_FINETUNE,
     INSPECTION,
@@ -443,6 +445,38 @@ def test_serve_restarts_its_worker_and_leaves_nothing_behind(
     assert not any(map(_alive, second))
     with pytest.raises(httpx.TransportError):
         httpx.get(f"{url}/healthz")
+
+
+_LEAVES_WORK = """
+import os, sys, time
+parent = os.getpid()
+if os.fork() == 0:
+    while os.getppid() == parent:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    open(sys.argv[1], "w").close()
+    os._exit(0)
+open(sys.argv[2], "w").close()
+time.sleep(60)
+"""
+
+
+def test_processes_of_a_killed_worker_have_time_to_give_back_their_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back, started = tmp_path / "given_back", tmp_path / "started"
+    command = [sys.executable, "-c", _LEAVES_WORK, str(given_back), str(started)]
+    worker = Child("worker", command, os.environ)
+    worker.start()
+    while not started.exists():
+        time.sleep(0.05)
+    worker.signal(signal.SIGKILL)
+    assert worker.process is not None
+    worker.process.wait()
+    monkeypatch.setattr(worker, "start", lambda: None)
+    serve._restart(worker, threading.Event())
+    assert given_back.exists()
+    assert not worker.left_some
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
