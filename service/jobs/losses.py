@@ -97,7 +97,8 @@ def resend_waiting(session: Session) -> None:
     """Send queued rows again whose last message is older than `resend_seconds` or, by a clock set back, to come.
 
     So is a row whose pause is over, since a worker may have got its message during the pause. Those come first,
-    then the oldest messages, at most RESENT_PER_SWEEP of each kind: most of these rows wait for a busy worker only.
+    then the oldest messages, at most RESENT_PER_SWEEP of each kind: most of these rows wait for a busy worker
+    only.
     """
     now, age = time.time(), settings().resend_seconds
     for kind in KINDS:
