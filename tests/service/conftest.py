@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from service.api.app import create_app
+from service.client.http import ZooRank
 from service.jobs import ending, requests
 from service.jobs.claims import Claim, claim
 from service.jobs.scores import record_score
@@ -298,3 +300,12 @@ def finish_run(run: FinetuneRun, result: dict[str, Any]) -> None:
         held = claim(session, FinetuneRun, run.id, worker="test")
         assert held is not None
         ending.complete(session, held, state="done", result=read(FinetuneResult, result))
+
+
+@contextmanager
+def client_of(client: TestClient) -> Iterator[ZooRank]:
+    """The Python client, on the service in this process."""
+    zoo = ZooRank("http://zoo")
+    zoo._http.close()
+    zoo._http = client
+    yield zoo

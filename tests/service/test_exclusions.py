@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from service.client.http import ProblemError, ZooRank
+from service.client.http import ProblemError
 from service.client.terminal import commands
 from service.jobs import requests
 from service.store.session import transaction
 from service.store.tables import Checkpoint, FinetuneRun
 from tests.conftest import TestClient
-from tests.service.conftest import DEFAULT_FINETUNE, add_checkpoint, add_dataset, finish_run
+from tests.service.conftest import DEFAULT_FINETUNE, add_checkpoint, add_dataset, client_of, finish_run
 
 REASON = "a trial of four steps"
 RESULT = {
@@ -187,15 +185,6 @@ def test_a_run_that_shall_not_be_recorded_shows_its_metrics_and_teaches_nothing(
     assert stored(client, candidate="b") == []
     assert counting(client) == [("ac_norm, epochs 100", ["a"])]
     assert "not in the ledger, as the request asked" in client.get(f"/finetune-runs/{run}").text
-
-
-@contextmanager
-def client_of(client: TestClient) -> Iterator[ZooRank]:
-    """The Python client, on the service in this process."""
-    zoo = ZooRank("http://zoo")
-    zoo._http.close()
-    zoo._http = client
-    yield zoo
 
 
 def test_the_python_client_excludes_and_includes(sqlite_client: TestClient) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 from sqlalchemy import select, update
+from typer.testing import CliRunner
 
-from service.client.terminal import tables
+from service.client.terminal import commands, tables
 from service.jobs import answers as answer_jobs
 from service.jobs import ending, following
 from service.ledger import fusion, revisions
@@ -25,6 +26,7 @@ from tests.service.conftest import (
     add_checkpoint,
     add_dataset,
     add_ranking,
+    client_of,
     evaluate,
     evaluations,
     fail,
@@ -465,6 +467,22 @@ def test_changes_of_many_writers_are_numbered_in_the_order_of_their_commits(conf
         assert sum(each.count for each in ledger_changes.between(session, 4, 8)) == 4
 
 
+def test_the_terminal_shows_a_ranking_by_its_id(
+    sqlite_client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranking_id = ended()
+    imported(sqlite_client, "x", best_first="abcd")
+    monkeypatch.setattr(commands, "ZooRank", lambda _url: client_of(sqlite_client))
+    for options, said in (
+        ([], "Revision 1 of the answer"),
+        (["--as-of", "now"], "derived by the ledger as it is"),
+    ):
+        ended_with = CliRunner().invoke(
+            commands.app, ["ranking", "show", ranking_id, *options], env={"COLUMNS": "300"}
+        )
+        assert said in ended_with.output
+
+
 def test_the_terminal_says_which_answer_it_shows(sqlite_client: TestClient) -> None:
     ranking_id = ended()
     imported(sqlite_client, "x", best_first="abcd")
@@ -473,5 +491,5 @@ def test_the_terminal_says_which_answer_it_shows(sqlite_client: TestClient) -> N
         screen.print(tables.ranked_list(read(sqlite_client, ranking_id, **params), url="http://zoo"))
     printed = screen.export_text()
     assert "Revision 1 of the answer, stored 20" in printed
-    assert "4 outcomes added on x. Read it with --as-of now." in printed
+    assert f"4 outcomes added on x. Read it with: zoorank ranking show {ranking_id} --as-of now" in printed
     assert "derived by the ledger as it is now, revision 1; the newest stored one is revision 1." in printed

@@ -216,8 +216,8 @@ def rank_command(
             raise ClientError(problem)
 
 
-@app.command("ranking")
-def ranking_command(
+@registered.rankings.command("show")
+def show_command(
     ranking_id: Annotated[str, typer.Argument(help="A ranking's id, which begins with rk_.")],
     url: Url = URL,
     as_of: Annotated[

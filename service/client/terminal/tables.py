@@ -140,7 +140,7 @@ def _seconds(row: Json) -> str:
 def _below(ranking: Json, url: str) -> list[str]:
     failed = [f"{row['candidate']['name']}: {row['reason']}" for row in ranking["ranked"] if row["reason"]]
     past = [f"Record (weighted tau with outcomes): {ranking['track_record']['similar']}."]
-    lines = [ranking["answer"]["text"], *_revision(ranking["answer"]), *failed, *past, *ranking["notes"]]
+    lines = [ranking["answer"]["text"], *_revision(ranking), *failed, *past, *ranking["notes"]]
     if ranking["finetune_seconds"] is not None:
         lines.append(present.finetune_estimate(ranking["finetune_seconds"]))
     if ranking["finetune_runs"]:
@@ -148,14 +148,17 @@ def _below(ranking: Json, url: str) -> list[str]:
     return [*lines, f"{url}/rankings/{ranking['id']}"]
 
 
-def _revision(answer: Json) -> list[str]:
+def _revision(ranking: Json) -> list[str]:
     """Which answer it is, and that there is a newer one."""
+    answer = ranking["answer"]
     at = datetime.fromisoformat(answer["at"]) if answer["at"] else None
     which = present.revision(
         answer["revision"], at, latest=answer["latest_revision"], ledger=answer["ledger_revision"]
     )
     newer = answer["newer"]
-    return [which, *([f"{newer['text']} Read it with --as-of {newer['as_of']}."] if newer else [])]
+    if newer is None:
+        return [which]
+    return [which, f"{newer['text']} Read it with: zoorank ranking show {ranking['id']} --as-of {newer['as_of']}"]
 
 
 def ledger(rows: Iterable[Json]) -> Table:
