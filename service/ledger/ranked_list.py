@@ -189,15 +189,16 @@ def places_of(values: Mapping[str, float]) -> dict[str, int]:
 
 
 def in_order(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Placed candidates, then those without a sound score, then open ones, then failed ones."""
+    """Placed candidates, those without a sound score, open ones, failed ones; partly loaded ones last of each."""
     return sorted(candidates, key=_group_and_place)
 
 
-def _group_and_place(candidate: Candidate) -> tuple[int, int, str]:
+def _group_and_place(candidate: Candidate) -> tuple[int, int, bool, str]:
+    checkpoint = candidate.checkpoint
     if candidate.position is not None:
-        return (0, candidate.position, candidate.checkpoint.name)
+        return (0, candidate.position, False, checkpoint.name)
     groups = {WorkState.DONE: 1, WorkState.RUNNING: 2, WorkState.QUEUED: 3}
-    return (groups.get(WorkState(candidate.evaluation.state), 4), 0, candidate.checkpoint.name)
+    return (groups.get(WorkState(candidate.evaluation.state), 4), 0, checkpoint.partly_loaded, checkpoint.name)
 
 
 def finetune_seconds(facts: EvaluationFacts, finetune: FinetuneProtocol) -> float | None:

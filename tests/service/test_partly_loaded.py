@@ -7,14 +7,24 @@ from typing import Any
 import pytest
 from rich.console import Console
 from sqlalchemy import select
+from typer.testing import CliRunner
 
+from service.client.terminal import commands, registered
 from service.client.terminal.tables import progress, ranked_list
 from service.settings import settings
 from service.store.contents import Preflight
 from service.store.session import reading, transaction
-from service.store.tables import Checkpoint, FinetuneRun
+from service.store.tables import Checkpoint, FinetuneRun, WorkState
 from tests.conftest import TestClient
-from tests.service.conftest import add_ranking, checkpoint_body, evaluate, evaluations, finish_run, score_of
+from tests.service.conftest import (
+    add_ranking,
+    checkpoint_body,
+    client_of,
+    evaluate,
+    evaluations,
+    finish_run,
+    score_of,
+)
 
 SHARE = 69.34
 FLAG = "partly_loaded"
@@ -98,3 +108,22 @@ def test_a_registration_may_allow_it(sqlite_client: TestClient) -> None:
     other = checkpoint_body(settings(), "other")
     made = sqlite_client.post("/v1/checkpoints", json=other).json()
     assert (made["allow_partial"], made[FLAG], made["percent_loaded"]) == (False, False, None)
+
+
+def test_a_failed_registration_may_be_changed_to_allow_it(
+    sqlite_client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = sqlite_client.post("/v1/checkpoints", json=checkpoint_body(settings())).json()
+    with transaction() as session:
+        session.get_one(Checkpoint, made["id"]).state = WorkState.FAILED
+    monkeypatch.setattr(registered, "ZooRank", lambda _url: client_of(sqlite_client))
+    ended = CliRunner().invoke(commands.app, ["checkpoint", "change", made["name"], "--allow-partial"])
+    assert ended.output == f"{made['name']} is queued\n"
+    assert sqlite_client.get(f"/v1/checkpoints/{made['id']}").json()["allow_partial"] is True
+    changed = sqlite_client.patch(f"/v1/checkpoints/{made['id']}", json={"allow_partial": False})
+    assert changed.json()["allow_partial"] is False
+
+
+def test_a_partly_loaded_candidate_stands_after_one_whose_score_may_not_rank(sqlite_client: TestClient) -> None:
+    shown = ranked(sqlite_client, order_by="ac_corr")
+    assert places(shown) == [("other", None), ("whole", None), ("half", None)]

@@ -21,11 +21,13 @@ def change(session: Session, reference: str, request: CheckpointChange) -> Check
     row = service.found(session, reference, lock=True)
     uri, architecture = request.uri or row.uri, request.architecture or row.architecture
     parameters, card = _parameters(row, request), _card(row, request)
+    partial = row.allow_partial if request.allow_partial is None else request.allow_partial
     decisive = {
         "uri": uri != row.uri,
         "architecture": architecture != row.architecture,
         "parameters": parameters != row.parameters,
         "card": any(getattr(card, entry) != getattr(row.card, entry) for entry in _OF_THE_INPUT),
+        "allow_partial": partial != row.allow_partial,
     }
     if decisive["uri"]:
         requested.file(uri)
@@ -34,6 +36,7 @@ def change(session: Session, reference: str, request: CheckpointChange) -> Check
     for field in (field for field, changed in decisive.items() if changed):
         refuse_other_results(session, row, field)
     row.uri, row.architecture, row.parameters, row.card = uri, architecture, parameters, card
+    row.allow_partial = partial
     if any(decisive.values()):
         retrying.read_again(session, row, why="it was changed")
     return service.shown(row)

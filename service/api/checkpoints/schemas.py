@@ -157,6 +157,9 @@ class CheckpointChange(BaseModel):
     card: CheckpointCard | None = Field(
         None, description="Entries of the card that are added or take the place of present ones."
     )
+    allow_partial: bool | None = Field(
+        None, description="Whether a file that does not hold the whole network outside its head is taken."
+    )
 
 
 class CheckpointOut(BaseModel):

@@ -45,12 +45,19 @@ def change_checkpoint(
         Entry, typer.Option("--parameter", help="All parameters of the architecture: NAME=JSON, repeated.")
     ] = None,
     card: Annotated[Entry, typer.Option("--card", help="An entry of the card: NAME=JSON, repeated.")] = None,
+    allow_partial: Annotated[
+        bool | None,
+        typer.Option(
+            "--allow-partial/--no-allow-partial",
+            help="Whether a file without the whole network outside its head is taken.",
+        ),
+    ] = None,
     url: Url = URL,
 ) -> None:
     """Correct a checkpoint; what is not given stays."""
     with errors_shown(), ZooRank(url) as zoo:
         entries = {"parameters": _entries(parameter), "card": _entries(card)}
-        given = {"uri": uri, "architecture": architecture, **entries}
+        given = {"uri": uri, "architecture": architecture, "allow_partial": allow_partial, **entries}
         _show(zoo.change_checkpoint(reference, **_given(given)))
 
 
