@@ -148,6 +148,7 @@ INSPECTION: dict[str, Any] = {
     "targets": None,
     "splits": {"train": 8, "val": 2, "test": 2},
     "groups": 12,
+    "sha256": None,
     "spacing": None,
     "empty": {"train": 2, "val": 0, "test": 1},
     "warnings": [],

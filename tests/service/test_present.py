@@ -117,7 +117,7 @@ def test_the_terminal_writes_a_list_and_its_cost_with_them() -> None:
     unsure = {"value": None, "position": None, "flags": ["not_applicable"]}
     row = {
         "position": 1,
-        "candidate": {"name": "vessels"},
+        "candidate": {"name": "vessels", "percent_loaded": 100.0},
         "state": "done",
         "reason": None,
         "scores": {"knn": {"value": 0.71239, "position": 1, "flags": []}, "logme": unsure},
@@ -132,7 +132,14 @@ def test_the_terminal_writes_a_list_and_its_cost_with_them() -> None:
         "measures": ["knn", "logme"],
         "ranked": [row],
         "track_record": {"similar": "4 targets", "measures": {"knn": RECORD, "logme": None}},
-        "answer": {"text": "Use a: it leads."},
+        "answer": {
+            "text": "Use a: it leads.",
+            "at": "2026-11-24T10:00:00Z",
+            "revision": 1,
+            "latest_revision": 2,
+            "ledger_revision": 7,
+            "newer": None,
+        },
         "notes": [],
         "finetune_seconds": 900.0,
         "finetune_runs": [],
@@ -143,6 +150,7 @@ def test_the_terminal_writes_a_list_and_its_cost_with_them() -> None:
         "12.25 reused",
         "tau 0.58 [0.36, 0.74] on 4",
         "vessels n/a * not_applicable",
+        "The newest one is revision 2.",
         "no history yet",
         "A full finetune of the first candidate takes about 15 minutes.",
     ):

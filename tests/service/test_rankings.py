@@ -262,6 +262,7 @@ def test_the_list_is_ordered_and_says_what_it_knows(client: TestClient) -> None:
     first = shown["ranked"][0]
     assert first["scores"]["logme"] == {
         "value": 1.0,
+        "spread": None,
         "position": 3,
         "flags": [],
         "seconds": 0.25,
