@@ -93,6 +93,10 @@ class ZooRank:
         """Correct these fields of a checkpoint."""
         return self._json("PATCH", _path("checkpoints", reference), json=fields)
 
+    def describe(self, kind: str, reference: str, note: str | None) -> Json:
+        """Give one of the `kind` rankings or finetune-runs this note; None takes it away."""
+        return self._json("PATCH", _path(kind, reference), json={"note": note})
+
     def remove(self, kind: str, reference: str, *, force: bool = False) -> None:
         """Remove one of the `kind` datasets, checkpoints, rankings or finetune-runs that nothing needs.
 

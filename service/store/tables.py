@@ -173,6 +173,7 @@ class Ranking(Base):
     finetune_protocol: Mapped[FinetuneProtocol] = mapped_column(Content(FinetuneProtocol))
     partly_loaded: Mapped[str] = mapped_column(default="last")  # or "mixed": where such candidates stand
     comparison_group: Mapped[str | None]  # its outcomes count on targets that have any; None: the most evidence
+    note: Mapped[str | None]  # the user's own words
     created_at: Mapped[float] = mapped_column(default=time.time)
     canceled_at: Mapped[float | None]
     answer_due_at: Mapped[float | None] = mapped_column(index=True)
@@ -219,6 +220,7 @@ class FinetuneRun(Worked):
     options: Mapped[Values] = mapped_column(default=dict)
     protocol: Mapped[FinetuneProtocol] = mapped_column(Content(FinetuneProtocol))
     record_outcome: Mapped[bool] = mapped_column(default=True)  # whether its test metrics enter the ledger
+    note: Mapped[str | None]  # the user's own words
     result: Mapped[FinetuneResult | None] = mapped_column(Content(FinetuneResult))
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from service.client.http import ZooRank
+from service.client.terminal import tables
 from service.jobs import ending
 from service.jobs.claims import LeaseLostError, claim, renew
 from service.jobs.work import claim_evaluation
@@ -242,6 +245,38 @@ def test_a_canceled_run_is_retried(client: TestClient) -> None:
     problem(client.post(f"/v1/finetune-runs/{run_id}/retry"), 409, "queued")
     client.post(f"/v1/finetune-runs/{run_id}/cancel")
     assert client.post(f"/v1/finetune-runs/{run_id}/retry").json()["state"] == "queued"
+
+
+def test_a_ranking_and_a_run_have_a_note_that_changes_nothing_else(client: TestClient) -> None:
+    with transaction() as session:
+        add_dataset(session)
+        add_checkpoint(session, "a")
+    asked = {"dataset": "discs", "note": "first look"}
+    bodies = {"rankings": {**asked, "candidates": ["a"]}, "finetune-runs": {**asked, "checkpoint": "a"}}
+    for kind, body in bodies.items():
+        made = client.post(f"/v1/{kind}", json=body).json()
+        assert made["note"] == "first look"
+        own = f"/v1/{kind}/{made['id']}"
+        assert client.patch(own, json={"note": "<with new masks>"}).json() == {**made, "note": "<with new masks>"}
+        assert client.get(own).json()["note"] == "<with new masks>"
+        assert client.get(f"/v1/{kind}").json()["items"][0]["note"] == "<with new masks>"
+        for page in (f"/{kind}/{made['id']}", "/"):
+            assert "Note: &lt;with new masks&gt;" in client.get(page, headers={"accept": "text/html"}).text
+        assert client.patch(own, json={"note": None}).json() == {**made, "note": None}
+        assert "Note:" not in client.get(f"/{kind}/{made['id']}", headers={"accept": "text/html"}).text
+        problem(client.patch(own, json={}), 422)
+        problem(client.patch(own, json={"note": "x", "dataset": "other"}), 422)
+        problem(client.patch(f"/v1/{kind}/none", json={"note": "x"}), 404, kind[:4])
+
+
+def test_the_terminal_shows_the_note_of_a_ranking(sqlite_client: TestClient) -> None:
+    ranking_id = ranked("a")
+    with ZooRank("http://zoo") as zoo:
+        zoo._http = sqlite_client  # the service in this process
+        changed = zoo.describe("rankings", ranking_id, "first look")
+    screen = Console(record=True, width=200)
+    screen.print(tables.ranked_list(changed, url="http://zoo"))
+    assert "Note: first look" in screen.export_text()
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,8 @@ WRITES = [
     ("POST", "/v1/outcomes"),
     ("PATCH", "/v1/datasets/discs"),
     ("PATCH", "/v1/checkpoints/a"),
+    ("PATCH", "/v1/rankings/none"),
+    ("PATCH", "/v1/finetune-runs/none"),
 ]
 URIS = [
     "/etc/passwd",

@@ -56,6 +56,8 @@ OPERATIONS = {
     "change_checkpoint": "PATCH /v1/checkpoints/{reference}",
     "remove_checkpoint": "DELETE /v1/checkpoints/{reference}",
     "retry_checkpoint": "POST /v1/checkpoints/{reference}/retry",
+    "change_ranking": "PATCH /v1/rankings/{ranking_id}",
+    "change_finetune_run": "PATCH /v1/finetune-runs/{run_id}",
     "remove_ranking": "DELETE /v1/rankings/{ranking_id}",
     "retry_ranking": "POST /v1/rankings/{ranking_id}/retry",
     "remove_finetune_run": "DELETE /v1/finetune-runs/{run_id}",

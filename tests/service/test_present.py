@@ -127,6 +127,7 @@ def test_the_terminal_writes_a_list_and_its_cost_with_them() -> None:
     }
     ranking = {
         "id": "rk_1",
+        "note": None,
         "dataset": {"name": "discs"},
         "order_by": "knn",
         "measures": ["knn", "logme"],

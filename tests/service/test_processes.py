@@ -658,6 +658,9 @@ def test_the_command_line_corrects_retries_and_removes(api: tuple[str, subproces
         card = zoo.get("/v1/checkpoints/a")["card"]
     assert (card["licence"], card["tags"], card["source_data"]) == ("MIT", ["eye"], "a")
     assert "is done" in said("checkpoint", "retry", "a", status=1)
+    assert "is queued" in said("run", "change", run.id, "--note", "with the new masks")
+    with ZooRank(url) as zoo:
+        assert zoo.get(f"/v1/finetune-runs/{run.id}")["note"] == "with the new masks"
     assert "cancel it first" in said("run", "remove", run.id, status=1)
     assert "canceled" in said("run", "cancel", run.id)
     assert "queued" in said("run", "retry", run.id)

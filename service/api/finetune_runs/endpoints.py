@@ -9,8 +9,8 @@ from fastapi.responses import FileResponse
 
 from service.api.errors import CHANGE_PROBLEMS, FIND_PROBLEMS, READ_PROBLEMS, WRITE_PROBLEMS, problems
 from service.api.finetune_runs import service
-from service.api.finetune_runs.schemas import FinetuneOut, FinetuneRequest
-from service.api.idempotency import Repeatable
+from service.api.finetune_runs.schemas import FinetuneChange, FinetuneOut, FinetuneRequest
+from service.api.idempotency import Repeatable, StrictBody
 from service.api.names import ID_PATTERN, PathReference
 from service.api.paging import After, Limit, Page
 from service.store.session import reading, transaction
@@ -63,6 +63,13 @@ def read_network(run_id: PathReference) -> FileResponse:
     with reading() as session:
         path = service.network_file(session, run_id)
     return FileResponse(path, media_type=_BYTES, filename=path.name)
+
+
+@router.patch("/{run_id}", responses=CHANGE_PROBLEMS)
+def change_finetune_run(run_id: PathReference, request: FinetuneChange, _body: StrictBody) -> FinetuneOut:
+    """Change the note of a finetune run. What was requested stays; another request is another run."""
+    with transaction() as session:
+        return service.describe(session, run_id, request)
 
 
 @router.post("/{run_id}/cancel", response_model=FinetuneOut, responses=CHANGE_PROBLEMS)

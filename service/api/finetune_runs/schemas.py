@@ -34,6 +34,15 @@ class FinetuneRequest(BaseModel):
         description="Whether the test metrics of the run enter the ledger; false is for trials that shall teach "
         "nothing.",
     )
+    note: Text | None = Field(None, description="Your own words about the run; they change nothing in it.")
+
+
+class FinetuneChange(BaseModel):
+    """What can be changed of a finetune run; its dataset, checkpoint and protocol stay as they were requested."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    note: Text | None = Field(description="Your own words about the run; null takes them away.")
 
 
 class FinetuneOut(BaseModel):
@@ -47,6 +56,7 @@ class FinetuneOut(BaseModel):
     options: dict[str, Value] = Field(description="Options of the method that were given.")
     protocol: FinetuneProtocol = Field(description="Protocol of the run in full.")
     record_outcome: bool = Field(description="Whether the test metrics of the run enter the ledger.")
+    note: str | None = Field(description="The user's own words about the run; null where there are none.")
     state: WorkState = Field(description="State of the finetune run.")
     reason: str | None = Field(description="Reason why the run failed or was canceled; null otherwise.")
     stage: str | None = Field(description="Phase of the job that its worker is in; null where none works on it.")

@@ -1,4 +1,4 @@
-"""Requesting, reading, listing and canceling finetune runs."""
+"""Requesting, reading, listing, describing and canceling finetune runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from service.api.capabilities.options import read_options
 from service.api.capabilities.protocols import protocol_of
 from service.api.capabilities.published import published, usual_method
 from service.api.errors import ConflictError, InvalidError, NotFoundError
-from service.api.finetune_runs.schemas import FinetuneOut, FinetuneRequest
+from service.api.finetune_runs.schemas import FinetuneChange, FinetuneOut, FinetuneRequest
 from service.api.fitting import check_fit
 from service.api.names import NamedOut, SourceOut
 from service.api.needed import listed as named
@@ -44,6 +44,7 @@ def request_run(session: Session, request: FinetuneRequest) -> FinetuneOut:
             session, FINETUNE_PROTOCOLS, request.protocol, dims=dataset.spatial_dims, field="protocol"
         ),
         record_outcome=request.record_outcome,
+        note=request.note,
     )
     requests.add(session, run)
     return _shown(session, run)
@@ -102,6 +103,13 @@ def network_file(session: Session, run_id: str) -> Path:
             remedy="share ZOORANK_DATA_DIR between the service and its workers, or run it again",
         )
     return path
+
+
+def describe(session: Session, run_id: str, request: FinetuneChange) -> FinetuneOut:
+    """Give a run this note."""
+    run = _found(session, run_id)
+    run.note = request.note
+    return _shown(session, run)
 
 
 def cancel(session: Session, run_id: str) -> FinetuneOut:

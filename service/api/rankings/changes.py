@@ -1,14 +1,20 @@
-"""Removing rankings, and retrying what failed in them."""
+"""Describing and removing rankings, and retrying what failed in them."""
 
 from __future__ import annotations
 
 from service.api.errors import ConflictError
 from service.api.needed import listed
 from service.api.rankings import service
+from service.api.rankings.schemas import RankingChange
 from service.jobs import removing, retrying
 from service.store import datasets, dependents, finetune_runs, rankings
 from service.store.session import Session
 from service.store.tables import OPEN_STATES, Ranking, WorkState
+
+
+def describe(session: Session, ranking_id: str, request: RankingChange) -> None:
+    """Give a ranking this note."""
+    service.found(session, ranking_id).note = request.note
 
 
 def remove(session: Session, ranking_id: str, *, force: bool) -> None:

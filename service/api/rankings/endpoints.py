@@ -12,7 +12,14 @@ from service.api.names import Part, PathReference
 from service.api.paging import After, Limit, Page
 from service.api.rankings import changes, revisions, service
 from service.api.rankings.revision_schemas import AsOf, RevisionOut
-from service.api.rankings.schemas import CostOut, RankingOut, RankingRequest, RankingState, RankingSummary
+from service.api.rankings.schemas import (
+    CostOut,
+    RankingChange,
+    RankingOut,
+    RankingRequest,
+    RankingState,
+    RankingSummary,
+)
 from service.store.session import reading, transaction
 
 MOST_REVISIONS = 1_000_000_000
@@ -81,6 +88,15 @@ def read_ranking(
     with reading() as session:
         part = slice(first, first + limit)
         return service.ranked(session, ranking_id, records=records, as_of=as_of, protocol=protocol, part=part)
+
+
+@router.patch("/{ranking_id}", responses=CHANGE_PROBLEMS)
+def change_ranking(ranking_id: PathReference, request: RankingChange, _body: StrictBody) -> RankingOut:
+    """Change the note of a ranking. What was requested stays; another request is another ranking."""
+    with transaction() as session:
+        changes.describe(session, ranking_id, request)
+    with reading() as session:
+        return service.ranked(session, ranking_id)
 
 
 @router.post("/{ranking_id}/cancel", response_model=RankingOut, responses=CHANGE_PROBLEMS)

@@ -74,6 +74,15 @@ class RankingRequest(BaseModel):
         description="Where candidates stand that are partly loaded: `last`, without a place and after all others, "
         "or `mixed`, placed by their scores as the others are.",
     )
+    note: Text | None = Field(None, description="Your own words about the ranking; they change nothing in it.")
+
+
+class RankingChange(BaseModel):
+    """What can be changed of a ranking; its candidates, dataset and protocol stay as they were requested."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    note: Text | None = Field(description="Your own words about the ranking; null takes them away.")
 
 
 class CandidateOut(SourceOut):
@@ -154,6 +163,7 @@ class RankingSummary(BaseModel):
     partly_loaded: PartlyLoaded = Field(
         description="Where candidates stand that are partly loaded: last or mixed with the others."
     )
+    note: str | None = Field(description="The user's own words about the ranking; null where there are none.")
     created_at: datetime = Field(description="Time at which the ranking was requested.")
 
 

@@ -66,6 +66,7 @@ def _planned(session: Session, request: RankingRequest) -> tuple[Ranking, Datase
         finetune_top=request.finetune_top,
         partly_loaded=request.partly_loaded,
         comparison_group=requested.comparison_group(session, request.comparison_group, field="comparison_group"),
+        note=request.note,
         finetune_method=usual_method(session),
         finetune_protocol=protocol_of(
             session, FINETUNE_PROTOCOLS, request.finetune, dims=dims, field="finetune", base=protocol
@@ -259,6 +260,7 @@ def _summary(session: Session, ranking: Ranking, counts: dict[str, int]) -> Rank
         finetune_top=ranking.finetune_top,
         partly_loaded=ranking.partly_loaded,
         comparison_group=ranking.comparison_group,
+        note=ranking.note,
         created_at=ranking.created_at,
     )
 

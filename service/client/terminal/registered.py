@@ -18,6 +18,7 @@ GROUPS = {"dataset": datasets, "checkpoint": checkpoints, "ranking": rankings, "
 
 NameOrId = Annotated[str, typer.Argument(help="Name or id.")]
 Id = Annotated[str, typer.Argument(help="Id.")]
+Note = Annotated[str, typer.Option("--note", help="Your own words about it.")]
 Entry = list[str] | None
 
 
@@ -59,6 +60,18 @@ def change_checkpoint(
         entries = {"parameters": _entries(parameter), "card": _entries(card)}
         given = {"uri": uri, "architecture": architecture, "allow_partial": allow_partial, **entries}
         _show(zoo.change_checkpoint(reference, **_given(given)))
+
+
+@rankings.command("change")
+def change_ranking(reference: Id, note: Note, url: Url = URL) -> None:
+    """Change the note of a ranking; an empty one takes it away."""
+    _describe("rankings", reference, note, url)
+
+
+@runs.command("change")
+def change_run(reference: Id, note: Note, url: Url = URL) -> None:
+    """Change the note of a finetune run; an empty one takes it away."""
+    _describe("finetune-runs", reference, note, url)
 
 
 @datasets.command("remove")
@@ -127,6 +140,11 @@ def cancel_run(reference: Id, url: Url = URL) -> None:
     """Cancel a finetune run that is not over."""
     with errors_shown(), ZooRank(url) as zoo:
         _show(zoo.cancel("finetune-runs", reference))
+
+
+def _describe(kind: str, reference: str, note: str, url: str) -> None:
+    with errors_shown(), ZooRank(url) as zoo:
+        _show(zoo.describe(kind, reference, note or None))
 
 
 def _remove(kind: str, reference: str, url: str, *, force: bool = False) -> None:

@@ -140,7 +140,8 @@ def _seconds(row: Json) -> str:
 def _below(ranking: Json, url: str) -> list[str]:
     failed = [f"{row['candidate']['name']}: {row['reason']}" for row in ranking["ranked"] if row["reason"]]
     past = [f"Record (weighted tau with outcomes): {ranking['track_record']['similar']}."]
-    lines = [ranking["answer"]["text"], *_revision(ranking), *failed, *past, *ranking["notes"]]
+    own = [f"Note: {ranking['note']}"] if ranking["note"] else []
+    lines = [*own, ranking["answer"]["text"], *_revision(ranking), *failed, *past, *ranking["notes"]]
     if ranking["finetune_seconds"] is not None:
         lines.append(present.finetune_estimate(ranking["finetune_seconds"]))
     if ranking["finetune_runs"]:
