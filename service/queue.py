@@ -44,9 +44,9 @@ def embedded(config: Settings) -> bool:
 
 def _transport_options(config: Settings) -> dict[str, object]:
     if not embedded(config):
-        # A sender gives up soon when the broker is away or hangs: the sweep sends again. A worker asks it for
-        # messages every second, so the same time tells it that the broker hangs.
-        return {"socket_connect_timeout": 2, "socket_timeout": 2.5, "max_retries": 1, "interval_start": 0}
+        # A sender gives up within 3 s when the broker is away or hangs, and does not try again: the sweep sends
+        # again. A worker asks for messages every second, so the same time tells it that the broker hangs.
+        return {"socket_connect_timeout": 1, "socket_timeout": 1.9, "max_retries": 0, "interval_start": 0}
     messages, control = config.broker_dir / "messages", config.broker_dir / "control"
     for folder in (messages, control):
         folder.mkdir(parents=True, exist_ok=True)

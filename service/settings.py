@@ -73,6 +73,11 @@ class Settings(BaseSettings):
         gt=0,
         description="Longest time in seconds that a result waits while the database is away or a disk is full.",
     )
+    statement_seconds: float = Field(
+        20,
+        ge=1,
+        description="Longest time in seconds that PostgreSQL may take for one statement; half of it for a lock.",
+    )
     instance: str = Field(
         "", description="Name that /healthz answers; `zoorank serve` sets it to know its own API."
     )

@@ -23,7 +23,7 @@ from service.api.errors import (
     UnavailableError,
 )
 from service.api.web.render import error_page
-from service.store.session import DatabaseError, TakenError
+from service.store.session import DatabaseError, TakenError, is_missing_reference
 
 _REMEDIES = {
     "missing": "add this field",
@@ -126,13 +126,20 @@ def _matches(template: list[str], parts: list[str]) -> bool:
     )
 
 
-def _on_taken(request: Request, _: Exception) -> Response:
-    error = ConflictError(
-        "another request took this name at the same moment",
-        field="name",
-        remedy="use what that request registered, or choose another name",
-    )
-    return answer(request, error.problem())
+def _on_taken(request: Request, error: Exception) -> Response:
+    assert isinstance(error, TakenError)  # noqa: S101
+    return answer(request, (_REMOVED if is_missing_reference(error) else _TAKEN).problem())
+
+
+_REMOVED = ConflictError(
+    "what this request refers to was removed at the same moment",
+    remedy="look at what is there now, and send the request again with that",
+)
+_TAKEN = ConflictError(
+    "another request took this name at the same moment",
+    field="name",
+    remedy="use what that request registered, or choose another name",
+)
 
 
 def _on_database(request: Request, error: Exception) -> Response:

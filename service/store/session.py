@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Float, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, Float, create_engine, event
 from sqlalchemy.exc import IntegrityError as TakenError
 from sqlalchemy.exc import SQLAlchemyError as DatabaseError
 from sqlalchemy.ext.compiler import compiles
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
 from service.settings import private_folder, settings
+from service.store import patience
 
 __all__ = [
     "DatabaseError",
@@ -25,6 +26,7 @@ __all__ = [
     "database_now",
     "engine",
     "forget_rows",
+    "is_missing_reference",
     "make_engine",
     "reading",
     "transaction",
@@ -59,26 +61,27 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
 
+_FOREIGN_KEY = "23503"  # SQLSTATE
+
+
+def is_missing_reference(error: TakenError) -> bool:
+    """Whether what a row refers to is not there, or what is removed is referred to."""
+    if isinstance(error.orig, sqlite3.Error):
+        return error.orig.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
+    return getattr(error.orig, "sqlstate", None) == _FOREIGN_KEY
+
+
 POOL_SECONDS = 5.0  # for a connection of this process
-_BOUNDED = {
-    "connect_timeout": 5,  # seconds, of which a server that hangs at once takes all
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 20_000,  # milliseconds without a sign of life from the other machine
-}
 
 
-def _bounded(url: str) -> dict[str, int]:
-    """Limits of waiting for the server; what the URL says itself stays."""
-    given = make_url(url).query
-    return {name: limit for name, limit in _BOUNDED.items() if name not in given}
-
-
-def make_engine(url: str) -> Engine:
-    """An engine for SQLite (WAL, immediate writers) or PostgreSQL."""
+def make_engine(url: str, *, statement_seconds: float | None = None) -> Engine:
+    """An engine for SQLite (WAL, immediate writers) or PostgreSQL, whose statements may take this long."""
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True, pool_timeout=POOL_SECONDS, connect_args=_bounded(url))
+        arguments = patience.limits(url, statement_seconds=statement_seconds)
+        engine = create_engine(url, pool_pre_ping=True, pool_timeout=POOL_SECONDS, connect_args=arguments)
+        if statement_seconds is not None:
+            patience.give_up_after(engine, statement_seconds * patience.ANSWER_SHARE)
+        return engine
     engine = create_engine(url)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -90,7 +93,7 @@ def engine() -> Engine:
     """The engine of this process, on the configured database."""
     config = settings()
     private_folder(config.data_dir)
-    return make_engine(config.database)
+    return make_engine(config.database, statement_seconds=config.statement_seconds)
 
 
 @contextmanager
