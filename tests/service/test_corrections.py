@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from service.api.app import create_app
 from service.client.http import ZooRank
 from service.client.terminal import tables
-from service.jobs import ending
+from service.jobs import ending, requests
 from service.jobs.claims import LeaseLostError, claim, renew
 from service.jobs.work import claim_evaluation
-from service.settings import settings
+from service.settings import Settings, settings
 from service.store import outcomes, rankings
 from service.store.session import Session, reading, transaction
 from service.store.tables import Checkpoint, Dataset, Evaluation, FinetuneRun, Worked
@@ -27,6 +29,7 @@ from tests.service.conftest import (
     evaluations,
     fail,
     finish_run,
+    publish,
     score_of,
 )
 
@@ -277,6 +280,28 @@ def test_the_terminal_shows_the_note_of_a_ranking(sqlite_client: TestClient) -> 
     screen = Console(record=True, width=200)
     screen.print(tables.ranked_list(changed, url="http://zoo"))
     assert "Note: first look" in screen.export_text()
+
+
+def test_what_is_removed_while_it_is_referred_to_is_not_said_to_be_a_taken_name(
+    configure: Callable[..., Settings], postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(database_url=postgres_url)  # SQLite lets one transaction write at a time
+    with transaction() as session:
+        publish(session)
+        add_dataset(session)
+        add_checkpoint(session, "a")
+    real = requests.add
+
+    def add(session: Session, row: FinetuneRun) -> None:
+        assert client.delete("/v1/checkpoints/a").status_code == 204  # at this very moment
+        real(session, row)
+
+    with TestClient(create_app(), raise_server_exceptions=False) as client:
+        monkeypatch.setattr(requests, "add", add)
+        answer = client.post("/v1/finetune-runs", json={"dataset": "discs", "checkpoint": "a"})
+        problem(answer, 409, "was removed at the same moment", "look at what is there now")
+        assert "name" not in answer.text
+        assert client.get("/v1/finetune-runs").json()["items"] == []
 
 
 @pytest.mark.parametrize(
