@@ -34,7 +34,7 @@ from worker.science.measures.leep import mean_log_expectation
 from worker.science.measures.linear_probe import PENALTY, probe_skill
 from worker.science.measures.logme import class_evidence
 from worker.science.measures.logme_thuml import thuml_log_evidence
-from worker.science.measures.nleep import cluster
+from worker.science.measures.nleep import mixtures_of
 from worker.science.measures.registry import (
     NOT_APPLICABLE,
     SATURATED,
@@ -88,11 +88,19 @@ def test_nleep_has_the_logarithm_and_falls_back_to_diagonal_covariances(monkeypa
 def test_nleep_is_the_mean_of_five_mixtures_and_keeps_their_spread():
     f = features(spread=0.7)
     record = score("nleep", evidence(features=f)).record
-    apart = [leep_of(cluster(f.values, f.labels, 15, seed=seed).posteriors, f.labels) for seed in range(5)]
+    apart = [leep_of(mixture.posteriors, f.labels) for mixture in mixtures_of(f.values, f.labels, 15)]
+    assert len(set(apart)) == 5
     assert record["mixtures"] == pytest.approx(apart)
     assert score("nleep", evidence(features=f)).value == pytest.approx(np.mean(apart))
     assert record["spread"] > 0
     assert record["spread"] == pytest.approx(np.std(apart, ddof=1))
+
+
+def test_nleep_projects_once_for_all_mixtures(monkeypatch):
+    project, projected = nleep._project, []
+    monkeypatch.setattr(nleep, "_project", lambda values: projected.append(project(values)) or projected[-1])
+    assert len(score("nleep", evidence(features=features())).record["mixtures"]) == 5
+    assert len(projected) == 1
 
 
 def leep_of(posteriors, labels):

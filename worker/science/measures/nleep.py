@@ -36,9 +36,7 @@ ROWS_PER_CLUSTER = (
 )
 MIXTURES = 5
 REGULARISATION = 1e-6  # added to the diagonal of each covariance
-LARGEST = (
-    1_500  # rows that a mixture is fitted to, which takes less time than k-NN of 20 000; all rows get posteriors
-)
+LARGEST = 1_500  # rows that a mixture is fitted to; all get posteriors. Of 20 000 that takes about k-NN's time
 NOT_CONVERGED = flags.register(
     Flag(
         "not_converged",
@@ -81,7 +79,7 @@ def nleep(evidence: Evidence) -> Score:
     rows = len(checked_features(features.values))
     classes = present_classes(features.values, features.labels)
     clusters = clusters_of(rows, int(classes.max()) + 1)
-    mixtures = [cluster(features.values, classes, clusters, seed=seed) for seed in range(MIXTURES)]
+    mixtures = mixtures_of(features.values, classes, clusters)
     expected = [expectation(torch.from_numpy(mixture.posteriors), features.labels) for mixture in mixtures]
     values = [float(np.log(of_mixture).mean()) for of_mixture in expected]
     spread = float(np.std(values, ddof=1))
@@ -112,20 +110,26 @@ def clusters_of(rows: int, classes: int) -> int:
     return clusters
 
 
-def cluster(features: Tensor, classes: Tensor, clusters: int, *, seed: int = 0) -> Mixture:
-    """A seeded Gaussian mixture on the principal components that keep ENERGY of the variance.
+def mixtures_of(features: Tensor, classes: Tensor, clusters: int) -> list[Mixture]:
+    """MIXTURES Gaussian mixtures, of one seed each, on the principal components that keep ENERGY of the variance.
 
-    features: (N, D); classes: (N,) 0..C-1. It is fitted to the rows that `drawn` gives. They are put in an order
+    features: (N, D); classes: (N,) 0..C-1. Each is fitted to the rows that `drawn` gives. They are put in an order
     of their own first and one thread is used: neither the rows' order nor the number of cores changes anything.
     """
     values = checked_features(features)
     order = canonical_order(np.column_stack((values, classes.numpy())))
     with threadpool_limits(1):
         projected = _project(values[order].astype(np.float64))
-        fitted = projected[drawn(classes.numpy()[order], seed=seed)]
-        model = _fit(fitted, clusters, seed)
-        posteriors = np.empty((len(values), model.n_components))
-        posteriors[order] = model.predict_proba(projected)
+        return [_mixture(projected, order, classes.numpy(), clusters, seed) for seed in range(MIXTURES)]
+
+
+def _mixture(
+    projected: Array, order: NDArray[np.intp], classes: NDArray[np.integer], clusters: int, seed: int
+) -> Mixture:
+    """One mixture, from the projected rows in their own order; its posteriors are in the order of `classes`."""
+    model = _fit(projected[drawn(classes[order], seed=seed)], clusters, seed)
+    posteriors = np.empty((len(projected), model.n_components))
+    posteriors[order] = model.predict_proba(projected)
     return Mixture(posteriors, projected.shape[1], model.covariance_type, bool(model.converged_))
 
 
