@@ -67,6 +67,7 @@ def main() -> None:
     sweeper = SweeperWatch()
     sweeper.start()
     deaths.listen(sweeper.tell_death)
+    deaths.watch_for_standstill()
     try:
         _work()
     finally:

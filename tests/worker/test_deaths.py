@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,32 @@ def test_the_parent_hears_which_child_died_and_why(monkeypatch: pytest.MonkeyPat
     assert [pid for pid, _ in heard] == [17, 17]
     assert "SIGSEGV" in (heard[0][1] or "")
     assert heard[1][1] is None
+
+
+_STANDSTILL = """
+import sys
+from worker import deaths
+deaths.watch_for_standstill()
+for line in sys.stdin:
+    print(deaths.fault_of("exitcode 1", out_of_memory=False, after_standstill=deaths.stood_still()), flush=True)
+"""
+
+
+def test_an_exit_after_a_standstill_of_the_whole_worker_does_not_count() -> None:
+    own = {**os.environ, "ZOORANK_LEASE_SECONDS": "2"}
+    command, pipe = [sys.executable, "-c", _STANDSTILL], subprocess.PIPE
+    with subprocess.Popen(command, env=own, stdin=pipe, stdout=pipe, text=True, bufsize=1) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        worker.stdin.write("\n")
+        assert "status 1" in worker.stdout.readline()
+        worker.send_signal(signal.SIGSTOP)
+        time.sleep(4)
+        worker.send_signal(signal.SIGCONT)
+        time.sleep(1.5)
+        worker.stdin.write("\n")
+        assert worker.stdout.readline().strip() == "None"
+        worker.stdin.close()
 
 
 def test_the_kernels_counter_is_read() -> None:
