@@ -372,7 +372,9 @@ def _longest(seconds: list[float], limit: float) -> tuple[str, bool]:
 
 
 def _until_working(working: list[float]) -> str:
-    return f"; another attempt began at most {max(working):.0f} s later, when a worker was free" if working else ""
+    if not working:
+        return ""
+    return f"; another attempt began at most {max(working):.0f} s after that, back-off and a free worker included"
 
 
 if __name__ == "__main__":
