@@ -3,7 +3,9 @@
     python -m benchmarks.wnet_study --shared DIR --work DIR
 
 DIR holds `data/` and `checkpoints/`. Every run is a finetune run of the service under its own Idempotency-Key:
-a second call asks for nothing twice, and goes on where the first one stopped.
+a second call asks for nothing twice, and goes on where the first one stopped. With `--outcomes FILE` the outcomes
+of an earlier study are imported instead, and only the rankings are computed: `benchmarks/wnet_outcomes.csv` has
+the mean test Dice of the four runs of each target and candidate.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from numpy.typing import NDArray
 
 from benchmarks.real_rankings import fundus
 from benchmarks.serving import post, register, register_wnets, service
+from service.client.http import ZooRank
+from service.client.rows import read_long_rows
 
 METHODS = ("vanilla", "ac_norm")
 SEEDS = (1, 2)
@@ -112,6 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, required=True, help="folder with data/ and checkpoints/")
     parser.add_argument("--work", type=Path, required=True, help="folder for what this command makes")
+    parser.add_argument("--outcomes", type=Path, help="CSV file of outcomes to import instead of finetuning")
     arguments = parser.parse_args()
     shared, work = arguments.shared.resolve(), arguments.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
@@ -119,7 +124,11 @@ def main() -> None:
         candidates = register_wnets(http, shared)
         register_targets(http, shared, work)
         follow(http, request_rankings(http, candidates), "rankings")
-        follow(http, request_runs(http, candidates), "finetune runs")
+        if arguments.outcomes:
+            with ZooRank(str(http.base_url)) as zoo:
+                zoo.import_outcomes(read_long_rows(arguments.outcomes).rows)
+        else:
+            follow(http, request_runs(http, candidates), "finetune runs")
         print("done; benchmarks.evidence reads it from the same work folder")
 
 
