@@ -53,7 +53,6 @@ def claim(session: Session, table: type[Worked], row_id: str, *, worker: str) ->
         .where(
             table.id == row_id,
             or_(table.state == WorkState.QUEUED, expired),
-            table.attempts - table.releases < config.attempts,
         )
         .values(
             state=WorkState.RUNNING,

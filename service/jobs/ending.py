@@ -28,6 +28,7 @@ def sweep(session: Session, *, after_pause: bool = False) -> None:
     if not after_pause:
         losses.release_expired(session)
     losses.resend_waiting(session)
+    losses.resend_first(session)
     idempotency.prune(session)
     events.prune(session)
     after_commit(session, "overdue answers", answers.store_overdue)

@@ -16,7 +16,7 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.orm import load_only
 from sqlalchemy.sql.base import ExecutableOption
 
-from service.jobs import events
+from service.jobs import events, order
 from service.jobs.claims import LONGEST_PAUSE, may_start
 from service.jobs.kinds import KINDS
 from service.jobs.messages import enqueue
@@ -110,3 +110,17 @@ def resend_waiting(session: Session) -> None:
         for row in session.scalars(first.options(_without_contents(table)).with_for_update(skip_locked=True)):
             row.sent_at, row.not_before = time.time(), None
             enqueue(session, table, row.id)
+
+
+def resend_first(session: Session) -> None:
+    """Send the row that is first in line again, unless it was sent since the last sweep.
+
+    Beside a suspect row no other is taken, so their messages may all be spent when it ends.
+    """
+    place = order.first(session, host=order.NO_HOST)
+    if place is None:
+        return
+    row = session.get_one(place[0], place[1], options=[_without_contents(place[0])])
+    if abs(time.time() - row.sent_at) >= settings().sweep_seconds:
+        row.sent_at = time.time()
+        enqueue(session, *place)

@@ -14,6 +14,7 @@ from service.store.tables import Checkpoint, Dataset, Evaluation, FinetuneRun, R
 
 # What takes seconds goes before what takes minutes or hours; within each of the two the oldest row is first.
 QUICK: Collection[type[Worked]] = (Dataset, Checkpoint)
+NO_HOST = ""  # no row runs there, so a suspect row may be first
 Line = Select[Any]
 Place = tuple[type[Worked], str]  # table and id of a row
 

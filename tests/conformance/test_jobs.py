@@ -192,6 +192,32 @@ def test_a_lost_row_is_sent_again_once_its_pause_is_over(kind: Kind) -> None:
             assert outbox_of(session) == sent
 
 
+def test_the_first_in_line_is_sent_at_every_sweep(kind: Kind) -> None:
+    row_id = new_row(kind)
+    with transaction() as session:
+        place = order.first(session, host=order.NO_HOST)
+        assert place is not None
+        first = session.get_one(*place)
+        first.sent_at = time.time() - settings().sweep_seconds - 1
+    for sent in ([(place[0].job, place[1])], []):
+        with transaction() as session:
+            ending.sweep(session)
+            assert outbox_of(session) == sent
+    assert row_of(kind, row_id).state == WorkState.QUEUED
+
+
+def test_a_row_that_had_more_faults_than_are_allowed_now_is_tried_once_more(
+    kind: Kind, configure: Callable[..., Settings], database_url: str
+) -> None:
+    row_id = new_row(kind)
+    held(kind, row_id)
+    die(kind, "its process crashed (SIGSEGV)")
+    configure(database_url=database_url, attempts=1)
+    held(kind, row_id)
+    die(kind, "its process crashed (SIGSEGV)")
+    assert row_of(kind, row_id).state == WorkState.FAILED
+
+
 def test_its_lease_is_shortened_where_the_clock_was_set_back(kind: Kind) -> None:
     row_id = new_row(kind)
     held(kind, row_id)
