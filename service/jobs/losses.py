@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import load_only
-from sqlalchemy.sql.base import ExecutableOption
+from sqlalchemy.orm.interfaces import ORMOption
 
 from service.jobs import events, order
 from service.jobs.claims import LONGEST_PAUSE, may_start
@@ -88,7 +88,7 @@ def _fail(session: Session, row: Worked, fault: str) -> None:
     events.write(session, type(row), row.id, state=row.state, attempt=row.attempts, reason=row.reason)
 
 
-def _without_contents(table: type[Worked]) -> ExecutableOption:
+def _without_contents(table: type[Worked]) -> ORMOption:
     """Load what is decided by; a content that can't be read must not stop the sweep."""
     return load_only(table.state, table.attempts, table.releases)
 
