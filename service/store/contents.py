@@ -291,7 +291,7 @@ class EvaluationFacts:
     foreground_images: int | None = None
     """Number of training images with any foreground; null where labels are not masks."""
     foreground_seen: int | None = None
-    """Number of training images whose crop in the epoch had any foreground; null without an epoch or masks."""
+    """Number of those that showed some in the epoch, else in the frozen pass; null where labels are not masks."""
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     """Validation metrics after the epoch, by name."""
     seconds: float | None = None

@@ -117,6 +117,8 @@ def test_the_record_says_how_many_images_with_foreground_were_seen(tmp_path: Pat
     figures = gather(made, silent, needs={Part.EPOCH}).figures
     assert figures.foreground_images == 10
     assert figures.foreground_seen == seen(made.loader) * 12 < 6
+    figures = gather(made, silent, needs={Part.FEATURES}).figures
+    assert figures.foreground_seen == seen(made.loader) * 12  # its windows are these random crops
     of_images = target(task="classification")
     figures = gather(
         candidate(unet_file(tmp_path, architecture="unet_classifier"), of_images), silent, needs={Part.EPOCH}
