@@ -93,9 +93,10 @@ class Scaling:
         """Values (C, *space) of the image, or of a part of it, as the checkpoint expects them, float32."""
         stored = values.to(torch.float64)  # so that a constant image leaves no rounding for zscore to blow up
         x = (stored.clamp(self.lowest, self.highest) - self.shift) / self.divisor
+        x = (x - self.mean) / self.std
         if self.keep_zeros:
             x = torch.where(stored == 0, 0.0, x)
-        return ((x - self.mean) / self.std).to(torch.float32)
+        return x.to(torch.float32)
 
 
 def scaling_of(image: Tensor, normalisation: Normalisation, *, value_range: tuple[float, float]) -> Scaling:

@@ -129,6 +129,14 @@ def test_limits_and_nonzero_are_those_of_monai(
     torch.testing.assert_close(scaled, torch.as_tensor(oracle(image.float())).float(), atol=1e-5, rtol=1e-5)
 
 
+def test_zeros_that_are_kept_stay_zero_also_with_a_mean_and_a_deviation() -> None:
+    image = torch.tensor([[[0.0, 2.0, 4.0, 6.0]]])
+    rule = Normalisation("zscore", mean=(1.0,), std=(2.0,), nonzero=True)
+    scaled = normalise(image[None], rule, value_range=EIGHT_BIT)[0, 0, 0]
+    assert scaled[0] == 0
+    assert scaled[1:].mean() == pytest.approx(-0.5)
+
+
 def test_percentiles_of_nonzero_voxels_leave_the_background_at_zero() -> None:
     image = scan(channels=1)
     scaled = normalise(image[None], Normalisation(percentiles=(0, 100), nonzero=True), value_range=EIGHT_BIT)[0]
