@@ -11,7 +11,7 @@ import logging
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import exists, select
+from sqlalchemy import Exists, exists, select
 
 from service.jobs.claims import given_up
 from service.jobs.messages import enqueue
@@ -24,6 +24,10 @@ from service.store.session import Session, after_commit, reading, transaction
 from service.store.tables import AnswerRevision, Evaluation, FinetuneRun, Ranking
 
 MOST_A_SWEEP = 5
+WITHHELD = (
+    "No finetune run was started: an evaluation was given up since its process died again and again, and with it "
+    "the choice might have been another. Retry the ranking, or request the runs yourself."
+)
 _log = logging.getLogger(__name__)
 
 
@@ -107,8 +111,7 @@ def _start_finetune_runs(session: Session, revision: AnswerRevision) -> None:
     """
     ranking = session.get_one(Ranking, revision.ranking_id)
     started = exists().where(FinetuneRun.ranking_id == ranking.id)
-    lost = exists().where(Evaluation.ranking_id == ranking.id, given_up(Evaluation))
-    if ranking.finetune_top == 0 or ranking.canceled_at or session.scalar(select(started | lost)):
+    if ranking.finetune_top == 0 or ranking.canceled_at or session.scalar(select(started | _lost(ranking))):
         return
     placed = [row for row in revision.content.order if row.position is not None]
     for row in placed[: ranking.finetune_top]:
@@ -122,3 +125,14 @@ def _start_finetune_runs(session: Session, revision: AnswerRevision) -> None:
         session.add(run)
         session.flush()
         enqueue(session, FinetuneRun, run.id)
+
+
+def withheld(session: Session, ranking: Ranking) -> list[str]:
+    """What to say where finetune runs were asked for and are not started for that reason; empty otherwise."""
+    asked = ranking.finetune_top and not ranking.canceled_at
+    started = exists().where(FinetuneRun.ranking_id == ranking.id)
+    return [WITHHELD] if asked and session.scalar(select(_lost(ranking) & ~started)) else []
+
+
+def _lost(ranking: Ranking) -> Exists:
+    return exists().where(Evaluation.ranking_id == ranking.id, given_up(Evaluation))

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Select, select, update
 
+from service.api.rankings.service import ranked
 from service.jobs import claims, ending, requests
+from service.jobs.answers import WITHHELD
 from service.jobs.claims import Claim, LeaseLostError, claim, finish, renew
 from service.jobs.messages import outbox_of
 from service.jobs.scores import copy_scores, record_score
@@ -360,6 +362,7 @@ def test_no_finetune_run_starts_where_an_evaluation_was_lost() -> None:
     with reading() as session:
         assert session.get_one(Evaluation, rows["b"].id).state == "failed"
         assert list(session.scalars(select(FinetuneRun))) == []
+        assert WITHHELD in ranked(session, ranking.id).notes
 
 
 def test_no_finetune_run_starts_from_unsound_scores() -> None:

@@ -25,7 +25,7 @@ from service.api.rankings.schemas import (
     ScoreOut,
 )
 from service.jobs import presence, requests
-from service.jobs.answers import Derived
+from service.jobs.answers import Derived, withheld
 from service.ledger.fusion import DERIVED, trust_of
 from service.ledger.ranked_list import Candidate, rows_of
 from service.ledger.ranking_state import combinations_of, state_of
@@ -183,7 +183,7 @@ def ranked(
         finetune_protocol=ranking.finetune_protocol,
         flags=said.flags,
         waiting=None if over else presence.missing(presence.presence(session)),
-        notes=list(said.content.notes),
+        notes=[*said.content.notes, *withheld(session, ranking)],
         answer=answer,
         track_record=said.content.track_record,
         finetune_seconds=first.finetune_seconds if first else None,
