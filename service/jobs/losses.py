@@ -84,7 +84,8 @@ def _queue_again(session: Session, row: Worked, why: str) -> None:
 def _fail(session: Session, row: Worked, fault: str) -> None:
     row.state, row.lease_until, row.stage, row.finished_at = WorkState.FAILED, None, None, time.time()
     times = row.attempts - row.releases
-    row.reason = f"its worker process died {times} times while nothing else ran beside it after the first: {fault}"
+    alone = ", after the first with nothing else beside it on its machine" if times > 1 else ""
+    row.reason = f"its worker process died {times} time{'s' if times > 1 else ''}{alone}: {fault}"
     events.write(session, type(row), row.id, state=row.state, attempt=row.attempts, reason=row.reason)
 
 

@@ -15,10 +15,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from service.settings import settings
 from service.store.session import Session, transaction
 
-FIRST_PAUSE, LONGEST_PAUSE = (
-    0.1,
-    5.0,
-)  # seconds: a server restarts in half a second, a full disk waits for a person
+# Seconds: a server restarts in half a second, a full disk waits for a person.
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+_POSTGRES_READ_ONLY = "25006"  # a server that a failover has not made the first one yet
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _SQLITE_CODE = 0xFF  # an extended code of SQLite has the plain one in its last byte
 _SQLITE_PASSES = (
@@ -40,7 +39,8 @@ def passes(error: BaseException) -> bool:
     if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error):
         return getattr(error.orig, "sqlite_errorcode", 0) & _SQLITE_CODE in _SQLITE_PASSES
     if isinstance(error, DBAPIError):
-        return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+        lost = error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+        return lost or getattr(error.orig, "sqlstate", None) == _POSTGRES_READ_ONLY
     return isinstance(error, PoolTimeoutError)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, event
+from sqlalchemy.exc import DBAPIError
 
 from service.jobs import contents
 from service.jobs.claims import Claim, claim
@@ -158,6 +159,21 @@ def test_an_error_that_does_not_pass_is_raised_at_once(on_sqlite: Settings) -> N
     with pytest.raises(Exception, match="no_such_table") as caught:
         outlast(wrong, meanwhile=lambda: pytest.fail("waited"))
     assert not passes(caught.value)
+
+
+def test_a_server_that_takes_no_writes_yet_is_waited_for(
+    configure: Callable[..., Settings], postgres_url: str
+) -> None:
+    configure(database_url=postgres_url)
+
+    def add() -> None:
+        with transaction() as session:
+            session.connection().exec_driver_sql("SET TRANSACTION READ ONLY")
+            add_dataset(session)
+
+    with pytest.raises(DBAPIError) as caught:
+        add()
+    assert passes(caught.value)
 
 
 def test_a_row_is_claimed_when_the_database_is_back(away: Callable[[], None]) -> None:
