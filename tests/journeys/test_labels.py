@@ -131,7 +131,5 @@ def test_a_measure_of_classes_is_refused_with_those_that_fit(lab: Lab, task: str
 
 def test_a_segmentation_network_is_told_which_targets_it_is_for(lab: Lab) -> None:
     lab.add_unet("segmenting", seed=3)
-    ranking = lab.wait_for_ranking(lab.rank("regression", ["segmenting"]))
-    (row,) = ranking["ranked"]
-    assert row["state"] == "failed"
-    assert "unet is for segmentation, the target is regression" in row["reason"]
+    refused = lab.post("/v1/rankings", {"dataset": "regression", "candidates": ["segmenting"]}, 422)
+    assert "unet is for segmentation, the dataset for regression" in refused["detail"]
