@@ -28,9 +28,8 @@ _STDERR = 2
 def start() -> None:
     """Start the thread; called once in a fresh child."""
     if sys.platform == "linux":
-        set_pdeathsig(
-            0
-        )  # Celery has children killed at once, and what they work on would wait for its lease's end
+        # Celery has children killed at once, and what they work on would wait for the end of its lease.
+        set_pdeathsig(0)
     _set_alarm()
     threading.Thread(target=_run, args=(os.getppid(),), name="pulse", daemon=True).start()
 
