@@ -7,7 +7,6 @@ import logging
 import os
 import select
 import signal
-import socket
 import sys
 import threading
 import time
@@ -19,7 +18,7 @@ from service import jobs
 from service.jobs import ending, presence
 from service.process import lifeline
 from service.settings import settings_or_exit
-from worker.devices import device_names, process_name
+from worker.devices import device_names, host_name, process_name
 
 STOP_SECONDS = 5  # after the worker's end, for writing that it stopped
 _STDIN, _STDOUT = 0, 1
@@ -38,7 +37,7 @@ def main(worker_id: str, pid: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
     lifeline.get_sigterm_after(pid)
-    worker = jobs.Worker(id=worker_id, host=socket.gethostname(), pid=pid, devices=device_names())
+    worker = jobs.Worker(id=worker_id, host=host_name(), pid=pid, devices=device_names())
     answered: bool | None = True
     while answered is not None:
         if answered:
