@@ -118,7 +118,7 @@ def singleton_class(f: Features) -> Features:
 
 
 def fewer_rows(f: Features) -> Features:
-    return features(20, 60, task=task_of(f))
+    return features(21, 60, task=task_of(f))
 
 
 def separable(f: Features) -> Features:

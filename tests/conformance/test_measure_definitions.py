@@ -107,21 +107,21 @@ def leep_of(posteriors, labels):
     return mean_log_expectation(torch.from_numpy(posteriors), labels)
 
 
-@pytest.mark.parametrize(("rows", "classes"), [(100, 20), (60, 8), (300, 60)])
+@pytest.mark.parametrize(("rows", "classes"), [(101, 20), (60, 8), (301, 60)])
 def test_nleep_does_not_score_noise_of_few_rows_as_the_maximum(rows, classes):
     """With a cluster for every row or two each knows its own labels: 0, whatever the features are."""
     noise = features(rows, 10, classes, spread=0.0)
     found = score("nleep", evidence(features=noise))
-    assert found.record["clusters"] == rows // 5
+    assert found.record["clusters"] == (rows - 1) // 5
     told = features(rows, 10, classes, spread=3.0)
     assert found.value < -0.5
     assert found.value < score("nleep", evidence(features=told)).value - 0.2
 
 
-def test_nleep_is_not_applicable_without_five_rows_a_class():
-    found = score("nleep", evidence(features=features(99, 10, 20)))
+def test_nleep_is_not_applicable_without_more_than_five_rows_a_class():
+    found = score("nleep", evidence(features=features(100, 10, 20)))
     assert (found.value, found.flags) == (None, (NOT_APPLICABLE.name,))
-    assert "99 samples" in found.reason
+    assert "100 samples" in found.reason
     assert "20 classes" in found.reason
 
 

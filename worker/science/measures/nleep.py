@@ -31,12 +31,10 @@ from worker.science.measures.samples import (
 
 ENERGY = 0.8  # share of the variance that the projection keeps
 CLUSTERS_PER_CLASS = 5
-ROWS_PER_CLUSTER = (
-    5  # at least: of clusters of a row or two, each knows its rows' labels whatever the features are
-)
+ROWS_PER_CLUSTER = 5  # more than these: of clusters of a row or two, each knows its rows' labels
 MIXTURES = 5
 REGULARISATION = 1e-6  # added to the diagonal of each covariance
-LARGEST = 1_500  # rows that a mixture is fitted to; all get posteriors. Of 20 000 that takes about k-NN's time
+LARGEST = 1_000  # rows that a mixture is fitted to; all get posteriors. From 5 000 of 512 it takes less than k-NN
 NOT_CONVERGED = flags.register(
     Flag(
         "not_converged",
@@ -96,16 +94,16 @@ def nleep(evidence: Evidence) -> Score:
 
 
 def clusters_of(rows: int, classes: int) -> int:
-    """CLUSTERS_PER_CLASS a class, as published, but at least ROWS_PER_CLUSTER fitted rows for each of them.
+    """CLUSTERS_PER_CLASS a class, as published, but more than ROWS_PER_CLUSTER fitted rows for each of them.
 
     A mixture with a cluster for every row or two scores pure noise as 0, the maximum. Raises NotApplicableError
     where there would be fewer clusters than classes.
     """
-    clusters = min(CLUSTERS_PER_CLASS * classes, min(rows, LARGEST) // ROWS_PER_CLUSTER)
+    clusters = min(CLUSTERS_PER_CLASS * classes, (min(rows, LARGEST) - 1) // ROWS_PER_CLUSTER)
     if clusters < classes:
         raise NotApplicableError(
-            f"N-LEEP needs {ROWS_PER_CLUSTER} samples for each cluster and a cluster for each class; {rows} "
-            f"samples, of which it takes at most {LARGEST}, are too few for {classes} classes"
+            f"N-LEEP needs more than {ROWS_PER_CLUSTER} samples for each cluster and a cluster for each class; "
+            f"{rows} samples, of which it takes at most {LARGEST}, are too few for {classes} classes"
         )
     return clusters
 
