@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Select, and_, literal, or_, select, union_all
 
+from service.jobs import widths
 from service.jobs.claims import may_start
 from service.jobs.kinds import KINDS
 from service.store.session import Session
@@ -26,7 +27,8 @@ def first(session: Session, *, host: str, passed: Collection[str] = ()) -> Place
     waits until the others there have ended, and none is taken while it waits or runs.
     """
     tables = {kind.table.job: kind.table for kind in KINDS}
-    line = union_all(*(_waiting(table, passed) for table in tables.values())).subquery()
+    unready = widths.unready(session)
+    line = union_all(*(_waiting(table, passed, unready) for table in tables.values())).subquery()
     query = select(line.c.job, line.c.id, line.c.suspect).order_by(line.c.place, line.c.created_at, line.c.id)
     row = session.execute(query.limit(1)).first()
     if row is None:
@@ -37,13 +39,18 @@ def first(session: Session, *, host: str, passed: Collection[str] = ()) -> Place
     return tables[row.job], row.id
 
 
-def _waiting(table: type[Worked], passed: Collection[str]) -> Line:
-    """The queued rows of a table whose needs were met, or can't be met any more."""
+def _waiting(table: type[Worked], passed: Collection[str], unready: Collection[str]) -> Line:
+    """The queued rows of a table whose needs were met, or can't be met any more.
+
+    unready: ids of the rankings whose evaluations wait for a preflight of another candidate.
+    """
     place = literal(int(table not in QUICK)).label("place")
     suspect = (table.attempts > table.releases).label("suspect")
     columns: list[Any] = [literal(table.job).label("job"), table.id, place, table.created_at, suspect]
     rows: Line = select(*columns).where(table.state == WorkState.QUEUED, may_start(table), table.id.not_in(passed))
-    return _NEEDS.get(table, _nothing)(rows)
+    if table is Evaluation:
+        return _needs_of_evaluation(rows, unready)
+    return _needs_of_run(rows) if table is FinetuneRun else rows
 
 
 def _faults_of_running(session: Session, tables: Collection[type[Worked]], host: str) -> list[int]:
@@ -57,12 +64,9 @@ def _faults_of_running(session: Session, tables: Collection[type[Worked]], host:
     return list(session.scalars(union_all(*counts)))
 
 
-def _nothing(rows: Line) -> Line:
-    return rows
-
-
-def _needs_of_evaluation(rows: Line) -> Line:
-    return _settled(rows.join(Ranking, Evaluation.ranking_id == Ranking.id), Ranking, Evaluation)
+def _needs_of_evaluation(rows: Line, unready: Collection[str]) -> Line:
+    rows = _settled(rows.join(Ranking, Evaluation.ranking_id == Ranking.id), Ranking, Evaluation)
+    return rows.where(or_(Ranking.id.not_in(unready), Checkpoint.state == WorkState.FAILED))
 
 
 def _needs_of_run(rows: Line) -> Line:
@@ -76,9 +80,3 @@ def _settled(
     rows = rows.join(Checkpoint, has_checkpoint.checkpoint_id == Checkpoint.id)
     done = and_(Dataset.state == WorkState.DONE, Checkpoint.state == WorkState.DONE)
     return rows.where(or_(done, Dataset.state == WorkState.FAILED, Checkpoint.state == WorkState.FAILED))
-
-
-_NEEDS: Mapping[type[Worked], Callable[[Line], Line]] = {
-    Evaluation: _needs_of_evaluation,
-    FinetuneRun: _needs_of_run,
-}

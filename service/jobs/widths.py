@@ -19,6 +19,13 @@ def are_open(session: Session, ranking: Ranking) -> bool:
     return _is_unsettled(session, ranking) and session.scalar(open_ones.limit(1)) is not None
 
 
+def unready(session: Session) -> list[str]:
+    """Ids of the rankings whose common width is still to be settled while a preflight of theirs is open."""
+    open_ones = select(Evaluation.ranking_id).join(Checkpoint).where(Checkpoint.state.in_(OPEN_STATES))
+    rankings = session.scalars(select(Ranking).where(Ranking.id.in_(open_ones)))
+    return [ranking.id for ranking in rankings if _is_unsettled(session, ranking)]
+
+
 def settle(session: Session, ranking: Ranking) -> None:
     """Set the protocol's `feature_width` to the smallest of the candidates' widths, once; 0 where none is known.
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from service.jobs import ending, following
+from service.jobs import ending, following, order
 from service.jobs import requests as jobs
 from service.jobs.claims import claim
 from service.jobs.work import EvaluationWork, claim_evaluation
@@ -17,7 +17,7 @@ from service.ledger.flags import flags
 from service.store import outcomes
 from service.store.contents import Preflight
 from service.store.session import transaction
-from service.store.tables import Checkpoint, LedgerRow, Ranking
+from service.store.tables import Checkpoint, Evaluation, LedgerRow, Ranking
 from tests.service.conftest import (
     CAPABILITIES,
     DEFAULT_FINETUNE,
@@ -114,6 +114,22 @@ def test_evaluations_wait_until_the_last_preflight_is_over(client: TestClient) -
         ending.complete(session, held, state="done", sha256="1" * 64, preflight=preflight(4))
     assert claimed(ranking, "wide") is not None
     assert width_of(ranking) == 4
+
+
+def test_no_evaluation_that_waits_for_a_width_is_in_line(client: TestClient) -> None:
+    publish_growing()
+    ranking = rank_of({"wide": 64, "bad": 8, "late": 4}, ready=False)
+    with transaction() as session:
+        rows = evaluations(session, session.get_one(Ranking, ranking))
+        late = rows["late"].checkpoint_id
+        assert order.first(session, host="here") == (Checkpoint, late)
+        held = claim(session, Checkpoint, late, worker="test")
+        assert order.first(session, host="here") is None
+        session.get_one(Checkpoint, rows["bad"].checkpoint_id).state = "failed"
+        assert order.first(session, host="here") == (Evaluation, rows["bad"].id)
+        assert held is not None
+        ending.complete(session, held, state="done", sha256="1" * 64, preflight=preflight(4))
+        assert order.first(session, host="here") == (Evaluation, rows["wide"].id)
 
 
 def test_the_end_of_the_last_preflight_sends_what_waited(
