@@ -86,7 +86,7 @@ def finish(session: Session, claim: Claim, *, state: str, reason: str | None = N
 
     False when this claim has written them before: its commit went through, but the answer to it was lost.
     """
-    ended = {"lease_until": None, "stage": None, "finished_at": time.time()}
+    ended = {"lease_until": None, "stage": None, "finished_at": time.time(), "releases": claim.table.releases + 1}
     try:
         _write(session, claim, state=state, reason=reason, **ended, **values)
     except LeaseLostError:

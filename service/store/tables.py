@@ -87,11 +87,11 @@ class Base(DeclarativeBase):
 class Worked(Base):
     """A row that is worked on by exactly one worker at a time.
 
-    state: queued, running, done, failed or canceled. `attempts` is also the fencing token: it grows with
-    every claim, and a write that carries an older one changes nothing. `releases` counts the attempts that ended
-    for no fault of the job: those do not count against the row. `not_before` is the time of the database's clock
-    before which a lost job is not tried again. `job` is the dotted name of the
-    worker's function for such a row, which is also the name of its Celery task.
+    state: queued, running, done, failed or canceled. `attempts` is also the fencing token: it grows with every
+    claim, and a write that carries an older one changes nothing. `releases` counts the attempts whose process was
+    not ended by a fault of the job: those do not count against the row. `not_before` is the time of the
+    database's clock before which a lost job is not tried again. `job` is the dotted name of the worker's function
+    for such a row, which is also the name of its Celery task.
     """
 
     __abstract__ = True

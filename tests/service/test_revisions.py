@@ -197,7 +197,9 @@ def test_a_revision_that_is_not_there_is_named(sqlite_client: TestClient, as_of:
     ranking_id = ended()
     answer = sqlite_client.get(f"/v1/rankings/{ranking_id}", params={"as_of": as_of})
     assert answer.status_code == status
-    assert answer.json()["errors"][0]["field"] == "as_of"
+    [fault] = answer.json()["errors"]
+    assert fault["field"] == "as_of"
+    assert ("now" in fault["message"]) == ("now" in fault["remedy"]) == (status == 422)
 
 
 def test_the_answer_of_a_running_ranking_can_not_be_stored(client: TestClient) -> None:

@@ -339,11 +339,18 @@ def test_last_evaluations_ending_together_store_one_answer_and_start_the_finetun
             assert {run.protocol.epochs for run in runs} == {100}
 
 
-def test_a_failed_last_evaluation_still_starts_the_finetune_runs() -> None:
+@pytest.mark.parametrize("crashes", [0, 2])
+def test_a_failed_last_evaluation_still_starts_the_finetune_runs(crashes: int) -> None:
+    """Also where processes crashed at it before, as long as one of them found out why it can't be done."""
+    assert crashes < settings().attempts
     with transaction() as session:
         ranking = add_ranking(session, ["a", "b"], finetune_top=2)
         rows = evaluations(session, ranking)
     evaluate(rows["a"].id, score_of(0.1))
+    for _ in range(crashes):
+        with transaction() as session:
+            assert claim_evaluation(session, rows["b"].id, worker="w") is not None
+        _die("its process crashed (SIGSEGV)")
     fail(rows["b"].id, "wrong channel count")
     with reading() as session:
         runs = list(session.scalars(select(FinetuneRun)))

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import field
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from service.store.answer_contents import Answer, LearnedFrom, NamedCandidate
 from service.store.dict_form import content
 
+_AS_OF = r"^(now|[1-9][0-9]{0,8})$"
+
+
+def _as_of(text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(_AS_OF, text):
+        raise PydanticCustomError(
+            "as_of",
+            "this is neither `now` nor the number of a revision",
+            {"expected": "now, or the number of a stored revision from 1"},
+        )
+    return text
+
+
 AsOf = Annotated[
     str | None,
+    AfterValidator(_as_of),
     Query(
-        pattern=r"^(now|[1-9][0-9]{0,8})$",
+        json_schema_extra={"pattern": _AS_OF},
         description="Revision of the answer to show, by its number; `now` derives it from the ledger as it is.",
     ),
 ]
