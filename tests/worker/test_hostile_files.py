@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,6 @@ SPEC = {
     "classes": 2,
     "parameters": {"width": 2},
 }
-
-
-@pytest.fixture(scope="module")
-def reader() -> Iterator[Reader]:
-    """One reading process for the whole corpus."""
-    own = Reader()
-    yield own
-    own.close()
 
 
 @pytest.fixture

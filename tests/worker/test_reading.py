@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,6 @@ from worker.science.errors import ScienceError
 
 UNET: dict[str, Any] = {"spatial_dims": 2, "in_channels": 1, "classes": 2}
 SPEC = {**UNET, "architecture": "unet", "parameters": {"width": 2}}
-
-
-@pytest.fixture(scope="module")
-def reader() -> Iterator[Reader]:
-    """One reading process for all tests here; it takes seconds to start."""
-    own = Reader()
-    yield own
-    own.close()
 
 
 @pytest.fixture
