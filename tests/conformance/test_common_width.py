@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,8 @@ from worker.science.evidence.parts import Features
 from worker.science.measures.common_width import (
     MIXED_EXCESS_WIDTHS,
     MIXED_FEATURE_WIDTHS,
+    first_components,
     of_common_width,
-    principal_components,
 )
 from worker.science.specs import CandidateSpec
 from worker.science.stage_widths import stage_widths
@@ -60,11 +61,30 @@ def test_a_width_changes_nothing_for_other_measures_and_for_candidates_that_have
     assert (score(name, evidence(features=f, feature_width=6)).value == own) == (name not in GROWING)
 
 
+@pytest.mark.parametrize("name", [name for name in (*GROWING, *LOGME) if name != "gbc_diagonal"])
+def test_columns_with_next_to_nothing_in_them_change_no_value_at_one_width(name: str) -> None:
+    """Of features whose mean is not zero, as after a ReLU: a model without intercept needs it."""
+    narrow = features(60, 8, spread=1.0)
+    narrow = replace(narrow, values=(narrow.values + 0.5).relu())
+    wide = replace(narrow, values=torch.cat([narrow.values, 1e-6 * draw(60, 120)], dim=1))
+    seen = score(name, evidence(features=wide, feature_width=8))
+    assert seen.record["projected_from"] == 128
+    assert seen.value == pytest.approx(score(name, evidence(features=narrow)).value, abs=1e-3)
+
+
+def test_diagonal_gbc_says_that_its_variances_are_along_other_axes() -> None:
+    f = features(120, 24)
+    assert "other_axes" in score("gbc_diagonal", evidence(features=f, feature_width=6)).flags
+    assert "other_axes" not in score("gbc_diagonal", evidence(features=f, feature_width=24)).flags
+    assert "other_axes" not in score("gbc", evidence(features=f, feature_width=6)).flags
+
+
 @pytest.mark.parametrize(("rows", "width"), [(60, 20), (20, 60), (20, 8)])
 def test_the_projection_is_principal_component_analysis(rows: int, width: int) -> None:
     f = features(rows, width)
-    found = principal_components(f, 6)
-    expected = PCA(6, svd_solver="full").fit_transform(f.values.double().numpy())
+    values = f.values.double().numpy()
+    found = first_components(values - values.mean(0), 6)
+    expected = PCA(6, svd_solver="full").fit_transform(values)
     assert np.abs(found) == pytest.approx(np.abs(expected), abs=1e-8)
     seen = of_common_width(evidence(features=f, feature_width=6))
     assert float((seen.values - seen.values.mean(0)).square().mean().sqrt()) == pytest.approx(1.0)
@@ -72,15 +92,16 @@ def test_the_projection_is_principal_component_analysis(rows: int, width: int) -
 
 
 def test_components_beyond_the_rank_are_zero() -> None:
-    found = principal_components(features(10, 60), 30)
+    values = features(10, 60).values.double().numpy()
+    found = first_components(values - values.mean(0), 30)
     assert found.shape == (10, 30)
     assert np.abs(found[:, 9:]).max() < 1e-6
 
 
 def test_all_measures_of_one_evaluation_share_a_projection(monkeypatch: pytest.MonkeyPatch) -> None:
     widths = []
-    module = "worker.science.measures.common_width.principal_components"
-    monkeypatch.setattr(module, lambda f, width: widths.append(width) or principal_components(f, width))
+    module = "worker.science.measures.common_width.first_components"
+    monkeypatch.setattr(module, lambda values, width: widths.append(width) or first_components(values, width))
     seen = evidence(features=features(120, 24), feature_width=6)
     for name in GROWING:
         score(name, seen)

@@ -113,6 +113,7 @@ def test_nleep_does_not_score_noise_of_few_rows_as_the_maximum(rows, classes):
     noise = features(rows, 10, classes, spread=0.0)
     found = score("nleep", evidence(features=noise))
     assert found.record["clusters"] == (rows - 1) // 5
+    assert "few_clusters" in found.flags
     told = features(rows, 10, classes, spread=3.0)
     assert found.value < -0.5
     assert found.value < score("nleep", evidence(features=told)).value - 0.2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -33,35 +34,54 @@ MIXED_EXCESS_WIDTHS = flags.register(
 
 def of_common_width(evidence: Evidence) -> Features:
     """The candidate's features, or their first principal components where the protocol's width is smaller."""
-    features = gathered(evidence.features, Part.FEATURES)
-    if not evidence.feature_width or evidence.feature_width >= features.values.shape[1]:
-        return features
-    return evidence.once(_projected)
+    return _projected(evidence, _principal_components) if _is_wider(evidence) else _own(evidence)
 
 
 def of_common_width_if_wide(evidence: Evidence) -> Features:
     """The candidate's features where there are at least as many samples, else those of the common width."""
-    features = gathered(evidence.features, Part.FEATURES)
-    rows, width = features.values.shape
-    return features if rows >= width else of_common_width(evidence)
+    rows, width = _own(evidence).values.shape
+    return _own(evidence) if rows >= width else of_common_width(evidence)
 
 
-def _projected(evidence: Evidence) -> Features:
-    features = gathered(evidence.features, Part.FEATURES)
-    values = torch.from_numpy(principal_components(features, evidence.feature_width or 0))
-    scaled, scale = unit_scale(values, features.stage)
+def of_common_width_if_wide_with_mean(evidence: Evidence) -> Features:
+    """The same for a model without intercept, which needs the features' mean: their first singular vectors."""
+    rows, width = _own(evidence).values.shape
+    wide = rows < width and _is_wider(evidence)
+    return _projected(evidence, _singular_components) if wide else _own(evidence)
+
+
+def _own(evidence: Evidence) -> Features:
+    return gathered(evidence.features, Part.FEATURES)
+
+
+def _is_wider(evidence: Evidence) -> bool:
+    return 0 < (evidence.feature_width or 0) < _own(evidence).values.shape[1]
+
+
+def _projected(evidence: Evidence, components: Callable[[Evidence], Array]) -> Features:
+    """The features in these components, computed once for all measures, scaled to a root mean square of 1."""
+    features = _own(evidence)
+    scaled, scale = unit_scale(torch.from_numpy(evidence.once(components)), features.stage)
     width = features.values.shape[1]
     return replace(features, values=scaled, scale=features.scale * scale, projected_from=width)
 
 
-def principal_components(features: Features, width: int) -> Array:
-    """The features along the `width` directions of most variance, (N, width) float64, from those of all rows.
+def _principal_components(evidence: Evidence) -> Array:
+    values = checked_features(_own(evidence).values).astype(np.float64)
+    return first_components(values - values.mean(0), evidence.feature_width or 0)
 
-    Columns beyond the rank are zero. Centred by the mean; each direction's sign and the choice among directions of
-    equal variance are arbitrary.
+
+def _singular_components(evidence: Evidence) -> Array:
+    values = checked_features(_own(evidence).values).astype(np.float64)
+    return first_components(values, evidence.feature_width or 0)
+
+
+def first_components(values: Array, width: int) -> Array:
+    """The rows along their first `width` right singular vectors: (N, D) -> (N, width), float64.
+
+    Of centred rows these are the principal components. Columns beyond the rank are zero. Each direction's sign and
+    the choice among directions of equal length are arbitrary.
     """
-    values = checked_features(features.values).astype(np.float64)
-    values -= values.mean(0)
     rows, columns = values.shape
     if rows > columns:
         components: Array = values @ np.linalg.eigh(gram(values))[1][:, ::-1][:, :width]

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.special import logsumexp
 from torch import Tensor
 
-from worker.science.evidence.parts import Evidence, Part
-from worker.science.flags import raised
+from worker.science import flags
+from worker.science.evidence.parts import Evidence, Features, Part
+from worker.science.flags import Flag, raised
 from worker.science.measures.common_width import MIXED_FEATURE_WIDTHS, of_common_width
 from worker.science.measures.registry import SATURATED, Score, register
 from worker.science.measures.samples import Array, checked_features, describe, flags_of, present_classes
 
 LEAST_VARIANCE = 1e-4  # of the published code; meaningful because features come with unit root mean square
 PAPER = "Pandy et al., CVPR 2022"
+OTHER_AXES = flags.register(
+    Flag(
+        "other_axes",
+        "The variances of this candidate are those along its principal components, since it has more features "
+        "than others of its list. Those of the narrowest candidates are along single features, so the "
+        "values are not quite comparable.",
+    )
+)
 
 
 @register(
@@ -25,7 +36,7 @@ PAPER = "Pandy et al., CVPR 2022"
 )
 def gbc(evidence: Evidence) -> Score:
     """Minus the summed overlap of one-variance Gaussians; at most 0, nearer is better separated."""
-    return _score(evidence, spherical=True)
+    return _score(of_common_width(evidence), spherical=True)
 
 
 @register(
@@ -37,11 +48,12 @@ def gbc(evidence: Evidence) -> Score:
 )
 def gbc_diagonal(evidence: Evidence) -> Score:
     """Minus the summed overlap of Gaussians with a variance for each feature."""
-    return _score(evidence, spherical=False)
-
-
-def _score(evidence: Evidence, *, spherical: bool) -> Score:
     features = of_common_width(evidence)
+    found = _score(features, spherical=False)
+    return replace(found, flags=found.flags + raised({OTHER_AXES: features.projected_from is not None}))
+
+
+def _score(features: Features, *, spherical: bool) -> Score:
     overlap = log_overlap(features.values, features.labels, spherical=spherical)
     value = -float(np.exp(overlap))
     record = describe(features) | {"log_overlap": overlap, "least_variance": LEAST_VARIANCE}

@@ -12,7 +12,7 @@ from worker.science import flags
 from worker.science.errors import ScienceError
 from worker.science.evidence.parts import Evidence, Features, Part
 from worker.science.flags import Flag, raised
-from worker.science.measures.common_width import MIXED_EXCESS_WIDTHS, of_common_width_if_wide
+from worker.science.measures.common_width import MIXED_EXCESS_WIDTHS, of_common_width_if_wide_with_mean
 from worker.science.measures.registry import EVERY_KIND, SATURATED, Score, register
 from worker.science.measures.samples import (
     ROWS,
@@ -95,7 +95,7 @@ class Spectrum:
 )
 def logme(evidence: Evidence) -> Score:
     """LogME of the candidate's features: a column for each class present, or the columns of the labels."""
-    features = of_common_width_if_wide(evidence)
+    features = of_common_width_if_wide_with_mean(evidence)
     of_labels = class_evidence if evidence.task.label_kind is LabelKind.CLASS else log_evidence
     largest = of_labels(features.values, features.labels)
     return scored(largest, features)

@@ -34,11 +34,18 @@ CLUSTERS_PER_CLASS = 5
 ROWS_PER_CLUSTER = 5  # more than these: of clusters of a row or two, each knows its rows' labels
 MIXTURES = 5
 REGULARISATION = 1e-6  # added to the diagonal of each covariance
-LARGEST = 1_000  # rows that a mixture is fitted to; all get posteriors. From 5 000 of 512 it takes less than k-NN
+LARGEST = 1_000  # rows that a mixture is fitted to; all get posteriors. For 20 000 that takes less than k-NN
 NOT_CONVERGED = flags.register(
     Flag(
         "not_converged",
         "A Gaussian mixture that the score is computed from had not converged when its fitting was stopped.",
+    )
+)
+FEW_CLUSTERS = flags.register(
+    Flag(
+        "few_clusters",
+        f"There were too few samples for {CLUSTERS_PER_CLASS} clusters a class, so fewer were fitted, to few "
+        "samples each. Such a score says little about weakly informative features: noise can stand above them.",
     )
 )
 UNSTABLE = flags.register(
@@ -89,8 +96,11 @@ def nleep(evidence: Evidence) -> Score:
         "mixtures": tuple(values),
         "spread": spread,
     }
-    caveats = raised({NOT_CONVERGED: not all(mixture.converged for mixture in mixtures)}) + flags_of(features)
-    return Score(float(np.mean(values)), caveats, record, spread=spread)
+    caveats = {
+        NOT_CONVERGED: not all(mixture.converged for mixture in mixtures),
+        FEW_CLUSTERS: clusters < CLUSTERS_PER_CLASS * (int(classes.max()) + 1),
+    }
+    return Score(float(np.mean(values)), raised(caveats) + flags_of(features), record, spread=spread)
 
 
 def clusters_of(rows: int, classes: int) -> int:
