@@ -47,8 +47,8 @@ class Architecture:
     """A registered function: `build(spatial_dims=, in_channels=, classes=, **parameters) -> Network`.
 
     `recognise(shapes)` gives those of `build`'s arguments that the shapes of a file's tensors show. It raises
-    LookupError or ValueError for a file of another architecture. What it gives is a proposal that building with it
-    confirms.
+    LookupError or ValueError for a file of another architecture. A file without its head shows everything but
+    `classes`. What it gives is a proposal that building with it confirms.
     """
 
     name: str
@@ -64,6 +64,12 @@ class Architecture:
         common = {"spatial_dims", "in_channels", "classes"}
         signature = inspect.signature(self.build).parameters
         return {name: p.default for name, p in signature.items() if name not in common}
+
+
+def classes_shown(shapes: Shapes, head: str) -> dict[str, Any]:
+    """`classes` as the weight of the head at this path shows it; nothing where the file has no such weight."""
+    weight = shapes.get(f"{head}.weight")
+    return {} if weight is None else {"classes": weight[0]}
 
 
 def _unknown(shapes: Shapes) -> dict[str, Any]:

@@ -7,20 +7,22 @@ from typing import Any
 
 from monai.networks.nets import BasicUNet
 
-from models_zoo.architecture import Network, Outputs, Shapes, register
+from models_zoo.architecture import Network, Outputs, Shapes, classes_shown, register
 from models_zoo.norms import GROUPS, NormChoice, norm_shown
 from models_zoo.parameters import counts
 
+HEAD = "final_conv"
+
 
 def _recognise(shapes: Shapes) -> dict[str, Any]:
-    classes, last, *kernel = shapes["final_conv.weight"]
+    first, in_channels, *kernel = shapes["conv_0.conv_0.conv.weight"]
     levels = [f"down_{level}.convs.conv_0" for level in (1, 2, 3, 4)]
-    channels = [shapes[f"{level}.conv.weight"][0] for level in ("conv_0.conv_0", *levels)]
+    last = shapes["upcat_1.convs.conv_1.conv.weight"][0]
     return {
         "spatial_dims": len(kernel),
-        "in_channels": shapes["conv_0.conv_0.conv.weight"][1],
-        "classes": classes,
-        "features": [*channels, last],
+        "in_channels": in_channels,
+        **classes_shown(shapes, HEAD),
+        "features": [first, *(shapes[f"{level}.conv.weight"][0] for level in levels), last],
         "norm": norm_shown(shapes, "conv_0.conv_0.adn.N"),
     }
 
@@ -51,6 +53,6 @@ def basic_unet(
         module=module,
         last_encoder_norm="down_4.convs.conv_1.adn.N",
         stages={"encoder": "down_4", **{f"decoder_{5 - level}": f"upcat_{level}" for level in (4, 3, 2, 1)}},
-        head="final_conv",
+        head=HEAD,
         divisor=16,
     )

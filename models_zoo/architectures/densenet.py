@@ -7,8 +7,10 @@ from typing import Any
 
 from monai.networks.nets import DenseNet
 
-from models_zoo.architecture import Network, Outputs, Shapes, register
+from models_zoo.architecture import Network, Outputs, Shapes, classes_shown, register
 from models_zoo.parameters import count, counts, numbered
+
+HEAD = "class_layers.out"
 
 
 def _recognise(shapes: Shapes) -> dict[str, Any]:
@@ -17,7 +19,7 @@ def _recognise(shapes: Shapes) -> dict[str, Any]:
     return {
         "spatial_dims": len(kernel),
         "in_channels": in_channels,
-        "classes": shapes["class_layers.out.weight"][0],
+        **classes_shown(shapes, HEAD),
         "init_features": first,
         "growth_rate": shapes["features.denseblock1.denselayer1.layers.conv2.weight"][0],
         "block_config": [
@@ -57,6 +59,6 @@ def densenet(
         module=module,
         last_encoder_norm="features.norm5",
         stages={"encoder": "features"},
-        head="class_layers.out",
+        head=HEAD,
         divisor=2 ** (len(blocks) + 1),  # halved twice at the stem and once between blocks: 1 px must remain
     )

@@ -6,11 +6,12 @@ from typing import Any
 
 from monai.networks.nets import ResNet
 
-from models_zoo.architecture import Network, Outputs, Shapes, register
+from models_zoo.architecture import Network, Outputs, Shapes, classes_shown, register
 from models_zoo.parameters import count, numbered, one_of
 
 BLOCKS = {10: [1, 1, 1, 1], 18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3]}
 BOTTLENECK_FROM = 50
+HEAD = "fc"
 
 
 def _recognise(shapes: Shapes) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def _recognise(shapes: Shapes) -> dict[str, Any]:
     return {
         "spatial_dims": 1 + len(others),
         "in_channels": in_channels,
-        "classes": shapes["fc.weight"][0],
+        **classes_shown(shapes, HEAD),
         "depth": next((depth for depth in depths if (depth >= BOTTLENECK_FROM) == bottleneck), None),
         "width": width,
         "conv1_t_size": first_kernel,
@@ -71,5 +72,5 @@ def resnet(
         module=module,
         last_encoder_norm=f"{last_block}.bn3" if bottleneck else f"{last_block}.bn2",
         stages={"encoder": "layer4"},
-        head="fc",
+        head=HEAD,
     )

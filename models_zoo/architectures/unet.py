@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models_zoo.architecture import Network, Outputs, Shapes, register
+from models_zoo.architecture import Network, Outputs, Shapes, classes_shown, register
 from models_zoo.norms import GROUPS, NormChoice, norm_shown
 from models_zoo.parameters import count
 
@@ -19,6 +19,7 @@ UPSAMPLING: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
 POOLING: dict[int, type[nn.MaxPool2d] | type[nn.MaxPool3d]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 LAST_ENCODER_NORM = "down_tr512.ops.1.bn1"
 ENCODER = "down_tr512.ops"
+HEAD = "out_tr.final_conv"
 
 
 class ConvNormReLU(nn.Module):
@@ -125,7 +126,7 @@ def recognise_encoder(shapes: Shapes) -> dict[str, Any]:
 
 
 def _recognise(shapes: Shapes) -> dict[str, Any]:
-    return {**recognise_encoder(shapes), "classes": shapes["out_tr.final_conv.weight"][0]}
+    return {**recognise_encoder(shapes), **classes_shown(shapes, HEAD)}
 
 
 @register(
@@ -163,6 +164,6 @@ def unet(
             "decoder_2": "up_tr128",
             "decoder_3": "up_tr64",
         },
-        head="out_tr.final_conv",
+        head=HEAD,
         divisor=8,
     )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models_zoo.architecture import Network, Outputs, Shapes, register
+from models_zoo.architecture import Network, Outputs, Shapes, classes_shown, register
 from models_zoo.parameters import counts, numbered
 
 
@@ -142,7 +142,7 @@ def _recognise(shapes: Shapes) -> dict[str, Any]:
     return {
         "spatial_dims": len(kernel),
         "in_channels": in_channels,
-        "classes": shapes["unet1.final.weight"][0],
+        **classes_shown(shapes, "unet1.final"),
         "layers": [first, *(shapes[f"unet1.down_path.{level}.block.0.weight"][0] for level in levels)],
     }
 

@@ -187,6 +187,17 @@ def test_its_file_shows_what_it_was_built_with(name: str, dims: int, norm: str) 
         architectures()[name].recognise({"weight": (3, 3)})
 
 
+def test_its_file_without_the_head_shows_all_but_the_classes(name: str, dims: int) -> None:
+    network = small(name, dims)
+    shapes = {key: tuple(tensor.shape) for key, tensor in network.module.state_dict().items()}
+    body = {key: shape for key, shape in shapes.items() if not key.startswith(f"{network.head}.")}
+    assert len(body) < len(shapes)
+    recognise = architectures()[name].recognise
+    whole, shown = recognise(shapes), recognise(body)
+    assert set(whole) - set(shown) <= {"classes"}
+    assert shown == {key: whole[key] for key in shown}
+
+
 def test_a_state_of_other_classes_leaves_only_the_head(name: str, dims: int) -> None:
     source, target = small(name, dims), small(name, dims, classes=CLASSES + 1)
     report = load(target, source.module.state_dict(), allow_partial=True)

@@ -40,6 +40,7 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
     "its classifier": ("unet_classifier", {"width": 4, "norm": "group", "groups": 2}, {"width": 4}, r"norm = "),
     "a wide W-Net": ("wnet", {"layers": [2, 4, 8]}, {}, r"fits layers = \[2, 4, 8\]\."),
     "a W-Net of three classes": ("wnet", {"classes": 3}, {}, r"fits classes = 3\."),
+    "a wide first U-Net": ("wnet_first", {"layers": [2, 4, 8]}, {}, r"fits layers = \[2, 4, 8\]\."),
     "a deeper ResNet": ("resnet", {"depth": 18, "width": 2}, {"depth": 10, "width": 2}, r"fits depth = 18\."),
     "a shallower ResNet": ("resnet", {"depth": 10, "width": 2}, {"width": 2}, r"fits depth = 10\."),
     "a short DenseNet": (
@@ -51,10 +52,16 @@ MISTAKES: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.parametrize("headless", [False, True], ids=["whole", "without its head"])
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_file_registered_with_another_setting_is_refused_with_the_fitting_one(mistake: str) -> None:
+def test_a_file_registered_with_another_setting_is_refused_with_the_fitting_one(
+    mistake: str, headless: bool
+) -> None:
     name, saved, registered, proposal = MISTAKES[mistake]
     file = state(name, **saved)
+    if headless:
+        head = build(name, **{**SETTINGS, **saved}).head
+        file = {key: tensor for key, tensor in file.items() if not key.startswith(f"{head}.")}
     with pytest.raises(CheckpointError, match=rf"^uri: \d+ tensors .*{proposal}.* allow_partial"):
         loaded(name, file, **registered)
     assert loaded(name, file, **saved) == 100
