@@ -28,6 +28,7 @@ __all__ = [
     "submodule",
 ]
 
+BELOW_ALL = 99.9  # per cent, of one decimal: the highest share of a network that is not loaded whole
 COUNTER = "num_batches_tracked"  # a BatchNorm's count of steps: absent in older files, and no weight
 FOREIGN = "not part of the architecture"
 REMEDY = (
@@ -104,10 +105,14 @@ def what_is_missing(report: LoadReport) -> str:
     missing = report.missing_of_body
     named = "; ".join(f"{left.key} ({left.reason})" for left in missing[:NAMED])
     more = f"; and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
-    return (
-        f"{len(missing)} tensors of the network outside its head are missing from the file or differ, so that "
-        f"{report.percent_loaded:.1f} % of its numbers would be loaded: {named}{more}"
+    of_network = "of the network outside its head"
+    lacking = (
+        f"1 tensor {of_network} is missing from the file or differs"
+        if len(missing) == 1
+        else f"{len(missing)} tensors {of_network} are missing from the file or differ"
     )
+    share = min(report.percent_loaded, BELOW_ALL)
+    return f"{lacking}, so that {share:.1f} % of its numbers would be loaded: {named}{more}"
 
 
 def compare(network: Network, state: Mapping[str, Tensor]) -> LoadReport:

@@ -91,6 +91,22 @@ def test_missing_norms_are_counted_by_their_numbers_and_located() -> None:
     assert report.last_encoder_norm == "down_tr512.ops.1.bn1"
 
 
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        (["running_mean"], "1 tensor of the network outside its head is missing"),
+        (["running_mean", "running_var"], "2 tensors of the network outside its head are missing"),
+    ],
+)
+def test_a_network_with_anything_missing_is_never_told_as_loaded_whole(missing: list[str], words: str) -> None:
+    wide = {"spatial_dims": 2, "in_channels": 3, "classes": 3, "width": 16}
+    state = state_of(build("unet", **wide))
+    for name in missing:
+        del state[f"down_tr64.ops.0.bn1.{name}"]  # 16 of 1.7 million numbers
+    with pytest.raises(CheckpointError, match=rf"^uri: {words} from the file .* that 99\.9 % of its numbers"):
+        load(build("unet", **wide), state)
+
+
 def test_the_step_counters_are_loaded_but_not_counted() -> None:
     state = state_of(small("unet"))
     counters = [key for key in state if key.endswith("num_batches_tracked")]
