@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from monai.transforms.utils import generate_label_classes_crop_centers
+from numpy.typing import NDArray
 
 from models_zoo.card import Normalisation
 from service.store.contents import Protocol as StoredProtocol
 from service.store.dict_form import plain, read
 from tests.worker.targets import candidate, gather, loader, silent, target, unet_file
-from worker.science.data.crops import foreground_place, random_place
+from worker.science.data import loader as loader_module
+from worker.science.data.crops import Key, Place, foreground_place, random_place
 from worker.science.data.loader import TargetLoader
 from worker.science.data.sampling import sample_voxels
 from worker.science.data.target import Target
@@ -106,6 +111,44 @@ def test_the_frozen_pass_looks_at_windows_with_foreground() -> None:
     assert [len(places) for places in drawn] == [6, 6] + [12] * (len(train) - 2)  # all of every lesion
     at_random = sample_voxels(loader(data, crop=CROP, foreground_crops=0), train)
     assert sum(len(places) == 12 for places in at_random) < len(train) / 2
+
+
+def reference_place(mask: NDArray[Any], crop: tuple[int, ...], key: tuple[int, int, int]) -> tuple[slice, ...]:
+    """The place around a foreground voxel in the plainest way: by every label of the sorted mask in turn."""
+    random = np.random.RandomState(np.random.MT19937(np.random.SeedSequence((0x63726F70, *key))))
+    random.random_sample()
+    flat = mask.ravel()
+    voxels = [np.flatnonzero(flat == label) for label in np.unique(flat) if label]
+    [center] = generate_label_classes_crop_centers(crop, 1, mask.shape, voxels, rand_state=random)
+    starts = [int(middle) - length // 2 for middle, length in zip(center, crop, strict=True)]
+    return tuple(slice(start, start + length) for start, length in zip(starts, crop, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_windows_are_those_of_a_plain_reference(dtype: type, order: Any) -> None:
+    data = with_lesions(count=20, classes=3)
+    labels = data.labels * np.where(data.labels == 2, 3, 1)  # no voxel of class 2
+    data = replace(data, labels=np.asarray(labels, dtype=dtype, order=order), classes=(0, 1, 2, 3))
+    for seed in (0, 7):
+        batches = loader(data, crop=CROP, seed=seed)
+        for index in data.indices("train").tolist():
+            expected = reference_place(data.labels[index], CROP, (seed, 0, index))
+            assert [batches.window_of(index) for _ in range(2)] == [expected] * 2
+
+
+def test_an_evaluation_places_each_window_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    placed: list[int] = []
+
+    def watched(mask: NDArray[Any], crop: Sequence[int], key: Key, *, share: float) -> Place | None:
+        placed.extend([key[2]] * (share == 1))  # a window; half of the crops are placed on foreground
+        return foreground_place(mask, crop, key, share=share)
+
+    monkeypatch.setattr(loader_module, "foreground_place", watched)
+    data = with_lesions(count=20)
+    gather(candidate(unet_file(tmp_path, dims=3), data, crop=CROP), silent, needs=set(Part) - {Part.NULL})
+    assert set(placed) == set(data.indices("train").tolist())
+    assert len(placed) == len(set(placed))
 
 
 def test_the_record_says_how_many_images_with_foreground_were_seen(tmp_path: Path) -> None:

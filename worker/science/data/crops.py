@@ -30,12 +30,18 @@ def foreground_place(mask: NDArray[Any], crop: Sequence[int], key: Key, *, share
     random = np.random.RandomState(np.random.MT19937(np.random.SeedSequence((_STREAM, *key))))
     if random.random_sample() >= share:
         return None
-    flat = mask.ravel()
-    voxels = [np.flatnonzero(flat == label) for label in np.unique(flat) if label]
+    voxels = _by_label(mask.ravel())
     if not voxels:
         return None
     [center] = generate_label_classes_crop_centers(crop, 1, mask.shape, voxels, rand_state=random)
     return _place([int(middle) - length // 2 for middle, length in zip(center, crop, strict=True)], crop)
+
+
+def _by_label(flat: NDArray[Any]) -> list[NDArray[np.int64]]:
+    """The places of each foreground label in a flat mask (V,), ascending, label by label; no label is negative."""
+    foreground = np.flatnonzero(flat != 0)
+    labels = flat[foreground]
+    return [foreground[labels == label] for label in np.flatnonzero(np.bincount(labels))]  # nothing is sorted
 
 
 def _place(starts: Sequence[int], crop: Sequence[int]) -> Place:

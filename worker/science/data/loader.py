@@ -47,7 +47,14 @@ class TargetLoader:
 
     def window_of(self, index: int) -> Place:
         """Where the frozen pass looks at image `index`: on its foreground, unless all crops are random."""
-        return self._place(index, epoch=FROZEN_EPOCH, foreground=float(self.protocol.foreground_crops > 0))
+        if index not in self._windows:
+            foreground = float(self.protocol.foreground_crops > 0)
+            self._windows[index] = self._place(index, epoch=FROZEN_EPOCH, foreground=foreground)
+        return self._windows[index]
+
+    @cached_property
+    def _windows(self) -> dict[int, Place]:
+        return {}
 
     def _place(self, index: int, *, epoch: int, foreground: float) -> Place:
         size, key = self.data.images.shape[2:], (self.protocol.seed, epoch, index)
