@@ -13,7 +13,9 @@ from torch import Tensor
 
 from models_zoo import architecture as registry
 from models_zoo.architecture import Network
+from models_zoo.normalisation import Scaling, scaling_of
 from tests.worker.targets import loader, silent, target
+from worker.science.data import loader as loader_module
 from worker.science.data.loader import TargetLoader
 from worker.science.data.target import Target
 from worker.science.errors import ScienceError
@@ -118,6 +120,19 @@ def test_a_run_that_stopped_goes_on_as_if_it_had_not(recipe: Recipe, tmp_path: P
         resumed = run(recipe, epochs=3, resume=load_state(file))
         assert equal(dict(whole.network.state_dict()), dict(resumed.network.state_dict()))
         assert (resumed.losses, resumed.attained) == (whole.losses, whole.attained)
+
+
+@every_recipe
+def test_the_scaling_of_an_image_is_computed_once_a_run(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    scaled: list[bytes] = []
+
+    def watched(image: Tensor, *rest: Any, **more: Any) -> Scaling:
+        scaled.append(image.numpy().tobytes())
+        return scaling_of(image, *rest, **more)
+
+    monkeypatch.setattr(loader_module, "scaling_of", watched)
+    run(recipe, epochs=3)
+    assert len(scaled) == len(set(scaled)) == (DATA.split != "test").sum()
 
 
 @every_recipe

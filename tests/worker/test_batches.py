@@ -78,6 +78,16 @@ def test_a_crop_is_cut_from_the_normalised_image(rule: Normalisation) -> None:
         assert torch.equal(cropped[row], expected[(row, slice(None), *batches.crop_of(index, epoch=0))])
 
 
+def test_other_images_are_scaled_by_their_own_statistics() -> None:
+    data = target(size=(16, 16))
+    batches = replace(loader(data), normalisation=Normalisation("zscore"))
+    batches.batch([0, 1])
+    other = replace(data, images=data.images // 3)
+    expected = normalise(torch.from_numpy(other.images[:2]), batches.normalisation, value_range=data.value_range)
+    for changed in (batches.relabelled(other), replace(batches, data=other)):
+        assert torch.equal(changed.batch([0, 1])[0], expected)
+
+
 def test_the_layout_of_the_file_changes_no_bit_and_no_stride() -> None:
     data = target(size=(20, 24), channels=3)
     channels_last = np.moveaxis(np.ascontiguousarray(np.moveaxis(data.images, 1, -1)), -1, 1)

@@ -172,4 +172,17 @@ def test_the_record_says_how_many_images_with_foreground_were_seen(tmp_path: Pat
 def test_crops_follow_permuted_masks() -> None:
     """Else the true labels would have foreground in their crops, and the permuted ones would not."""
     batches = loader(with_lesions(), crop=CROP, foreground_crops=1)
-    assert seen(replace(batches, data=permuted(batches.data, seed=0, number=0))) == 1
+    assert seen(batches.relabelled(permuted(batches.data, seed=0, number=0))) == 1
+
+
+def test_windows_follow_permuted_masks_also_where_the_true_ones_are_kept() -> None:
+    data = with_lesions()
+    train, batches, moved = (
+        data.indices("train").tolist(),
+        loader(data, crop=CROP),
+        permuted(data, seed=0, number=0),
+    )
+    true = [batches.window_of(index) for index in train]
+    followed = [batches.relabelled(moved).window_of(index) for index in train]
+    assert followed == [loader(moved, crop=CROP).window_of(index) for index in train] != true
+    assert [batches.window_of(index) for index in train] == true

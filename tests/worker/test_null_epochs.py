@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
+from models_zoo.normalisation import Scaling, scaling_of
 from tests.worker.targets import Made, candidate, gather, silent, target, unet_file
+from worker.science.data import loader as loader_module
 from worker.science.data.target import Target
 from worker.science.evidence import one_epoch
 from worker.science.evidence.one_epoch import permuted
@@ -127,6 +131,19 @@ def test_candidates_see_the_same_permutations(tmp_path: Path, monkeypatch: pytes
     epochs = [tuple(fed[0][start : start + steps]) for start in range(0, len(fed[0]), steps)]
     assert fed[0] == fed[1]
     assert len(set(epochs)) == len(epochs) == 4
+
+
+def test_null_epochs_keep_the_scalings_of_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scaled: list[bytes] = []
+
+    def watched(image: Tensor, *rest: Any, **more: Any) -> Scaling:
+        scaled.append(image.numpy().tobytes())
+        return scaling_of(image, *rest, **more)
+
+    monkeypatch.setattr(loader_module, "scaling_of", watched)
+    data = target(count=24)
+    _evidence(_made(tmp_path, data))
+    assert len(scaled) == len(set(scaled)) == (data.split != "test").sum()
 
 
 def test_the_network_is_left_as_the_epoch_left_it(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -100,6 +100,13 @@ class TargetLoader:
     @cached_property
     def _scalings(self) -> dict[int, Scaling]:
         return {}
+
+    def relabelled(self, data: Target) -> TargetLoader:
+        """The loader of the same images with other labels: scalings are kept, crops and windows follow labels."""
+        other = replace(self, data=data)
+        if data.images is self.data.images:
+            other._scalings.update(self._scalings)
+        return other
 
     def _labels(self, pairs: Sequence[tuple[int, Place]]) -> Tensor:
         task = self.data.task

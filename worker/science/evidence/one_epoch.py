@@ -70,7 +70,7 @@ def null_epochs(candidate: Candidate, loader: TargetLoader, *, start: State, pro
     try:
         for number in range(count):
             module.load_state_dict(start)
-            shuffled = replace(loader, data=permuted(loader.data, seed=seed, number=number))
+            shuffled = loader.relabelled(permuted(loader.data, seed=seed, number=number))
             one_epoch(candidate, shuffled, steps_of_all(progress, "null epoch", epoch=number, epochs=count))
             repeated.append(affines(module))
     except ScienceError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -45,13 +46,17 @@ class Samples:
         sample = self.recipe.sample
         if sample is None:
             return self.loader.batch(indices, epoch=epoch)
-        crops = replace(self.loader, data=without_labels(self.loader.data), device=torch.device("cpu"))
-        images, _ = crops.batch(indices, epoch=epoch)
+        images, _ = self._unlabelled.batch(indices, epoch=epoch)
         samples = [
             sample(image, self._generator(epoch, int(index)), self.options)
             for index, image in zip(indices, images, strict=True)
         ]
         return tuple(torch.stack(part).to(self.loader.device) for part in zip(*samples, strict=True))
+
+    @cached_property
+    def _unlabelled(self) -> TargetLoader:
+        """The images alone, on the CPU; one loader for the whole run, since it keeps their scalings."""
+        return replace(self.loader, data=without_labels(self.loader.data), device=torch.device("cpu"))
 
     def _generator(self, epoch: int, index: int) -> np.random.Generator:
         return np.random.default_rng((self.loader.protocol.seed, _STREAM, epoch, index))
