@@ -175,6 +175,13 @@ def test_crops_follow_permuted_masks() -> None:
     assert seen(batches.relabelled(permuted(batches.data, seed=0, number=0))) == 1
 
 
+def test_random_crops_stay_where_they_were_on_permuted_masks() -> None:
+    batches = loader(with_lesions(), crop=CROP, foreground_crops=0)
+    moved = batches.relabelled(permuted(batches.data, seed=0, number=0))
+    for index in batches.data.indices("train").tolist():
+        assert moved.crop_of(index, epoch=0) == batches.crop_of(index, epoch=0)
+
+
 def test_windows_follow_permuted_masks_also_where_the_true_ones_are_kept() -> None:
     data = with_lesions()
     train, batches, moved = (

@@ -48,8 +48,9 @@ def kept_state(candidate: Candidate) -> State:
 def permuted(data: Target, *, seed: int, number: int) -> Target:
     """The target with the labels (or whole masks) of its training images permuted among them.
 
-    The permutation depends on seed, number and the training split only; images, order, crops and all other
-    splits stay. Images are permuted freely, those of one group (patient) too.
+    The permutation depends on seed, number and the training split only; images, order and all other splits stay.
+    Crops that lie around foreground follow the permuted masks, and crops that are placed at random stay. Images
+    are permuted freely, those of one group (patient) too.
     """
     train = data.indices("train")
     rows = np.arange(len(data.labels))
