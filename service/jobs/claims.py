@@ -103,9 +103,14 @@ def _ended(session: Session, claim: Claim, state: str) -> bool:
     return session.scalar(written.where(table.finished_at.is_not(None))) is not None
 
 
-def release(session: Session, claim: Claim) -> None:
-    """Give the row back unfinished and enqueue it again; LeaseLostError when the claim no longer holds."""
-    _write(session, claim, state=WorkState.QUEUED, lease_until=None, stage=None, releases=claim.table.releases + 1)
+def release(session: Session, claim: Claim, *, pause: float = 0.0) -> None:
+    """Give the row back unfinished and enqueue it again; LeaseLostError when the claim no longer holds.
+
+    It is not tried again for `pause` seconds, in which others have their turn.
+    """
+    given_back = {"state": WorkState.QUEUED, "lease_until": None, "stage": None}
+    later = database_now() + pause if pause else None
+    _write(session, claim, **given_back, releases=claim.table.releases + 1, not_before=later)
     events.write(session, claim.table, claim.id, state=WorkState.QUEUED, attempt=claim.token)
     enqueue(session, claim.table, claim.id)
 

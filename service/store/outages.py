@@ -1,4 +1,4 @@
-"""A database that is away and a disk that has no room pass: what was to be written is tried again until then."""
+"""A database that is away, a disk without room or out of reach pass: the same is tried again until then."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from service.store.session import Session, transaction
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 _POSTGRES_READ_ONLY = "25006"  # a server that a failover has not made the first one yet
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_OUT_OF_REACH = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EMFILE, errno.ENFILE)
 _SQLITE_CODE = 0xFF  # an extended code of SQLite has the plain one in its last byte
 _SQLITE_PASSES = (
     sqlite3.SQLITE_BUSY,
@@ -33,9 +34,9 @@ T = TypeVar("T")
 
 
 def passes(error: BaseException) -> bool:
-    """Whether the database is away or a disk is full, so that the same may succeed later."""
+    """Whether the database is away or a disk is full or out of reach, so that the same may succeed later."""
     if isinstance(error, OSError):
-        return error.errno in _NO_ROOM
+        return error.errno in _NO_ROOM + _OUT_OF_REACH
     if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error):
         return getattr(error.orig, "sqlite_errorcode", 0) & _SQLITE_CODE in _SQLITE_PASSES
     if isinstance(error, DBAPIError):
@@ -45,7 +46,7 @@ def passes(error: BaseException) -> bool:
 
 
 def outlast(act: Callable[[], T], *, meanwhile: Callable[[], object]) -> T:
-    """What `act` gives, tried again while the database is away or a disk is full.
+    """What `act` gives, tried again while the database is away or a disk is full or out of reach.
 
     `meanwhile` is called before every new try and ends the waiting by an error of its own. After
     `ZOORANK_WAIT_SECONDS` the last error of `act` is raised.
@@ -57,7 +58,7 @@ def outlast(act: Callable[[], T], *, meanwhile: Callable[[], object]) -> T:
         except Exception as error:
             if not passes(error) or time.monotonic() + pause > until:
                 raise
-            _log.warning("waiting for the database or for room on the disk: %s", type(error).__name__)
+            _log.warning("waiting for the database or the disk: %s", type(error).__name__)
         time.sleep(pause)
         meanwhile()
         pause = min(pause * 2, LONGEST_PAUSE)

@@ -26,13 +26,19 @@ WORK = EvaluationWork(
 )
 
 
-def key(**changes: object) -> str:
-    return rankings.content_key(WORK, replace(SPEC, **changes), Protocol())  # type: ignore[arg-type]
+def key(*, spacing: tuple[float, ...] | None = None, **changes: object) -> str:
+    spec = replace(SPEC, **changes)  # type: ignore[arg-type]
+    return rankings.content_key(WORK, spec, Protocol(), spacing=spacing)
 
 
 def test_where_the_file_lies_changes_nothing() -> None:
     assert key() == key(path=Path("/roots/b.safetensors"))
     assert key() != key(normalisation={"scale": "zscore"})
+
+
+def test_another_spacing_of_the_same_voxels_is_another_key() -> None:
+    """It decides a flag and the facts, and is not part of the dataset's fingerprint."""
+    assert len({key(), key(spacing=(1.0, 1.0)), key(spacing=(3.0, 3.0))}) == 3
 
 
 def test_another_version_of_torch_is_another_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, event
 from sqlalchemy.exc import DBAPIError
 
-from service.jobs import contents
+from service.jobs import contents, order
 from service.jobs.claims import Claim, claim
 from service.settings import Settings, settings
 from service.store.outages import outlast, passes
@@ -123,6 +124,38 @@ def test_a_result_that_waited_too_long_is_no_failure(configure: Callable[..., Se
     assert (row.state, row.reason, row.inspection) == ("queued", None, None)
 
 
+def test_a_job_whose_file_is_out_of_reach_begins_again(on_sqlite: Settings) -> None:
+    held, tries = _claimed(), []
+
+    def compute(_progress: Progress) -> Inspected:
+        tries.append("once")
+        if len(tries) < 3:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return _inspected()
+
+    lease.carry_out(held, compute)
+    row = _row(held.id)
+    assert (row.state, row.attempts, len(tries)) == ("done", 1, 3)
+
+
+def test_a_job_whose_file_stays_out_of_reach_lets_others_go_first(
+    configure: Callable[..., Settings], sqlite_url: str
+) -> None:
+    configure(database_url=sqlite_url, wait_seconds=0.3)
+    held = _claimed()
+
+    def compute(_progress: Progress) -> Inspected:
+        raise OSError(errno.EIO, "Input/output error")
+
+    lease.carry_out(held, compute)
+    row = _row(held.id)
+    assert (row.state, row.reason, row.releases) == ("queued", None, 1)
+    with transaction() as session:
+        assert order.first(session, host="here") is None  # for a minute
+        session.get_one(Dataset, held.id).not_before = None
+        assert order.first(session, host="here") == (Dataset, held.id)
+
+
 def test_a_finished_network_is_written_when_there_is_room(on_sqlite: Settings) -> None:
     folder = settings().networks_dir
     folder.mkdir(parents=True)
@@ -183,5 +216,5 @@ def test_a_row_is_claimed_when_the_database_is_back(away: Callable[[], None]) ->
     take_turn(row_id)  # its file lies outside the roots: the inspection ends with that reason
     with reading() as session:
         row = session.get_one(Dataset, row_id)
-    assert (row.state, row.attempts, row.releases) == ("failed", 1, 0)
+    assert (row.state, row.attempts) == ("failed", 1)
     assert "outside the configured roots" in (row.reason or "")

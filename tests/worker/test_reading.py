@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +22,7 @@ from safetensors.torch import save_file
 
 from models_zoo import architecture as registry
 from models_zoo.machine import is_out_of_memory, memory, of_control_groups
+from service.jobs import passes
 from service.settings import Settings
 from tests.worker.hostile import endless
 from worker.reading import files
@@ -190,10 +193,35 @@ def test_a_link_that_is_put_in_place_at_the_last_moment_is_not_followed(
         (roots / "folder").mkdir(exist_ok=True)
         path = unet(roots / "folder" / "inside.safetensors")
         monkeypatch.setattr(files, "local_path", swapped(change))
-        with pytest.raises(ScienceError, match=r"^uri: .* became another kind of file"), opened(str(path)):
+        with pytest.raises(ScienceError, match=r"^uri: .* (became|is no folder \(any)"), opened(str(path)):
             pass
         monkeypatch.undo()
         (roots / "folder" / "inside.safetensors").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE])
+def test_a_file_system_that_fails_is_waited_for(roots: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """It says nothing about the file, so it is no reason to fail a job."""
+
+    def fail(_path: Path) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(files, "_open_below", fail)
+    with pytest.raises(OSError, match=os.strerror(number)) as caught, opened(str(roots / "good.safetensors")):
+        pass
+    assert passes(caught.value)
+
+
+def test_a_request_that_is_cut_off_ends_the_reading_process(reader: Reader, roots: Path) -> None:
+    own = Reader()
+    examine(own, unet(roots / "good.safetensors"))
+    assert own._process is not None
+    assert own._socket is not None
+    with (roots / "good.safetensors").open("rb") as file:
+        socket.send_fds(own._socket, [b'{"reading": "exam'], [file.fileno()])
+    own._socket.shutdown(socket.SHUT_RDWR)
+    assert own._process.wait(20) == 0
+    own.close()
 
 
 def test_what_is_opened_stays_the_file_that_it_was(roots: Path) -> None:
@@ -219,7 +247,7 @@ def kinds(roots: Path) -> dict[str, tuple[Path, str]]:
         "device": (roots / "zero", "outside the configured roots"),
         "loop": (roots / "loop", "loop of links|no file|became another"),
         "folder": (roots / "folder", "is not a file"),
-        "below a file": (unet(roots / "file") / "below", "became another kind|no file"),
+        "below a file": (unet(roots / "file") / "below", "a part of its path is no folder"),
         "missing": (roots / "missing", "there is no file"),
         "long": (roots / ("x" * 300), "too long|no file"),
         "the root itself": (roots, "is not a file"),

@@ -21,13 +21,16 @@ Version = tuple[int, ...]
 # Nothing waits for the other end of a FIFO, and no link that was put there meanwhile is followed.
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
+_CHANGED = "{uri!r} became another kind of file while it was opened; register it again once it stays as it is"
 _REASONS = {
     errno.ENOENT: "there is no file {uri!r}; check the path, as the worker sees it",
     errno.EACCES: "the worker may not read {uri!r}; change its permissions",
     errno.EPERM: "the worker may not read {uri!r}; change its permissions",
     errno.ENAMETOOLONG: "there is no file {uri!r}, whose name is too long; check the path",
+    errno.ENOTDIR: "there is no file {uri!r}, since a part of its path is no folder (any more); check the path",
+    errno.ELOOP: _CHANGED,
+    errno.ENXIO: _CHANGED,
 }
-_CHANGED = "{uri!r} became another kind of file while it was opened; register it again once it stays as it is"
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,17 @@ class OpenFile:
 
 @contextmanager
 def opened(uri: str) -> Iterator[OpenFile]:
-    """The file behind a URI, open while the body runs; ScienceError unless it is a regular file in the roots."""
+    """The file behind a URI, open while the body runs; ScienceError unless it is a regular file in the roots.
+
+    OSError when the file system fails, which may pass.
+    """
     path = checked_path(uri)
     try:
         descriptor = _open_below(path)
-    except (OSError, ValueError) as error:
-        reason = _REASONS.get(getattr(error, "errno", 0) or 0, _CHANGED)
+    except OSError as error:
+        reason = _REASONS.get(error.errno or 0)
+        if reason is None:
+            raise
         raise ScienceError(f"uri: {reason.format(uri=uri)}") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

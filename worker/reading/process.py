@@ -46,7 +46,10 @@ def main(parent: int) -> None:
             if not request:
                 return
             while not request.endswith(b"\n"):
-                request += worker.recv(1 << 16)
+                part = worker.recv(1 << 16)
+                if not part:
+                    return
+                request += part
             _say(worker, _answer(worker, json.loads(request), descriptors[0]))
 
 
@@ -67,6 +70,8 @@ def _answer(worker: socket.socket, request: Json, descriptor: int) -> Json:
     if found.endswith(b"\n"):
         answer: Json = json.loads(found)
         return answer
+    if len(found) > LONGEST_ANSWER:
+        return {"reason": "uri: the file holds too much to report on; save it in smaller parts"}
     return {"too_slow": True} if found.endswith(b"?") else {"ended": os.waitstatus_to_exitcode(status)}
 
 
@@ -111,7 +116,8 @@ def _found(request: Json, descriptor: int) -> Json:
     except Exception as error:
         if is_out_of_memory(error):
             return {"out_of_memory": True}
-        return {"error": type(error).__name__, "trace": traceback.format_exc()}
+        errno = error.errno if isinstance(error, OSError) else None
+        return {"error": type(error).__name__, "trace": traceback.format_exc(), "errno": errno}
 
 
 def _say(worker: socket.socket, answer: Json) -> None:

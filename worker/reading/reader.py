@@ -49,6 +49,7 @@ class Reader:
     def read(self, reading: str, file: OpenFile, arguments: Json, *, pulse: Callable[[], None]) -> Json:
         """What a reading of `worker.reading.untrusted` finds in a file; ScienceError with the reason if nothing.
 
+        OSError when the file system fails, which may pass.
         `pulse` is called while it lasts and may raise to stop it.
         """
         config = settings()
@@ -60,6 +61,8 @@ class Reader:
             return found
         if "error" in answer:
             _log.error("reading %s: %s", file.path, answer["trace"])
+            if answer["errno"]:
+                raise OSError(answer["errno"], os.strerror(answer["errno"]))
             raise ReadingError(answer["error"])
         raise ScienceError(answer.get("reason") or _why_ended(file.path.name, answer, share))
 

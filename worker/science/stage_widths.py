@@ -9,6 +9,7 @@ import torch
 
 from models_zoo import architecture as registry
 from models_zoo.architecture import Network, Outputs
+from models_zoo.machine import is_out_of_memory
 from worker.science.module_outputs import outputs_of
 from worker.science.specs import CandidateSpec
 
@@ -32,7 +33,9 @@ def stage_widths(network: Network, spec: CandidateSpec) -> StageWidths:
     try:
         with torch.no_grad(), outputs_of(module, network.stages.values()) as outputs:
             module(image)
-    except (RuntimeError, ValueError):
+    except (RuntimeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         return StageWidths({}, usual)
     return StageWidths({name: outputs[path].shape[1] for name, path in network.stages.items()}, usual)
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from models_zoo.errors import ZooError
 from models_zoo.machine import is_out_of_memory
-from service.jobs import Session, check_storable, ending, passes, transaction, write
+from service.jobs import Session, check_storable, ending, outlast, passes, transaction, write
 from service.jobs.claims import Claim, LeaseLostError, release, renew
 from service.settings import settings
 from worker import stopping
@@ -22,6 +22,7 @@ from worker.tasks.reasons import reason_of
 BEATS_A_LEASE = 4
 OUT_OF_MEMORY = "out of memory: use a smaller batch_size or crop, or a larger machine"
 LONGEST_BEAT = 1.0  # seconds: progress is watched
+PAUSE_SECONDS = 60.0  # after a job has waited in vain, for others
 _log = logging.getLogger(__name__)
 
 
@@ -93,11 +94,17 @@ def stop_when_asked() -> None:
 
 
 def carry_out(claim: Claim, compute: Callable[[Progress], Outcome]) -> None:
-    """Compute under a heartbeat, then record: done with the outcome, or failed with the reason."""
+    """Compute under a heartbeat, then record: done with the outcome, or failed with the reason.
+
+    A job that finds its file out of reach begins again once it is there.
+    """
     _log.info("%s: attempt %d", claim.id, claim.token)
     try:
         with beating(claim) as progress:
-            ended = _outcome_or_reason(claim, lambda: compute(progress))
+            ended = outlast(
+                lambda: _outcome_or_reason(claim, lambda: compute(progress)),
+                meanwhile=lambda: progress("waiting", 0, 0),
+            )
             write(lambda session: _end(session, claim, ended), meanwhile=lambda: progress("recording", 0, 0))
     except LeaseLostError:
         _log.info("%s: attempt %d lost its lease or was canceled", claim.id, claim.token)
@@ -106,7 +113,7 @@ def carry_out(claim: Claim, compute: Callable[[Progress], Outcome]) -> None:
     except Exception as error:
         if not passes(error):
             raise
-        _give_back(claim, f"it waited too long ({type(error).__name__})")
+        _give_back(claim, f"it waited too long ({type(error).__name__})", pause=PAUSE_SECONDS)
 
 
 def _end(session: Session, claim: Claim, ended: Outcome | str) -> None:
@@ -116,11 +123,11 @@ def _end(session: Session, claim: Claim, ended: Outcome | str) -> None:
         ending.complete(session, claim, state="done", **ended.columns())
 
 
-def _give_back(claim: Claim, why: str) -> None:
-    """Queue the job again at once; where the database is away, its lease runs out instead."""
+def _give_back(claim: Claim, why: str, *, pause: float = 0.0) -> None:
+    """Queue the job again; where the database is away, its lease runs out instead."""
     try:
         with transaction() as session:
-            release(session, claim)
+            release(session, claim, pause=pause)
         _log.info("%s: attempt %d was given back, since %s", claim.id, claim.token, why)
     except LeaseLostError:
         _log.info("%s: attempt %d lost its lease or was canceled", claim.id, claim.token)

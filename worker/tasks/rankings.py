@@ -57,7 +57,7 @@ def _score(work: EvaluationWork, progress: Progress) -> Scored:
     spec = verified_spec(work.checkpoint)
     data = read_registered(work.dataset, progress)
     protocol = protocol_of(work.protocol)
-    key = content_key(work, spec, protocol)
+    key = content_key(work, spec, protocol, spacing=data.spacing)
     donor = write(lambda session: copy_scores(session, work, key), meanwhile=lambda: progress("loading", 0, 1))
     if donor is not None:
         return Scored(key, donor.facts, reused_from=donor.id)
@@ -75,15 +75,18 @@ def _score(work: EvaluationWork, progress: Progress) -> Scored:
     return Scored(key, facts_of(gathered.figures, seconds=perf_counter() - start))
 
 
-def content_key(work: EvaluationWork, spec: CandidateSpec, protocol: Protocol) -> str:
+def content_key(
+    work: EvaluationWork, spec: CandidateSpec, protocol: Protocol, *, spacing: tuple[float, ...] | None
+) -> str:
     """Digest of all that decides the scores: weights and their use, dataset content, protocol, code and machine.
 
+    The fingerprint of a dataset is that of its arrays; its spacing decides a flag and the facts.
     Of the machine that is the kind of device and the version of torch, each of which may change every number.
     """
     parts = {
         "weights": work.checkpoint.sha256,
         "candidate": {**asdict(spec), "path": None, "content": None},
-        "dataset": asdict(work.dataset) | {"uri": None, "sha256": None},
+        "dataset": asdict(work.dataset) | {"uri": None, "sha256": None, "spacing": spacing},
         "protocol": asdict(protocol),
         "science": science_version(),
         "device": device().type,

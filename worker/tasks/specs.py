@@ -44,7 +44,7 @@ def verified_spec(checkpoint: CandidateCheckpoint) -> CandidateSpec:
     """The spec of a registered checkpoint, with the content of its file.
 
     That content was read before, by the preflight, so it may be read in this process. ScienceError when the file
-    holds anything else.
+    holds anything else or can't be opened, OSError when the file system fails.
     """
     spec = candidate_spec(
         checkpoint.uri,
@@ -57,14 +57,10 @@ def verified_spec(checkpoint: CandidateCheckpoint) -> CandidateSpec:
         with opened(checkpoint.uri) as file:
             content = file.content()
     except (ScienceError, ZooError) as error:
-        raise _changed(checkpoint.name, f" ({error})") from error
+        raise ScienceError(f"checkpoint: the file of {checkpoint.name} can't be used. {error}") from error
     if content.sha256 != checkpoint.sha256:
-        raise _changed(checkpoint.name, "")
+        raise ScienceError(
+            f"checkpoint: the file of {checkpoint.name} changed after registration; register it again under a new "
+            "name"
+        )
     return replace(spec, content=content)
-
-
-def _changed(name: str, why: str) -> ScienceError:
-    return ScienceError(
-        f"checkpoint: the file of {name} changed or vanished after registration{why}; "
-        "register it again under a new name"
-    )
