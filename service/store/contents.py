@@ -290,8 +290,10 @@ class EvaluationFacts:
     """Training loss of every step of the epoch."""
     foreground_images: int | None = None
     """Number of training images with any foreground; null where labels are not masks."""
-    foreground_seen: int | None = None
-    """Number of those that showed some in the epoch, else in the frozen pass; null where labels are not masks."""
+    foreground_in_epoch: int | None = None
+    """Number of those that showed some in their crop of the epoch; null without masks or an epoch."""
+    foreground_in_features: int | None = None
+    """Number of those that showed some in the window that features come from; null without masks or features."""
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     """Validation metrics after the epoch, by name."""
     seconds: float | None = None

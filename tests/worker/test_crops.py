@@ -155,18 +155,20 @@ def test_the_record_says_how_many_images_with_foreground_were_seen(tmp_path: Pat
     data = with_lesions(count=20, empty=2)  # 12 for training
     made = candidate(unet_file(tmp_path, dims=3), data, crop=CROP, foreground_crops=1)
     figures = gather(made, silent, needs={Part.EPOCH}).figures
-    assert (figures.foreground_images, figures.foreground_seen) == (10, 10)
+    assert (figures.foreground_images, figures.foreground_in_epoch) == (10, 10)
+    assert figures.foreground_in_features is None
     made = candidate(unet_file(tmp_path, dims=3), data, crop=CROP, foreground_crops=0)
-    figures = gather(made, silent, needs={Part.EPOCH}).figures
+    figures = gather(made, silent, needs={Part.EPOCH, Part.FEATURES}).figures
     assert figures.foreground_images == 10
-    assert figures.foreground_seen == seen(made.loader) * 12 < 6
+    assert figures.foreground_in_epoch == seen(made.loader) * 12 < 6
+    assert figures.foreground_in_features == seen(made.loader) * 12  # its windows are these random crops
     figures = gather(made, silent, needs={Part.FEATURES}).figures
-    assert figures.foreground_seen == seen(made.loader) * 12  # its windows are these random crops
+    assert (figures.foreground_in_epoch, figures.foreground_in_features) == (None, seen(made.loader) * 12)
     of_images = target(task="classification")
     figures = gather(
         candidate(unet_file(tmp_path, architecture="unet_classifier"), of_images), silent, needs={Part.EPOCH}
     ).figures
-    assert (figures.foreground_images, figures.foreground_seen) == (None, None)
+    assert (figures.foreground_images, figures.foreground_in_epoch) == (None, None)
 
 
 def test_crops_follow_permuted_masks() -> None:

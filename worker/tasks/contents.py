@@ -134,7 +134,8 @@ def facts_of(figures: Figures, *, seconds: float) -> contents.EvaluationFacts:
         epoch_steps=figures.epoch_steps,
         losses=figures.losses or (),
         foreground_images=figures.foreground_images,
-        foreground_seen=figures.foreground_seen,
+        foreground_in_epoch=figures.foreground_in_epoch,
+        foreground_in_features=figures.foreground_in_features,
         metrics=figures.metrics or {},
         seconds=seconds,
     )

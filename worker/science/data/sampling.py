@@ -12,7 +12,7 @@ from worker.science.errors import ScienceError
 def sample_voxels(loader: TargetLoader, indices: Indices, *, per_class: int | None = None) -> list[Indices]:
     """Flat voxel positions in each image's window, sorted; they depend on data and protocol only.
 
-    Per image as many voxels of every present class (at most `per_class`), background at most as many as the
+    Per image as many voxels of every class in its window (at most `per_class`), background at most as many as the
     largest foreground class has; without any foreground, as many as that is in the median over the other images,
     so that the healthy images are seen and the background still doesn't outweigh the rest.
     None: the protocol's `voxels_per_class`, fewer until `voxels_total` is kept; where one voxel per class and

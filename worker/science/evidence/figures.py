@@ -75,9 +75,8 @@ class Figures:
     epoch_seconds: float | None = None  # of the one epoch's training
     finetune_epoch_seconds: float | None = None  # of an epoch of a finetune, which trains and validates
     foreground_images: int | None = None  # training images with any foreground; None where labels are not masks
-    foreground_seen: int | None = (
-        None  # those that showed some: in the one epoch, or without it in the frozen pass
-    )
+    foreground_in_epoch: int | None = None  # those that showed some in their crop of the one epoch
+    foreground_in_features: int | None = None  # those that showed some in their window of the frozen pass
 
 
 def figures_of(
@@ -87,6 +86,7 @@ def figures_of(
     features, epoch, null = evidence.features, evidence.epoch, evidence.null
     null_seconds = null.seconds if null else 0.0
     empty = loader.data.empty
+    masks = empty is not None
     seen = None if features is None else min(features.values.shape[1], evidence.feature_width or sys.maxsize)
     return Figures(
         flags=_flags(candidate, loader.data, evidence),
@@ -108,18 +108,19 @@ def figures_of(
         epoch_seconds=epoch.seconds if epoch else None,
         finetune_epoch_seconds=seconds - frozen_seconds - null_seconds if epoch else None,
         foreground_images=None if empty is None else int((~empty[loader.data.indices("train")]).sum()),
-        foreground_seen=None if empty is None else _foreground_seen(loader, trained=epoch is not None),
+        foreground_in_epoch=_foreground_in_epoch(loader) if masks and epoch else None,
+        foreground_in_features=_foreground_in_features(loader) if masks and features else None,
     )
 
 
-def _foreground_seen(loader: TargetLoader, *, trained: bool) -> int:
-    """How many images had foreground in their crop of the one epoch, or in their window of the frozen pass."""
-    if trained:
-        shown = (int(index) for batch in loader.training_order(epoch=0) for index in batch)
-        places = [(index, loader.crop_of(index, epoch=0)) for index in shown]
-    else:
-        places = [(index, loader.window_of(index)) for index in loader.data.indices("train").tolist()]
-    return sum(bool(loader.data.labels[index][place].any()) for index, place in places)
+def _foreground_in_epoch(loader: TargetLoader) -> int:
+    shown = (int(index) for batch in loader.training_order(epoch=0) for index in batch)
+    return sum(bool(loader.data.labels[index][loader.crop_of(index, epoch=0)].any()) for index in shown)
+
+
+def _foreground_in_features(loader: TargetLoader) -> int:
+    shown = loader.data.indices("train").tolist()
+    return sum(bool(loader.data.labels[index][loader.window_of(index)].any()) for index in shown)
 
 
 def _flags(candidate: Candidate, data: Target, evidence: Evidence) -> tuple[str, ...]:
