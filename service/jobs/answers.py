@@ -2,7 +2,7 @@
 
 An answer is derived in a reading session: while a write lock is held, nothing is. The transaction that ends the
 last evaluation only notes that the answer is due. Whoever takes that note from the row stores the answer, once.
-When the process dies in between, the note stays, and the sweep stores the answer.
+When the process dies in between, the note stays, and a sweeper stores the answer.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def store_due(ranking_id: str) -> None:
     try:
         _store_due(ranking_id)
     except Exception:
-        _log.exception("the answer of %s could not be stored; the next sweep tries again", ranking_id)
+        _log.exception("the answer of %s could not be stored; a sweeper tries again", ranking_id)
 
 
 def _store_due(ranking_id: str) -> None:

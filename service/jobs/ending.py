@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.jobs import answers, claims, events, losses
+from service.jobs import claims, events, losses
 from service.jobs.claims import Claim
 from service.jobs.kinds import kind_of
 from service.store import idempotency
-from service.store.session import Session, after_commit
+from service.store.session import Session
 
 
 def complete(session: Session, claim: Claim, *, state: str, reason: str | None = None, **values: Any) -> None:
@@ -21,8 +21,7 @@ def sweep(session: Session, *, after_pause: bool = False) -> None:
     """Queue again and send again what a dead worker or a lost message left behind; drop old replies and events.
 
     `after_pause`: no sweep began for longer than a lease. Then the database was away or its clock was set forward,
-    and the workers get the time until the next sweep to renew their leases. Answers that are overdue are stored
-    after the commit.
+    and the workers get the time until the next sweep to renew their leases.
     """
     losses.shorten_leases(session)
     if not after_pause:
@@ -31,7 +30,6 @@ def sweep(session: Session, *, after_pause: bool = False) -> None:
     losses.resend_first(session)
     idempotency.prune(session)
     events.prune(session)
-    after_commit(session, "overdue answers", answers.store_overdue)
 
 
 def child_died(session: Session, worker: str, fault: str | None) -> None:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,13 +21,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from service.jobs import presence
+from service.jobs import answers, presence
 from service.settings import Settings
 from service.store import workers
 from service.store.session import reading, transaction
-from service.store.tables import Dataset, Sweep, Worker, WorkState
+from service.store.tables import AnswerRevision, Dataset, Sweep, Worker, WorkState
 from tests.conftest import TestClient
-from tests.service.conftest import add_dataset, add_ranking
+from tests.service.conftest import add_dataset, add_ranking, evaluate, evaluations, score_of
+from worker.sweeper import __main__ as sweeper
 
 
 def _worker(worker_id: str = "wk_1") -> Worker:
@@ -158,6 +160,36 @@ def test_the_death_of_a_child_is_written_at_once(
     with reading() as session:
         row = session.get_one(Dataset, held.id)
         assert row.attempts - row.releases == counted
+
+
+def test_a_sweeper_stores_an_answer_that_a_dead_process_left_due(
+    worker: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "store_due", lambda _: None)
+    with transaction() as session:
+        ranking = add_ranking(session, ["a"])
+        row = evaluations(session, ranking)["a"]
+    evaluate(row.id, score_of(0.1))
+
+    def revisions() -> int:
+        with reading() as session:
+            return session.query(AnswerRevision).filter_by(ranking_id=ranking.id).count()
+
+    _until(revisions)
+
+
+def test_the_signs_of_life_go_on_while_an_answer_is_derived(
+    configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, over = [], threading.Event()
+    monkeypatch.setattr(answers, "store_overdue", lambda: begun.append("one") or over.wait(30))
+    for _ in range(3):
+        with transaction() as session:
+            session.execute(update(Sweep).values(began_at=Sweep.began_at - configured.sweep_seconds))
+        sweeper._sweep()  # it returns at once, and no second thread derives the same
+    _until(lambda: begun == ["one"])
+    over.set()
+    _until(lambda: all(thread.name != sweeper._ANSWERS for thread in threading.enumerate()))
 
 
 def _state_of(dataset_id: str) -> str:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from service.client.terminal import commands, tables
 from service.jobs import answers as answer_jobs
-from service.jobs import ending, following
+from service.jobs import following
 from service.ledger import fusion, revisions
 from service.settings import Settings
 from service.store import ledger_changes
@@ -92,11 +92,10 @@ def stored() -> list[tuple[str, int]]:
 
 
 def sweep_late() -> None:
-    """Sweep when what is due has been so for a while."""
+    """What a sweeper does when an answer has been due for a while."""
     with transaction() as session:
         session.execute(update(Ranking).where(Ranking.answer_due_at.is_not(None)).values(answer_due_at=1.0))
-    with transaction() as session:
-        ending.sweep(session)
+    answer_jobs.store_overdue()
 
 
 def together(*work: Callable[[], object]) -> None:
@@ -254,8 +253,7 @@ def test_a_process_that_dies_before_it_stores_the_answer_costs_a_delay(
     for state, ids in (("running", [ranking_id]), ("done", [])):
         listed = client.get("/v1/rankings", params={"state": state}).json()["items"]
         assert [row["id"] for row in listed] == ids
-    with transaction() as session:
-        ending.sweep(session)
+    answer_jobs.store_overdue()
     assert stored() == []  # another process may be about to store it
     sweep_late()
     shown = read(client, ranking_id)

@@ -12,16 +12,18 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from service import jobs
-from service.jobs import ending, presence
+from service.jobs import answers, ending, presence
 from service.process import lifeline
 from service.settings import settings_or_exit
 from worker.devices import device_names, host_name, process_name
 
 STOP_SECONDS = 5  # after the worker's end, for writing that it stopped
 _STDIN, _STDOUT = 0, 1
+_ANSWERS = "answers"
 _stopping = threading.Event()
 _heard = bytearray()  # what the worker wrote and is not read yet
 _deaths: list[dict[str, Any]] = []  # of children, not written yet
@@ -43,9 +45,17 @@ def main(worker_id: str, pid: int) -> None:
         if answered:
             _attempt("saying that the worker lives", lambda: presence.say_alive(worker))
         _write_deaths()
-        _attempt("the sweep", presence.sweep_when_due)
+        _attempt("the sweep", _sweep)
         answered = _ask(pid, seconds=presence.beat_seconds())
     _attempt("saying that the worker stopped", lambda: presence.say_stopped(worker))
+
+
+def _sweep() -> None:
+    """Sweep when it is due. Overdue answers are stored in a thread, since deriving one can take minutes."""
+    if not presence.sweep_when_due() or any(thread.name == _ANSWERS for thread in threading.enumerate()):
+        return
+    store = partial(_attempt, "storing overdue answers", answers.store_overdue)
+    threading.Thread(target=store, name=_ANSWERS, daemon=True).start()
 
 
 def _stop(*_: object) -> None:
