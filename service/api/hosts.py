@@ -62,7 +62,10 @@ class Hosts:
             return site not in _OWN_PAGES
         if origin is None:
             return False
-        parts = urlsplit(origin)
+        try:
+            parts = urlsplit(origin)
+        except ValueError:  # nobody's own page has such an address
+            return True
         own = parts.netloc.lower() == (headers.get("host") or "").lower()
         return not own and (parts.hostname or "") not in self._named
 

@@ -62,10 +62,11 @@ class Edge:
             )
             await _refusal(error)(scope, receive, send)
             return
+        place = _Place(self._places)
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, place.left_when_answered(send))
         finally:
-            self._places.release()
+            place.leave()
 
     async def _with_body(self, scope: Scope, receive: Receive, send: Send) -> None:
         limit = LARGER_LIMITS.get(scope["path"], BODY_LIMIT)
@@ -78,6 +79,34 @@ class Edge:
                     await self._in_turn(scope, body.replayed(receive), send)
         except ServiceError as error:  # the application's own are answered inside of it
             await _refusal(error)(scope, receive, send)
+
+
+class _Place:
+    """A place that was taken; it is left once."""
+
+    def __init__(self, places: anyio.Semaphore) -> None:
+        self._places = places
+        self._left = False
+
+    def left_when_answered(self, send: Send) -> Send:
+        """The same `send`, which leaves the place as the answer begins.
+
+        By then the endpoint is over, and with it its thread and its session: what is left is to send the answer,
+        for which a slow reader may take as long as it likes.
+        """
+
+        async def send_without_place(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self.leave()
+            await send(message)
+
+        return send_without_place
+
+    def leave(self) -> None:
+        """Give the place to the next request."""
+        if not self._left:
+            self._left = True
+            self._places.release()
 
 
 def _with_headers(send: Send) -> Send:

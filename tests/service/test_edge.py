@@ -21,6 +21,7 @@ import pytest
 from service.api.app import create_app
 from service.api.bodies import IN_MEMORY, Bodies
 from service.api.errors import TooManyError
+from service.api.middleware import MOST_AT_ONCE, PATIENCE
 from service.settings import Settings, settings
 from service.store.session import engine
 from tests.conftest import TestClient
@@ -81,6 +82,8 @@ CROSS_SITE = [
     {"Origin": "http://evil.example"},
     {"Origin": "http://127.0.0.1:3000"},
     {"Origin": "null"},
+    {"Origin": "http://["},
+    {"Origin": "http://[x]:1"},
 ]
 SAME_SITE = [{}, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}, {"Origin": "http://127.0.0.1"}]
 
@@ -204,6 +207,33 @@ def test_all_bodies_together_are_bounded_and_give_back_what_they_held(tmp_path: 
 
     for _ in range(3):
         assert sorted(asyncio.run(several())) == ["SlowBodyError", "retry after 5", "retry after 5"]
+
+
+def test_readers_that_do_not_read_hold_up_no_other_request(sqlite_client: TestClient) -> None:
+    scope = {"type": "http", "method": "GET", "path": "/v1/datasets", "query_string": b"", "headers": []}
+
+    async def one_more() -> list[int]:
+        app, reading, statuses = create_app(), asyncio.Semaphore(0), []
+
+        async def slow(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.body":
+                reading.release()
+                await asyncio.sleep(60)
+
+        async def keep(message: dict[str, Any]) -> None:
+            statuses.extend([message["status"]] if "status" in message else [])
+
+        readers = [asyncio.create_task(app(scope, _messages(b""), slow)) for _ in range(MOST_AT_ONCE)]
+        for _ in readers:
+            await reading.acquire()
+        async with asyncio.timeout(PATIENCE):
+            await app(scope, _messages(b""), keep)
+        for reader in readers:
+            reader.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)
+        return statuses
+
+    assert asyncio.run(one_more()) == [200]
 
 
 @pytest.mark.parametrize("size", [0, 1, IN_MEMORY, IN_MEMORY + 1, 5 * IN_MEMORY])
