@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope
 
-from service.api.errors import SlowBodyError, TooLargeError, TooManyError
+from service.api.errors import SlowBodyError, TooLargeError, TooManyError, UnavailableError
 
 IN_MEMORY = 64 * 1024  # bytes of one body; more are on disk
 CHUNK = 64 * 1024  # bytes that the application gets at once
@@ -31,13 +31,15 @@ class Body:
         self.disconnected = False
 
     def add(self, chunk: bytes) -> None:
-        """Append what has arrived."""
-        self._file.write(chunk)
+        """Append what has arrived; UnavailableError where the disk does not take it."""
+        with _writing():
+            self._file.write(chunk)
         self.size += len(chunk)
 
     def rewind(self) -> None:
-        """Begin to read."""
-        self._file.seek(0)
+        """Begin to read; UnavailableError where the disk does not take what was added last."""
+        with _writing():
+            self._file.seek(0)
         self._left = self.size
 
     def replayed(self, receive: Receive) -> Receive:
@@ -57,7 +59,8 @@ class Body:
 
     def close(self) -> None:
         """Give the memory or the file back."""
-        self._file.close()
+        with suppress(OSError):  # closing tries to write again what the disk did not take
+            self._file.close()
 
 
 class Bodies:
@@ -71,7 +74,7 @@ class Bodies:
 
     @asynccontextmanager
     async def received(self, scope: Scope, receive: Receive, *, limit: int) -> AsyncIterator[Body]:
-        """The whole body; TooLargeError, SlowBodyError or TooManyError when it can't be taken."""
+        """The whole body; a ServiceError that says why when it can't be taken."""
         declared = Headers(scope=scope).get("content-length", "0")
         if declared.isdigit() and int(declared) > limit:
             raise _too_large(limit)
@@ -111,12 +114,24 @@ class Bodies:
             raise TooManyError(
                 "too many large requests are under way", remedy="send it again in a few seconds, or less at once"
             )
-        self._held += len(chunk)
         body.add(chunk)
+        self._held += len(chunk)
 
     def _drop(self, body: Body) -> None:
         self._held -= body.size
         body.close()
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Make a failure to write an UnavailableError that names the disk."""
+    try:
+        yield
+    except OSError as error:
+        raise UnavailableError(
+            f"the body could not be written to the data folder ({error.strerror})",
+            remedy="make room on the disk of the data folder, or repair its permissions, then send it again",
+        ) from error
 
 
 def _too_large(limit: int) -> TooLargeError:

@@ -9,7 +9,7 @@ ServiceError             500  the request can't be answered
 +- TooLargeError         413  its body is too large
 +- MisdirectedError      421  it names a host that this service is not known by
 +- InvalidError          422  a field is wrong
-+- UnavailableError      503  the database or the workers are not ready
++- UnavailableError      503  the database, the workers or the disk are not ready
    +- TooManyError       503  there is too much to do at this moment
 """
 
@@ -145,7 +145,7 @@ class InvalidError(ServiceError):
 
 
 class UnavailableError(ServiceError):
-    """The database or the workers are not ready."""
+    """The database, the workers or the disk are not ready."""
 
     status = 503
     kind = "unavailable"
