@@ -30,7 +30,23 @@ def refuse_other_results(session: Session, row: Dataset | Checkpoint, field: str
         raise ConflictError(
             f"{row.name} has results in {listed(users)}, which would not be those of another {field}",
             field=field,
-            remedy="register what is right under another name, or delete these first",
+            remedy="register what is right under another name",
+        )
+    refuse_other_outcomes(session, type(row), row.name, field)
+
+
+def refuse_other_outcomes(session: Session, table: type[Dataset | Checkpoint], name: str, field: str) -> None:
+    """ConflictError while outcomes of own runs count under this name: they would count for what gets it now.
+
+    They stay in the ledger when their runs are removed, and also when the name is free again.
+    """
+    recorded = dependents.own_outcomes_of(session, table, name)
+    if recorded:
+        raise ConflictError(
+            f"the ledger has outcomes of finetune runs of {table.__name__.lower()} {name}, {listed(recorded)}, which "
+            "would count for another file or setting",
+            field=field,
+            remedy="use another name, or exclude these outcomes: PATCH /v1/outcomes/{id}",
         )
 
 

@@ -19,7 +19,6 @@ from service.store.tables import (
     Dataset,
     Evaluation,
     FinetuneRun,
-    LedgerRow,
     Ranking,
     Score,
     WorkState,
@@ -47,9 +46,7 @@ def remove_ranking(session: Session, ranking: Ranking) -> None:
 
 
 def remove_run(session: Session, run: FinetuneRun) -> None:
-    """Remove a finetune run, and its network's file after the commit; its outcomes stay in the ledger."""
-    own = LedgerRow.finetune_run_id == run.id
-    session.execute(update(LedgerRow).where(own).values(finetune_run_id=None))
+    """Remove a finetune run, and its network's file after the commit; its outcomes keep its id."""
     session.delete(run)
     if run.result is not None and run.result.network_file is not None:
         file = settings().networks_dir / Path(run.result.network_file).name

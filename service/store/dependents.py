@@ -7,6 +7,7 @@ from collections.abc import Collection
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from service.store.outcomes import OWN
 from service.store.tables import (
     Checkpoint,
     Dataset,
@@ -39,6 +40,13 @@ def checkpoints_at(session: Session, file_name: str) -> list[str]:
     """Names of the checkpoints whose URI ends with this file's name."""
     ends = Checkpoint.uri.endswith(f"/{file_name}", autoescape=True)
     return list(session.scalars(select(Checkpoint.name).where(ends).order_by(Checkpoint.name)))
+
+
+def own_outcomes_of(session: Session, table: type[Dataset | Checkpoint], name: str) -> list[str]:
+    """Ids of the outcomes of own runs that count for the dataset or checkpoint of this name, registered or not."""
+    about = LedgerRow.target if table is Dataset else LedgerRow.candidate
+    counting = select(LedgerRow.id).where(about == name, LedgerRow.source == OWN, LedgerRow.excluded.is_(False))
+    return list(session.scalars(counting.order_by(LedgerRow.id)))
 
 
 def evidence_of(session: Session, ranking: Ranking) -> int:

@@ -97,7 +97,8 @@ def has_group(session: Session, group: str) -> bool:
 def of_training(session: Session, row_id: str) -> Sequence[LedgerRow]:
     """The row with this id and, of an own run, those of its other metrics; locked, none where there is none.
 
-    The run itself may have been removed since; then its rows have the same target, candidate, group and seed.
+    Rows of runs that were removed before rows kept the run's id have none: those of the same target, candidate,
+    group and seed are taken for one training.
     """
     row = session.get(LedgerRow, row_id, options=[defer(LedgerRow.cases)])
     if row is None:

@@ -256,7 +256,8 @@ class LedgerRow(Base):
     `target` and `candidate` are names, with or without data or weights here: a dataset or checkpoint of that name
     is what they mean. Outcomes compare within one `comparison_group`: the id of a row of ComparisonGroup, or the
     source of an import. `cases` are the outcomes of the test images, for the metric that a task is judged by. A
-    row that is `excluded` counts nowhere; `exclusions` say when and why that was changed.
+    row that is `excluded` counts nowhere; `exclusions` say when and why that was changed. `finetune_run_id` tells
+    the training of an own run from others, also when the run was removed.
     """
 
     __tablename__ = "ledger"
@@ -275,7 +276,7 @@ class LedgerRow(Base):
     modality: Mapped[str | None]
     task: Mapped[str | None]
     source: Mapped[str]
-    finetune_run_id: Mapped[str | None] = mapped_column(ForeignKey("finetune_runs.id"))
+    finetune_run_id: Mapped[str | None]
     cases: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
     excluded: Mapped[bool] = mapped_column(default=False)
     exclusions: Mapped[Exclusions | None] = mapped_column(Content(Exclusions))

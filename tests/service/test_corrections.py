@@ -237,7 +237,57 @@ def test_a_removed_run_takes_its_network_and_leaves_its_outcomes(client: TestCli
     assert client.delete("/v1/checkpoints/a").status_code == 204
     with reading() as session:
         [row] = outcomes.rows(session)
-    assert (row.target, row.candidate, row.value, row.finetune_run_id) == ("discs", "a", 0.9, None)
+    assert (row.target, row.candidate, row.value, row.finetune_run_id) == ("discs", "a", 0.9, run_id)
+
+
+def recorded(client: TestClient) -> str:
+    """A finetune run of `a` on `discs`, whose outcome is in the ledger."""
+    with transaction() as session:
+        add_dataset(session)
+        add_checkpoint(session, "a")
+    run_id: str = client.post("/v1/finetune-runs", json={"dataset": "discs", "checkpoint": "a"}).json()["id"]
+    with reading() as session:
+        run = session.get_one(FinetuneRun, run_id)
+    finish_run(run, {"metrics": {"test": {"dice": 0.9}}})
+    return run_id
+
+
+def test_outcomes_of_own_runs_never_count_for_another_file(client: TestClient) -> None:
+    run_id = recorded(client)
+    with reading() as session:
+        [outcome] = outcomes.rows(session)
+    other = {"uri": str(settings().data_dir / "other.npz")}
+    (settings().data_dir / "other.npz").touch()
+    other_task = {"task": "classification", "spatial_dims": 3}
+    assert client.delete(f"/v1/finetune-runs/{run_id}").status_code == 204
+    problem(client.patch("/v1/checkpoints/a", json=other), 409, outcome.id, "exclude")
+    problem(client.patch("/v1/datasets/discs", json=other), 409, outcome.id, "exclude")
+    problem(client.patch("/v1/datasets/discs", json=other_task), 409, outcome.id, "exclude")
+    bodies = {
+        "checkpoints": checkpoint_body(settings(), "a"),
+        "datasets": dataset_body(settings(), "discs"),
+    }
+    for kind, body in bodies.items():
+        assert client.delete(f"/v1/{kind}/{body['name']}").status_code == 204
+        problem(client.post(f"/v1/{kind}", json=body), 409, outcome.id, "another name")
+    excluded = {"excluded": True, "reason": "the file is another now"}
+    assert client.patch(f"/v1/outcomes/{outcome.id}", json=excluded).status_code == 200
+    for kind, body in bodies.items():
+        assert client.post(f"/v1/{kind}", json=body).status_code == 201
+
+
+def test_what_has_excluded_outcomes_only_may_become_another(client: TestClient) -> None:
+    run_id = recorded(client)
+    (settings().data_dir / "other.npz").touch()
+    other = {"uri": str(settings().data_dir / "other.npz")}
+    with reading() as session:
+        [outcome] = outcomes.rows(session)
+    problem(client.patch("/v1/checkpoints/a", json=other), 409, run_id, "another name")
+    client.delete(f"/v1/finetune-runs/{run_id}")
+    client.patch(f"/v1/outcomes/{outcome.id}", json={"excluded": True, "reason": "another file"})
+    for place in ("checkpoints/a", "datasets/discs"):
+        assert client.patch(f"/v1/{place}", json=other).json()["state"] == "queued"
+    problem(client.patch(f"/v1/outcomes/{outcome.id}", json={"excluded": False}), 409, "finetune again")
 
 
 def test_a_canceled_run_is_retried(client: TestClient) -> None:

@@ -12,10 +12,18 @@ from typer.testing import CliRunner
 from service.client.http import ProblemError
 from service.client.terminal import commands
 from service.jobs import requests
+from service.settings import settings
 from service.store.session import transaction
 from service.store.tables import Checkpoint, FinetuneRun
 from tests.conftest import TestClient
-from tests.service.conftest import DEFAULT_FINETUNE, add_checkpoint, add_dataset, client_of, finish_run
+from tests.service.conftest import (
+    DEFAULT_FINETUNE,
+    add_checkpoint,
+    add_dataset,
+    checkpoint_body,
+    client_of,
+    finish_run,
+)
 
 REASON = "a trial of four steps"
 RESULT = {
@@ -121,11 +129,27 @@ def test_all_metrics_of_an_own_run_go_together(client: TestClient) -> None:
 
 
 def test_outcomes_of_a_removed_run_go_together_too(client: TestClient) -> None:
-    run = finished_run(steps=4)
-    assert client.delete(f"/v1/finetune-runs/{run}").status_code == 204
-    first, _ = stored(client)
+    runs = [finished_run(), finished_run()]
+    for run in runs:
+        assert client.delete(f"/v1/finetune-runs/{run}").status_code == 204
+    first, _ = stored(client, finetune_run=runs[0])
     change(client, first["id"], excluded=True, reason=REASON)
-    assert [row["excluded"] for row in stored(client)] == [True, True]
+    assert {row["finetune_run"]: row["excluded"] for row in stored(client)} == {runs[0]: True, runs[1]: False}
+    assert [row["excluded"] for row in stored(client, finetune_run=runs[0])] == [True, True]
+
+
+def test_an_outcome_of_what_was_changed_since_is_not_included_again(client: TestClient) -> None:
+    finished_run()
+    first, _ = stored(client)
+    for excluded in (True, False, True):
+        assert change(client, first["id"], excluded=excluded, reason=REASON).status_code == 200
+    [run] = {row["finetune_run"] for row in stored(client)}
+    assert client.delete(f"/v1/finetune-runs/{run}").status_code == 204
+    assert client.delete("/v1/checkpoints/a").status_code == 204
+    assert client.post("/v1/checkpoints", json=checkpoint_body(settings(), "a")).status_code == 201
+    refused = change(client, first["id"], excluded=False)
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (409, "excluded")
+    assert all(row["excluded"] for row in stored(client))
 
 
 @pytest.mark.parametrize(

@@ -261,3 +261,13 @@ def test_a_ranking_that_ended_before_answers_were_stored_says_so_until_somebody_
     stored = upgraded.get("/v1/rankings/rk_1").json()
     assert stored["answer"]["revision"] == 1
     assert stored["ranked"] == shown["ranked"]
+
+
+def test_outcomes_keep_the_id_of_a_removed_run_until_a_downgrade(upgraded: TestClient) -> None:
+    assert upgraded.delete("/v1/finetune-runs/ft_1").status_code == 204
+    before = upgraded.get("/v1/outcomes", params={"source": "finetune run"}).json()["items"]
+    assert [row["finetune_run"] for row in before] == ["ft_1"]
+    command.downgrade(migrate.alembic_config(), "notes")
+    migrate.upgrade()
+    after = upgraded.get("/v1/outcomes", params={"source": "finetune run"}).json()["items"]
+    assert after == [{**row, "finetune_run": None} for row in before]

@@ -11,6 +11,7 @@ from service.api.capabilities.published import published
 from service.api.checkpoints.schemas import CheckpointCard, CheckpointOut, CheckpointRequest
 from service.api.errors import ConflictError, Fault, InvalidError, NotFoundError
 from service.api.names import name_from
+from service.api.needed import refuse_other_outcomes
 from service.api.paging import Page, page_of
 from service.jobs import requests
 from service.store import checkpoints
@@ -34,6 +35,7 @@ def register(session: Session, request: CheckpointRequest) -> CheckpointOut:
         same = (registered.uri, registered.architecture) == (request.uri, architecture)
         remedy = f"use the existing one, {registered.id}, of this file" if same else "choose another name"
         raise ConflictError(f"there is a checkpoint {name!r}", field="name", remedy=remedy)
+    refuse_other_outcomes(session, Checkpoint, name, "name")
     row = Checkpoint(
         name=name,
         uri=request.uri,

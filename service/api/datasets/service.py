@@ -8,7 +8,7 @@ from service.api.datasets.schemas import DatasetChange, DatasetOut, DatasetReque
 from service.api.errors import ConflictError, NotFoundError
 from service.api.names import name_from
 from service.api.needed import listed as named
-from service.api.needed import refuse_other_results, refuse_removal
+from service.api.needed import refuse_other_outcomes, refuse_other_results, refuse_removal
 from service.api.paging import Page, page_of
 from service.jobs import removing, requests, retrying
 from service.store import datasets, dependents, outcomes
@@ -27,6 +27,7 @@ def register(session: Session, request: DatasetRequest) -> DatasetOut:
     registered = datasets.find(session, name)
     if registered is not None:
         raise ConflictError(f"there is a dataset {name!r}", field="name", remedy=_remedy(registered, request))
+    refuse_other_outcomes(session, Dataset, name, "name")
     row = Dataset(**{**request.model_dump(), "name": name})
     requests.add(session, row)
     outcomes.note_description(session, name)
@@ -99,6 +100,7 @@ def _check_change(session: Session, row: Dataset, field: str, value: str) -> Non
             field=field,
             remedy="register the file under another name, or delete these first",
         )
+    refuse_other_outcomes(session, Dataset, row.name, field)
 
 
 def remove(session: Session, reference: str) -> None:

@@ -122,7 +122,9 @@ class OutcomeOut(BaseModel):
     modality: str | None = Field(description="Modality of the target when the row was added.")
     task: str | None = Field(description="Target task of the dataset when the row was added.")
     source: str = Field(description="Where the number comes from; `finetune run` for the service's own runs.")
-    finetune_run: str | None = Field(description="Id of the finetune run of this service; null for imported rows.")
+    finetune_run: str | None = Field(
+        description="Id of the finetune run of this service, which may have been removed; null for imported rows."
+    )
     excluded: bool = Field(description="Whether the row counts nowhere, since somebody excluded it.")
     exclusions: list[ExclusionOut] = Field(
         description="Times at which the row was excluded and included again, oldest first."

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from service.api.capabilities.published import check_task
-from service.api.errors import InvalidError, NotFoundError
+from service.api.errors import ConflictError, InvalidError, NotFoundError
 from service.api.outcomes.schemas import (
     ExclusionChange,
     ExclusionOut,
@@ -130,10 +130,32 @@ def exclude(session: Session, row_id: str, change: ExclusionChange) -> OutcomeOu
             field="reason",
             remedy="say in `reason` why it shall not count; the reason is kept with the outcome",
         )
+    if not change.excluded:
+        _refuse_of_another(session, row_id)
     row = exclusion.change(session, row_id, excluded=change.excluded, reason=change.reason)
     if row is None:
         raise NotFoundError(f"there is no outcome {row_id!r}", field="outcome", remedy="see GET /v1/outcomes")
     return _show(session, [row])(row)
+
+
+def _refuse_of_another(session: Session, row_id: str) -> None:
+    """ConflictError where what has the name of an own outcome's target or candidate is another since then."""
+    of_training = outcomes.of_training(session, row_id)
+    if not of_training or of_training[0].source != OWN:
+        return
+    recorded = of_training[0]
+    registered = (
+        datasets.find(session, recorded.target, lock=True),
+        checkpoints.find(session, recorded.candidate, lock=True),
+    )
+    for row in registered:
+        if row is not None and row.sent_at > recorded.created_at:  # it was registered or read anew since
+            raise ConflictError(
+                f"the {type(row).__name__.lower()} {row.name} was changed or registered again after this outcome "
+                "was recorded, so the outcome may be that of another file",
+                field="excluded",
+                remedy="leave it excluded, and finetune again",
+            )
 
 
 def _show(session: Session, rows: Sequence[LedgerRow]) -> Callable[[LedgerRow], OutcomeOut]:
