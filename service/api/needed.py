@@ -43,8 +43,8 @@ def refuse_other_outcomes(session: Session, table: type[Dataset | Checkpoint], n
     recorded = dependents.own_outcomes_of(session, table, name)
     if recorded:
         raise ConflictError(
-            f"the ledger has outcomes of finetune runs of {table.__name__.lower()} {name}, {listed(recorded)}, which "
-            "would count for another file or setting",
+            f"the ledger has outcomes of finetune runs of {table.__name__.lower()} {name}, {listed(recorded)}, "
+            "which would count for another file or setting",
             field=field,
             remedy="use another name, or exclude these outcomes: PATCH /v1/outcomes/{id}",
         )
