@@ -73,13 +73,16 @@ def moment(value: datetime | None) -> str:
     return "" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def revision(number: int | None, at: datetime | None, *, latest: int | None, ledger: int) -> str:
-    """Which answer is shown: a stored revision, or one that was derived for this reading."""
+def revision(
+    number: int | None, at: datetime | None, *, latest: int | None, ledger: int, chosen: str | None = None
+) -> str:
+    """Which answer is shown: a stored revision, or one that was derived for this reading. `chosen`: its group."""
+    group = f" Where a target has outcomes of the chosen protocol ({chosen}), these count." if chosen else ""
     if number is not None:
         newest = "" if number == latest else f" The newest one is revision {latest}."
-        return f"Revision {number} of the answer, stored {moment(at)}, by ledger revision {ledger}.{newest}"
+        return f"Revision {number} of the answer, stored {moment(at)}, by ledger revision {ledger}.{newest}{group}"
     stored = "no answer is stored yet." if latest is None else f"the newest stored one is revision {latest}."
-    return f"This answer was derived by the ledger as it is now, revision {ledger}; {stored}"
+    return f"This answer was derived by the ledger as it is now, revision {ledger}; {stored}{group}"
 
 
 def counted(count: int, noun: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from service.ledger.ranked_list import Candidate
+from service.ledger.wording import listed
 from service.store.answer_contents import Coverage, MissingCandidate
 from service.store.tables import OPEN_STATES, WorkState
 
-MOST_NAMED = 5
 _MISSING_STATES = (WorkState.FAILED, WorkState.CANCELED)
 
 
@@ -43,9 +43,4 @@ def in_words(coverage: Coverage) -> list[str]:
 def _missing(coverage: Coverage) -> list[str]:
     """A sentence for each state that missing candidates are in."""
     by_state = {state: [row.name for row in coverage.missing if row.state == state] for state in _MISSING_STATES}
-    return [f"{state.value.capitalize()}: {_listed(names)}." for state, names in by_state.items() if names]
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return [f"{state.value.capitalize()}: {listed(names)}." for state, names in by_state.items() if names]

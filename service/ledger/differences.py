@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.store.answer_contents import NamedCandidate, RevisionContent
+from service.ledger.wording import listed
+from service.store.answer_contents import Coverage, NamedCandidate, RevisionContent
 from service.store.ledger_changes import OUTCOME, Growth
 
 MOST_NAMED = 3
@@ -43,6 +44,7 @@ def difference(before: RevisionContent, after: RevisionContent) -> Difference:
     sentences = [
         *([f"{leads or 'No candidate'} leads the list instead of {led or 'none'}."] if led != leads else []),
         *([_new_choice(after)] if answer_changed else []),
+        *_other_coverage(before.answer.coverage, after.answer.coverage),
         f"{len(moved)} place{'s' * (len(moved) != 1)} changed." if moved else "No place changed.",
     ]
     return Difference(led != leads, answer_changed, moved, " ".join(sentences))
@@ -56,7 +58,7 @@ def _leader(content: RevisionContent) -> str | None:
 def _choice(content: RevisionContent) -> tuple[object, ...]:
     """What the answer decides, apart from its figures."""
     answer = content.answer
-    return answer.separated, answer.first, frozenset(answer.tied), answer.coverage
+    return answer.separated, answer.first, frozenset(answer.tied)
 
 
 def _new_choice(content: RevisionContent) -> str:
@@ -64,6 +66,16 @@ def _new_choice(content: RevisionContent) -> str:
     if answer.first is None:
         return "There is no answer now."
     return f"The answer is {answer.first.name} now." if answer.separated else "The answer abstains now."
+
+
+def _other_coverage(before: Coverage, after: Coverage) -> list[str]:
+    """A sentence where the answer rests on other candidates than before; none where it does not."""
+    if before.evaluated != after.evaluated:
+        are = "candidate is" if after.evaluated == 1 else "candidates are"
+        return [f"{after.evaluated} instead of {before.evaluated} {are} evaluated."]
+    if {(row.id, row.state) for row in before.missing} != {(row.id, row.state) for row in after.missing}:
+        return ["Other candidates are missing, or are missing for another reason."]
+    return []
 
 
 def growth_in_words(growth: Sequence[Growth]) -> str:
@@ -78,6 +90,5 @@ def growth_in_words(growth: Sequence[Growth]) -> str:
 def _of_kind(growth: Sequence[Growth]) -> str:
     count = sum(each.count for each in growth)
     targets = [each.target for each in growth]
-    more = len(targets) - MOST_NAMED
-    named = ", ".join(targets[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-    return f"{count} {growth[0].kind}{'s' * (count != 1)} {growth[0].change} on {named}"
+    on = listed(targets, MOST_NAMED)
+    return f"{count} {growth[0].kind}{'s' * (count != 1)} {growth[0].change} on {on}"

@@ -6,10 +6,10 @@ from collections.abc import Sequence, Set
 
 from service.ledger.fusion import Fusion
 from service.ledger.statistics.target_record import GroupEvidence, TargetRecord
+from service.ledger.wording import listed
 from service.store.answer_contents import Comparison, HeldGroup
 
 MOST_TARGETS = 5  # that get a sentence of their own
-MOST_NAMES = 5
 
 
 def divided(fusion: Fusion, candidates: Set[str]) -> list[TargetRecord]:
@@ -53,7 +53,5 @@ def _of_target(record: TargetRecord) -> str:
 
 def _held(group: GroupEvidence) -> str:
     """A group's metric, its candidates and seeds, and how it was trained."""
-    names = ", ".join(group.candidates[:MOST_NAMES])
-    more = len(group.candidates) - MOST_NAMES
     seeds = f", {group.seeds} seeds" if group.seeds > 1 else ""
-    return f"{group.metric} of {names}{f' and {more} more' if more > 0 else ''} ({group.words}{seeds})"
+    return f"{group.metric} of {listed(group.candidates)} ({group.words}{seeds})"

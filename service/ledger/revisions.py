@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.ledger import left_out, ranked_list, stored_list
 from service.ledger.answer import NOT_YET, answer_of, flags_of, notes_of, track_record_of
@@ -41,9 +41,11 @@ def derive(session: Session, ranking: Ranking, rows: Rows, *, group: str | None 
 
 
 def recall(ranking: Ranking, rows: Rows, content: RevisionContent) -> Said:
-    """What the ranking said by a stored revision; nothing is derived from the ledger."""
+    """What the ranking said by a stored revision, and which rows changed since; nothing is derived."""
     candidates = stored_list.recalled(ranking, rows, content)
-    return Said(content, candidates, flags_of(candidates, rows.flags))
+    changed = stored_list.other_states(candidates, content.answer.coverage)
+    said = replace(content, notes=(*content.notes, *changed))
+    return Said(said, candidates, flags_of(candidates, rows.flags))
 
 
 def _learned_from(fusion: Fusion, ranking: Ranking, candidates: Set[str]) -> LearnedFrom:

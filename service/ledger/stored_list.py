@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from service.ledger.fusion import Scores
 from service.ledger.ranked_list import Candidate, Places, Rows, candidate_of
-from service.store.answer_contents import DerivedScore, ListedCandidate, RevisionContent
+from service.ledger.wording import listed
+from service.store.answer_contents import Coverage, DerivedScore, ListedCandidate, RevisionContent
 from service.store.contents import ScoreRecord
-from service.store.tables import Ranking, Score
+from service.store.tables import Ranking, Score, WorkState
 
 
 def recalled(ranking: Ranking, rows: Rows, content: RevisionContent) -> list[Candidate]:
@@ -34,6 +35,20 @@ def recalled(ranking: Ranking, rows: Rows, content: RevisionContent) -> list[Can
         if checkpoint.id in listed
     }
     return [candidates[one.id] for one in content.order if one.id in candidates]
+
+
+def other_states(candidates: Sequence[Candidate], coverage: Coverage) -> list[str]:
+    """A note for each state that candidates had when the revision was stored, and do not have any more."""
+    missing = {one.id: one.state for one in coverage.missing}
+    changed: dict[tuple[str, str], list[str]] = {}
+    for row in candidates:
+        states = missing.get(row.checkpoint.id, WorkState.DONE), row.evaluation.state
+        changed.setdefault(states, []).append(row.checkpoint.name)
+    return [
+        f"The state of {listed(names)} is {now} now; it was {then} when this revision was stored."
+        for (then, now), names in changed.items()
+        if then != now
+    ]
 
 
 def _derived_then(listed: ListedCandidate | None) -> Scores:

@@ -34,9 +34,13 @@ class Trainings:
 
     def of(self, row: LedgerRow) -> Training:
         """The training behind an outcome."""
-        group = self.groups.get(row.comparison_group)
+        return self.of_group(row.comparison_group)
+
+    def of_group(self, group_id: str) -> Training:
+        """The training of a comparison group; the id of an import's group is its source."""
+        group = self.groups.get(group_id)
         if group is None:
-            return Training(f"imported from {row.source}")
+            return Training(f"imported from {group_id}")
         return Training(self._words(group), group.protocol.epochs, group.protocol.steps)
 
     def _words(self, group: ComparisonGroup) -> str:

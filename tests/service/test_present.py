@@ -139,6 +139,7 @@ def test_the_terminal_writes_a_list_and_its_cost_with_them() -> None:
             "revision": 1,
             "latest_revision": 2,
             "ledger_revision": 7,
+            "comparison_group": {"id": "paper", "words": "imported from paper"},
             "newer": None,
         },
         "notes": [],
@@ -151,7 +152,7 @@ def test_the_terminal_writes_a_list_and_its_cost_with_them() -> None:
         "12.25 reused",
         "tau 0.58 [0.36, 0.74] on 4",
         "vessels n/a * not_applicable",
-        "The newest one is revision 2.",
+        "The newest one is revision 2. Where a target",
         "no history yet",
         "A full finetune of the first candidate takes about 15 minutes.",
     ):

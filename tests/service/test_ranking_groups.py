@@ -71,7 +71,10 @@ def test_the_answer_says_which_outcomes_count_and_what_is_left_out(client: TestC
     assert note in shown["notes"]
     page = client.get(f"/rankings/{shown['id']}").text
     assert "Left out: dice of a, b, c, d (imported from paper)." in page
-    assert f'<a href="/rankings/{shown["id"]}?protocol=paper">imported from paper</a>' in page
+    link = f'<a href="/rankings/{shown["id"]}?protocol=paper">imported from paper</a>'
+    assert page.count(link) == 1  # though it is left out on three targets
+    assert shown["answer"]["comparison_group"] is None
+    assert "the chosen protocol" not in page
 
 
 def test_the_caller_chooses_the_outcomes_of_a_reading(client: TestClient, sweep: str) -> None:
@@ -81,22 +84,27 @@ def test_the_caller_chooses_the_outcomes_of_a_reading(client: TestClient, sweep:
     chosen = client.get(f"/v1/rankings/{ranking_id}", params={"protocol": "paper"}).json()
     assert order(chosen) == REAL
     assert chosen["answer"]["revision"] is None
+    assert chosen["answer"]["comparison_group"] == {"id": "paper", "words": "imported from paper"}
     groups = {**dict.fromkeys(TARGETS, "imported from paper"), "elsewhere": "imported from notebook"}
     assert chosen["answer"]["learned_from"]["groups"] == groups
     assert chosen["answer"]["learned_from"]["comparisons"][0]["left_out"][0]["id"] == sweep
     assert order(client.get(f"/v1/rankings/{ranking_id}").json()) == "dcba"
     page = client.get(f"/rankings/{ranking_id}", params={"protocol": "paper"}).text
     assert "dice of a, b, c, d (imported from paper) count" in page
+    assert "Where a target has outcomes of the chosen protocol (imported from paper), these count." in page
+    assert f'<a href="/v1/rankings/{ranking_id}?protocol=paper">JSON</a>' in page
 
 
 def test_a_ranking_may_ask_for_a_group_and_its_finetune_runs_follow(client: TestClient, sweep: str) -> None:
     ranking_id = finished(comparison_group="paper", finetune_top=1)
     shown = client.get(f"/v1/rankings/{ranking_id}").json()
     assert (shown["comparison_group"], order(shown)) == ("paper", REAL)
+    assert shown["answer"]["comparison_group"] == {"id": "paper", "words": "imported from paper"}
     [run] = shown["finetune_runs"]
     assert client.get(f"/v1/finetune-runs/{run}").json()["checkpoint"]["name"] == "a"
     other = client.get(f"/v1/rankings/{ranking_id}", params={"protocol": sweep}).json()
     assert order(other) == "dcba"
+    assert other["answer"]["comparison_group"] == {"id": sweep, "words": "ac_norm, share 0.5, epochs 100"}
 
 
 def test_a_request_names_its_group(client: TestClient, sweep: str) -> None:

@@ -142,7 +142,9 @@ def test_a_finished_list_stays_as_it_was_and_the_newer_answer_is_offered(client:
     assert "36 outcomes added" in page
     assert f'href="/rankings/{ranking_id}?as_of=now"' in page
     assert "no answer" not in page
+    assert f'<a href="/v1/rankings/{ranking_id}">JSON</a>' in page
     page = client.get(f"/rankings/{ranking_id}?as_of=now").text
+    assert f'<a href="/v1/rankings/{ranking_id}?as_of=now">JSON</a>' in page
     assert "derived by the ledger as it is now" in page
     assert page.index(">d</a>") < page.index(">a</a>")
 
@@ -295,12 +297,43 @@ def test_a_retried_ranking_gets_a_new_revision_when_it_ends_again(client: TestCl
     assert not read(client, ranking_id)["answer"]["coverage"]["open"]
     again = client.post(f"/v1/rankings/{ranking_id}/retry").json()
     assert (again["state"], again["answer"]["revision"]) == ("running", None)
+    page = client.get(f"/rankings/{ranking_id}").text
+    assert page.count("so far</h2>") == 2
+    assert f'<a href="/rankings/{ranking_id}?as_of=1">The stored answer</a>' in page
+    page = client.get(f"/rankings/{ranking_id}?as_of=1").text
+    assert "so far</h2>" not in page
+    assert "Revision 1 of the answer, stored" in page
+    assert "The state of d is queued now; it was failed when this revision was stored." in page
     evaluate(rows["d"], score_of(0.9))
     shown = read(client, ranking_id)
     assert (shown["state"], shown["answer"]["revision"], order_of(shown)[0]) == ("done", 2, "d")
     newest = client.get(f"/v1/rankings/{ranking_id}/answers").json()["items"][0]
     assert newest["why"] == "The evaluations had changed, or what the workers publish."
     assert newest["difference"]["leader_changed"]
+    older = read(client, ranking_id, as_of=1)
+    assert "Failed: d." in older["answer"]["text"]
+    assert older["notes"][-1] == "The state of d is done now; it was failed when this revision was stored."
+    assert not any(note.startswith("The state of") for note in shown["notes"])
+
+
+def test_another_coverage_is_no_other_answer_and_is_said(client: TestClient) -> None:
+    imported(client, "x", "y", "z", best_first="abcd")
+    ranking_id, rows = requested()
+    evaluate(rows["a"], score_of(0.9))
+    evaluate(rows["b"], score_of(0.5))
+    for name in "cd":
+        fail(rows[name], "out of memory")
+    client.post(f"/v1/rankings/{ranking_id}/retry")
+    evaluate(rows["c"], score_of(0.1))
+    fail(rows["d"], "out of memory")
+    newest = client.get(f"/v1/rankings/{ranking_id}/answers").json()["items"][0]
+    assert (newest["number"], newest["difference"]["answer_changed"]) == (2, False)
+    assert newest["difference"]["text"] == "3 instead of 2 candidates are evaluated. 1 place changed."
+    client.post(f"/v1/rankings/{ranking_id}/retry")
+    client.post(f"/v1/rankings/{ranking_id}/cancel")
+    newest = client.get(f"/v1/rankings/{ranking_id}/answers").json()["items"][0]
+    missing = "Other candidates are missing, or are missing for another reason. No place changed."
+    assert (newest["number"], newest["difference"]["text"]) == (3, missing)
 
 
 def test_many_that_store_together_store_one_revision(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from service.api.names import NamedOut
 from service.api.rankings.schemas import CostOut
+from service.ledger.wording import listed
 from service.store import capabilities, costs
 from service.store.contents import EvaluationFacts, Protocol
 from service.store.costs import Past
@@ -96,17 +97,13 @@ def _seconds(
     unknown = [name for name, seconds in seconds_of.items() if seconds is None]
     if unknown:
         return None, (
-            f"no past evaluation for this dataset shows how long {_listed(unknown)} will take: none of the same "
+            f"no past evaluation for this dataset shows how long {listed(unknown)} will take: none of the same "
             "architecture and parameters with this batch size, crop, precision, and number of threads"
         )
     return sum(seconds for seconds in seconds_of.values() if seconds is not None), (
         "past evaluations for this dataset, of the same architectures with the same batch size, crop, precision, "
         "and number of threads; on one worker, with nothing reused"
     )
-
-
-def _listed(names: Sequence[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _is_like(past: Past, protocol: Protocol) -> bool:

@@ -16,6 +16,7 @@ from service.api.web.charts.bars import Bar, bars
 from service.api.web.charts.curves import Curve, curves
 from service.api.web.render import page
 from service.ledger.fusion import DERIVED
+from service.store.answer_contents import HeldGroup
 from service.store.session import reading
 from service.store.tables import OPEN_STATES, WorkState
 
@@ -30,6 +31,8 @@ class RankingPage:
     template: ClassVar[str] = "rankings/ranking.html"
     ranking: RankingOut
     running: bool
+    so_far: bool  # the answer is derived from a ranking that is not over
+    asked: dict[str, str]  # parameters that show the same answer elsewhere
     hidden: int
     measures: list[str]
     placed: list[RankedOut]
@@ -37,6 +40,7 @@ class RankingPage:
     unfinished: list[RankedOut]
     failed: list[RankedOut]
     with_outcomes: bool
+    other_groups: list[HeldGroup]  # comparison groups that are left out on some target, each once
     revisions: list[RevisionOut]  # newest first, where there are several
     bars: dict[str, Bar]
     curves: dict[str, Curve]
@@ -56,6 +60,8 @@ def show_ranking(
     context = RankingPage(
         ranking=ranking,
         running=ranking.state in OPEN_STATES,
+        so_far=ranking.state in OPEN_STATES and ranking.answer.revision is None,
+        asked={name: value for name, value in (("as_of", as_of), ("protocol", protocol)) if value},
         hidden=sum(ranking.counts.values()) - len(rows),
         measures=_columns(ranking),
         placed=_placed(rows),
@@ -63,6 +69,7 @@ def show_ranking(
         unfinished=[row for row in rows if row.state in OPEN_STATES],
         failed=[row for row in rows if row.state in (WorkState.FAILED, WorkState.CANCELED)],
         with_outcomes=any(row.outcome is not None for row in rows),
+        other_groups=_left_out(ranking),
         revisions=stored.items if stored else [],
         bars=_bars(ranking),
         curves=curves(_losses(ranking)),
@@ -72,6 +79,11 @@ def show_ranking(
 
 def _placed(rows: Sequence[RankedOut]) -> list[RankedOut]:
     return [row for row in rows if row.position is not None]
+
+
+def _left_out(ranking: RankingOut) -> list[HeldGroup]:
+    groups = [group for one in ranking.answer.learned_from.comparisons for group in one.left_out]
+    return list({group.id: group for group in groups}.values())
 
 
 def _columns(ranking: RankingOut) -> list[str]:

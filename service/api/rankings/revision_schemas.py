@@ -11,6 +11,7 @@ from fastapi import Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from service.api.outcomes.schemas import GroupOut
 from service.store.answer_contents import Answer, LearnedFrom, NamedCandidate
 from service.store.dict_form import content
 
@@ -71,6 +72,9 @@ class AnswerOut(Answer):
     """Number of the newest stored revision; null where none is stored yet."""
     ledger_revision: int = 0
     """Revision of the ledger that the answer was learned from."""
+    comparison_group: GroupOut | None = None
+    """Comparison group that the reader or the request chose, whose outcomes count on targets that have any; null
+    where the group with the most evidence counts on each."""
     learned_from: LearnedFrom = field(default_factory=LearnedFrom)
     """Targets and trust that the answer was learned from."""
     newer: NewerOut | None = None

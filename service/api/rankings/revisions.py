@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 from service.api.errors import ConflictError, InvalidError, NotFoundError
+from service.api.outcomes.schemas import GroupOut
 from service.api.paging import Page
 from service.api.rankings.revision_schemas import AnswerOut, DifferenceOut, GrowthOut, NewerOut, RevisionOut
 from service.jobs.answers import Derived, derive, renew
@@ -14,6 +15,7 @@ from service.ledger import revisions
 from service.ledger.differences import difference, growth_in_words
 from service.ledger.ranked_list import Rows
 from service.ledger.revisions import Said
+from service.ledger.training import trainings
 from service.store import answers, datasets, ledger_changes
 from service.store.ledger_changes import Growth
 from service.store.session import Session
@@ -38,12 +40,15 @@ def shown(
     newest = answers.latest(session, ranking.id)
     runs = rows.are_open or ranking.answer_due_at is not None
     chosen = _chosen(session, ranking.id, None if runs else newest, NOW if group else as_of)
+    latest = newest.number if newest else None
+    counting = _group(session, group or ranking.comparison_group)
     if chosen is None:
         said = revisions.derive(session, ranking, rows, group=group)
         return said, AnswerOut(
             **vars(said.content.answer),
-            latest_revision=newest.number if newest else None,
+            latest_revision=latest,
             ledger_revision=ledger_changes.current(session),
+            comparison_group=counting,
             learned_from=said.content.learned_from,
         )
     said = revisions.recall(ranking, rows, chosen.content)
@@ -51,11 +56,16 @@ def shown(
         **vars(said.content.answer),
         revision=chosen.number,
         at=datetime.fromtimestamp(chosen.at, UTC),
-        latest_revision=newest.number if newest else None,
+        latest_revision=latest,
         ledger_revision=chosen.ledger_revision,
+        comparison_group=counting,
         learned_from=said.content.learned_from,
         newer=_newer(session, ranking, chosen, newest or chosen),
     )
+
+
+def _group(session: Session, group: str | None) -> GroupOut | None:
+    return None if group is None else GroupOut(id=group, words=trainings(session).of_group(group).words)
 
 
 def _chosen(

@@ -154,7 +154,11 @@ def _revision(ranking: Json) -> list[str]:
     answer = ranking["answer"]
     at = datetime.fromisoformat(answer["at"]) if answer["at"] else None
     which = present.revision(
-        answer["revision"], at, latest=answer["latest_revision"], ledger=answer["ledger_revision"]
+        answer["revision"],
+        at,
+        latest=answer["latest_revision"],
+        ledger=answer["ledger_revision"],
+        chosen=(answer["comparison_group"] or {}).get("words"),
     )
     newer = answer["newer"]
     if newer is None:
