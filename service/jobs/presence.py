@@ -20,12 +20,14 @@ SWEEPS_MISSED = 3  # before it is told
 class Presence:
     """The number of live workers, when any was last seen, and when the last sweep began; seconds since 1970.
 
-    A worker is alive while it was seen within the last `ZOORANK_LEASE_SECONDS`. None: never.
+    A worker is alive while it was seen within the last `ZOORANK_LEASE_SECONDS`. None: never. All is by the
+    database's clock, which may differ from this machine's.
     """
 
     alive: int
     last_seen: float | None
     last_sweep: float | None
+    since_sweep: float | None = None  # seconds
 
 
 NO_WORKER_REMEDY = "start one with `zoorank worker`, or `zoorank serve`, which has one"
@@ -41,12 +43,12 @@ def missing(there: Presence) -> str | None:
     return f"No worker is alive since {since}, so what is queued waits; {NO_WORKER_REMEDY}."
 
 
-def overdue(there: Presence, *, now: float) -> str | None:
+def overdue(there: Presence) -> str | None:
     """What to say when no sweep began for long, although workers are alive; None otherwise."""
     longest = SWEEPS_MISSED * settings().sweep_seconds + settings().lease_seconds
-    if not there.alive or there.last_sweep is None or now - there.last_sweep < longest:
+    if not there.alive or there.since_sweep is None or there.since_sweep < longest:
         return None
-    return f"No sweep for lost work began in the last {now - there.last_sweep:.0f} seconds; see the workers' log."
+    return f"No sweep for lost work began in the last {there.since_sweep:.0f} seconds; see the workers' log."
 
 
 def beat_seconds() -> float:
@@ -58,7 +60,7 @@ def beat_seconds() -> float:
 def presence(session: Session) -> Presence:
     """Which workers are there now."""
     alive = workers.alive(session, within=settings().lease_seconds)
-    return Presence(alive, workers.last_seen(session), workers.last_sweep(session))
+    return Presence(alive, workers.last_seen(session), workers.last_sweep(session), workers.since_sweep(session))
 
 
 def say_alive(worker: Worker) -> None:

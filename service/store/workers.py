@@ -68,3 +68,8 @@ def begin_sweep(session: Session, *, every: float) -> float | None:
 def last_sweep(session: Session) -> float | None:
     """When the last sweep began; None when there was none."""
     return session.scalar(select(func.max(Sweep.began_at))) or None
+
+
+def since_sweep(session: Session) -> float | None:
+    """Seconds by the database's clock since the last sweep began; None when there was none."""
+    return session.scalar(select(database_now() - func.max(Sweep.began_at)).where(Sweep.began_at > 0))

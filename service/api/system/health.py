@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -67,7 +66,7 @@ def check_readiness() -> Readiness:
         there = presence.presence(session)
     warnings = (
         presence.missing(there),
-        presence.overdue(there, now=time.time()),
+        presence.overdue(there),
         room.lacking(settings().data_dir),
     )
     return Readiness(
