@@ -14,6 +14,7 @@ Errors:
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from urllib.parse import quote
 import httpx
 
 Json = dict[str, Any]
+MOST_ROWS = 1000  # of a ranked list in one answer
 _LONG = 600.0  # seconds; a large import on a busy machine
 
 
@@ -129,13 +131,16 @@ class ZooRank:
         as_of: str | int | None = None,
         protocol: str | None = None,
     ) -> Json:
-        """A ranking with its list; with `records`, also what each score was computed from.
+        """A ranking with its whole list; with `records`, also what each score was computed from.
 
         Order and answer are those of the newest stored revision, else of `as_of`: its number, or "now". With
         `protocol` they are derived from outcomes of that comparison group where a target has any.
         """
-        asked: Json = {"limit": 1000, "records": "true" if records else None, "as_of": as_of, "protocol": protocol}
-        return self.get(f"/v1/rankings/{ranking_id}", **asked)
+        path, asked = f"/v1/rankings/{ranking_id}", {"limit": MOST_ROWS, "records": "true" if records else None}
+        shown = self.get(path, **asked, as_of=as_of, protocol=protocol)
+        revision = shown["answer"]["revision"]  # of all parts
+        asked |= {"as_of": as_of if revision is None else revision, "protocol": protocol}
+        return {**shown, "ranked": self._all_rows(path, shown, asked)}
 
     def answers(self, ranking_id: str) -> Iterator[Json]:
         """Every stored revision of a ranking's answer, newest first."""
@@ -184,6 +189,20 @@ class ZooRank:
                 return ranking
             time.sleep(seconds)
             ranking = self.ranking(ranking["id"])
+
+    def _all_rows(self, path: str, shown: Json, asked: Json) -> list[Json]:
+        """Every row of the list that is shown, which comes in parts.
+
+        Rows of a running ranking move from one part to another meanwhile. Its parts are read again while a row
+        was in none of them, at most twice.
+        """
+        rows = {row["evaluation"]: row for row in shown["ranked"]}
+        total = sum(shown["counts"].values())
+        parts = range(0, total, MOST_ROWS)
+        for first in (*parts[1:], *parts, *parts):
+            if len(rows) < total:
+                rows |= {row["evaluation"]: row for row in self.get(path, **asked, first=first)["ranked"]}
+        return sorted(rows.values(), key=lambda row: math.inf if row["position"] is None else row["position"])
 
     def _listed(self, path: str, **filters: Any) -> Iterator[Json]:
         page = self.get(path, limit=100, **filters)

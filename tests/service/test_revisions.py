@@ -8,11 +8,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 from rich.console import Console
 from sqlalchemy import select, update
 from typer.testing import CliRunner
 
+from service.client import http
 from service.client.terminal import commands, tables
 from service.jobs import answers as answer_jobs
 from service.jobs import following
@@ -498,6 +500,45 @@ def test_changes_of_many_writers_are_numbered_in_the_order_of_their_commits(conf
         assert [(each.kind, each.count) for each in growth] == [("outcome", 6), ("score", 6)]
         assert [each.kind for each in ledger_changes.between(session, 0, scores_but_on="x")] == ["outcome"]
         assert sum(each.count for each in ledger_changes.between(session, 4, 8)) == 4
+
+
+def test_the_client_reads_a_long_list_in_parts_of_one_revision(
+    sqlite_client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imported(sqlite_client, "x", "y", "z", best_first="abcd")
+    ranking_id = ended()
+    asked: list[str] = []
+
+    def store_another(request: httpx.Request) -> None:
+        asked.append(request.url.query.decode())
+        if len(asked) == 2:
+            imported(sqlite_client, *(f"later{number}" for number in range(9)), best_first="dcba")
+            sqlite_client.post(f"/v1/rankings/{ranking_id}/answers")
+
+    monkeypatch.setattr(http, "MOST_ROWS", 1)
+    monkeypatch.setitem(sqlite_client.event_hooks, "request", [store_another])
+    with client_of(sqlite_client) as zoo:
+        assert order_of(zoo.ranking(ranking_id)) == "abcd"
+    sqlite_client.event_hooks["request"].clear()
+    with client_of(sqlite_client) as zoo:
+        assert order_of(zoo.ranking(ranking_id)) == "dcba"
+
+
+def test_the_client_loses_no_row_that_moves_while_it_reads(
+    sqlite_client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranking_id, rows = requested()
+    asked: list[str] = []
+
+    def end_one(request: httpx.Request) -> None:
+        asked.append(request.url.query.decode())
+        if len(asked) == 2:
+            evaluate(rows["d"], score_of(0.5))
+
+    monkeypatch.setattr(http, "MOST_ROWS", 1)
+    monkeypatch.setitem(sqlite_client.event_hooks, "request", [end_one])
+    with client_of(sqlite_client) as zoo:
+        assert order_of(zoo.ranking(ranking_id)) == "dabc"
 
 
 def test_the_terminal_shows_a_ranking_by_its_id(
