@@ -45,8 +45,17 @@ def ended_without_scores(session: Session, ranking: Ranking) -> list[tuple[Evalu
     return [(row, session.get_one(Checkpoint, row.checkpoint_id)) for row in rows]
 
 
-def retry_evaluations(session: Session, ranking: Ranking, evaluations: Sequence[Evaluation]) -> None:
-    """Queue these locked evaluations again; a canceled ranking goes on with them."""
+def retry_evaluations(session: Session, ranking: Ranking, ended: Sequence[tuple[Evaluation, Checkpoint]]) -> None:
+    """Queue these locked evaluations again; a canceled ranking goes on with them.
+
+    Those whose checkpoint failed are not queued. Where they were canceled they have failed from now on, since the
+    ranking is not canceled any more.
+    """
     ranking.canceled_at = None
-    for row in evaluations:
-        queue_again(session, row, why="it was retried")
+    for row, checkpoint in ended:
+        if checkpoint.state != WorkState.FAILED:
+            queue_again(session, row, why="it was retried")
+        elif row.state == WorkState.CANCELED:
+            row.state, row.reason = WorkState.FAILED, f"checkpoint {checkpoint.name}: {checkpoint.reason}"
+            row.releases = row.attempts  # it is not the evaluation that failed
+            events.write(session, Evaluation, row.id, state=row.state, attempt=row.attempts, reason=row.reason)

@@ -50,10 +50,10 @@ def own_outcomes_of(session: Session, table: type[Dataset | Checkpoint], name: s
 
 
 def evidence_of(session: Session, ranking: Ranking) -> int:
-    """Number of scores of this ranking that agreement counts: those on a target with outcomes."""
+    """Number of scores of this ranking that agreement counts: those on a target with outcomes that count."""
     target = select(Dataset.name).where(Dataset.id == ranking.dataset_id).scalar_subquery()
-    learned = select(LedgerRow.id).where(LedgerRow.kind == "outcome", LedgerRow.target == target).limit(1)
-    if session.scalar(learned) is None:
+    counting = LedgerRow.kind == "outcome", LedgerRow.target == target, LedgerRow.excluded.is_(False)
+    if session.scalar(select(LedgerRow.id).where(*counting).limit(1)) is None:
         return 0
     scored = (
         select(Score.measure)

@@ -17,7 +17,7 @@ from service.jobs.work import claim_evaluation
 from service.settings import Settings, settings
 from service.store import outcomes, rankings
 from service.store.session import Session, reading, transaction
-from service.store.tables import Checkpoint, Dataset, Evaluation, FinetuneRun, Worked
+from service.store.tables import Checkpoint, Dataset, Evaluation, FinetuneRun, Worked, WorkState
 from tests.conftest import TestClient
 from tests.service.conftest import (
     add_checkpoint,
@@ -87,7 +87,7 @@ def test_a_mistake_burns_no_name(client: TestClient, kind: str, table: type[Work
 @pytest.mark.parametrize(("kind", "table"), KINDS)
 def test_what_failed_is_retried_with_all_its_attempts(client: TestClient, kind: str, table: type[Worked]) -> None:
     made = register(client, kind)
-    problem(client.post(f"/v1/{kind}/{made['id']}/retry"), 409, "queued")
+    problem(client.post(f"/v1/{kind}/{made['id']}/retry"), 409, "queued", "or was canceled")
     for _ in range(settings().attempts + 1):
         end(table, made["id"])
         again = client.post(f"/v1/{kind}/{made['id']}/retry")
@@ -152,6 +152,23 @@ def test_what_decides_results_stays_where_there_are_results(client: TestClient) 
     assert own["card"]["source_data"] == "a"
 
 
+def test_a_card_is_checked_whatever_of_it_is_changed(sqlite_client: TestClient) -> None:
+    register(sqlite_client, "checkpoints")
+    own = "/v1/checkpoints/vessels"
+    problem(sqlite_client.patch(own, json={"card": {"spacing": [1, 1, 1, 1, 1]}}), 422, "spacing")
+    assert sqlite_client.get(own).json()["card"]["spacing"] == []
+
+
+def test_an_entry_of_a_card_that_is_null_is_taken_away(sqlite_client: TestClient) -> None:
+    before = register(sqlite_client, "checkpoints")["card"]
+    own = "/v1/checkpoints/vessels"
+    given = {"licence": "MIT", "head": "none", "spacing": [1, 1], "normalisation": {"scale": "zscore"}, "by": "me"}
+    changed = sqlite_client.patch(own, json={"card": given}).json()["card"]
+    assert (changed["spacing"], changed["head"], changed["by"]) == ([1.0, 1.0], "none", "me")
+    assert sqlite_client.patch(own, json={"card": None}).json()["card"] == changed
+    assert sqlite_client.patch(own, json={"card": dict.fromkeys(given)}).json()["card"] == before
+
+
 def test_a_wrong_registration_is_corrected_and_looked_at_anew(client: TestClient) -> None:
     dataset, checkpoint = register(client, "datasets"), register(client, "checkpoints")
     end(Dataset, dataset["id"])
@@ -189,6 +206,23 @@ def test_a_retried_ranking_evaluates_what_failed_and_keeps_what_is_done(client: 
     problem(client.post(f"/v1/rankings/{ranking}/retry"), 409, "nothing is left")
 
 
+def test_a_retried_ranking_goes_on_without_the_candidate_whose_checkpoint_failed(client: TestClient) -> None:
+    ranking = ranked("a", "b", finetune_top=1)
+    ids = ids_of(ranking)
+    client.post(f"/v1/rankings/{ranking}/cancel")
+    with transaction() as session:
+        failed = session.query(Checkpoint).filter_by(name="b").one()
+        failed.state, failed.reason = WorkState.FAILED, "uri: no such file; give another"
+    assert client.post(f"/v1/rankings/{ranking}/retry").status_code == 202
+    evaluate(ids["a"], score_of(0.5), score_of(0.1, measure="logme"))
+    shown = client.get(f"/v1/rankings/{ranking}").json()
+    rows = {row["candidate"]["name"]: (row["state"], row["reason"]) for row in shown["ranked"]}
+    assert rows == {"a": ("done", None), "b": ("failed", "checkpoint b: uri: no such file; give another")}
+    assert shown["state"] == "done"
+    assert "canceled" not in str(shown["answer"])
+    assert len(client.get("/v1/finetune-runs").json()["items"]) == 1
+
+
 def test_a_ranking_is_retried_after_what_it_needs(client: TestClient) -> None:
     with transaction() as session:
         dataset = add_dataset(session, ready=False)
@@ -209,6 +243,12 @@ def test_a_ranking_whose_scores_are_evidence_is_removed_by_force_only(client: Te
     row = {"target": "discs", "candidate": "a", "kind": "outcome", "name": "dice", "value": 0.5}
     client.post("/v1/outcomes", json={"source": "paper", "rows": [{**row, "higher_is_better": True}]})
     problem(client.delete(f"/v1/rankings/{ranking}"), 409, "2 scores", "force")
+    [outcome] = client.get("/v1/outcomes").json()["items"]
+    spare = ranked("c", dataset_id=client.get("/v1/datasets/discs").json()["id"])
+    evaluate(ids_of(spare)["c"], score_of(0.5))
+    client.patch(f"/v1/outcomes/{outcome['id']}", json={"excluded": True, "reason": "a toy run"})
+    assert client.delete(f"/v1/rankings/{spare}").status_code == 204
+    client.patch(f"/v1/outcomes/{outcome['id']}", json={"excluded": False})
     assert client.delete(f"/v1/rankings/{ranking}", params={"force": "true"}).status_code == 204
     assert client.get(f"/v1/rankings/{ranking}").status_code == 404
     assert client.delete("/v1/datasets/discs").status_code == 204

@@ -31,7 +31,7 @@ def change(session: Session, reference: str, request: CheckpointChange) -> Check
     }
     if decisive["uri"]:
         requested.file(uri)
-    if any(decisive.values()):
+    if any(decisive.values()) or request.card is not None:
         service.check_network(session, architecture, parameters, card)
     for field in (field for field, changed in decisive.items() if changed):
         refuse_other_results(session, row, field)
@@ -52,7 +52,10 @@ def _card(row: Checkpoint, request: CheckpointChange) -> Card:
         return row.card
     present = plain(row.card)
     more: Json = present.pop("more")
-    return service.card_of({**present, **more, **request.card.model_dump(mode="json", exclude_unset=True)})
+    given = request.card.model_dump(mode="json", exclude_unset=True)
+    taken_away = {name for name, value in given.items() if value is None}
+    entries = {**present, **more, **given}
+    return service.card_of({name: value for name, value in entries.items() if name not in taken_away})
 
 
 def remove(session: Session, reference: str) -> None:
@@ -63,13 +66,13 @@ def remove(session: Session, reference: str) -> None:
 
 
 def retry(session: Session, reference: str) -> CheckpointOut:
-    """Load a failed checkpoint again."""
+    """Load a checkpoint again whose loading failed or was canceled."""
     row = service.found(session, reference, lock=True)
     if row.state not in retrying.RETRIED_STATES:
         raise ConflictError(
             f"checkpoint {row.name} is {row.state}",
             field="checkpoint",
-            remedy="only what has failed can be retried",
+            remedy="only what has failed or was canceled can be retried",
         )
     retrying.read_again(session, row, why="it was retried")
     return service.shown(row)

@@ -12,6 +12,8 @@ from service.api.names import Name, Text
 from service.store.contents import Preflight, Value
 from service.store.tables import WorkState
 
+Spacing = list[Annotated[float, Field(gt=0, allow_inf_nan=False)]]
+
 
 class CardNormalisation(BaseModel):
     """How the source's images were scaled; it belongs to the checkpoint, not to the protocol."""
@@ -76,8 +78,8 @@ class CardNormalisation(BaseModel):
         return self
 
 
-class CheckpointCard(BaseModel):
-    """Where a checkpoint comes from. Further entries of the user are kept as they are."""
+class CardWords(BaseModel):
+    """The entries of a card that are words. Further entries of the user are kept as they are."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -86,6 +88,11 @@ class CheckpointCard(BaseModel):
     source_data: Text | None = Field(None, description="Data that the checkpoint was trained on.")
     modality: Text | None = Field(None, description="How the source images were taken.")
     licence: Text | None = Field(None, description="Licence of the weights, as SPDX names it.")
+
+
+class CheckpointCard(CardWords):
+    """Where a checkpoint comes from. Further entries of the user are kept as they are."""
+
     normalisation: CardNormalisation = Field(
         default_factory=CardNormalisation, description="How the network wants its input scaled."
     )
@@ -94,10 +101,22 @@ class CheckpointCard(BaseModel):
         description="Kind of the source head: softmax for class scores, sigmoid for one foreground output, none "
         "for no classes.",
     )
-    spacing: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+    spacing: Spacing = Field(
         default_factory=list,
         description="Millimetres of a voxel along each axis of the source's images; empty where it is not known. "
         "Images are not resampled: a candidate whose spacing is not the dataset's is flagged.",
+    )
+
+
+class CardChange(CardWords):
+    """Entries of a card that are added or take the place of present ones; an entry that is null is taken away."""
+
+    normalisation: CardNormalisation | None = Field(
+        None, description="How the network wants its input scaled, as a whole; null gives the usual way."
+    )
+    head: Text | None = Field(None, description="Kind of the source head; null gives the usual one, softmax.")
+    spacing: Spacing | None = Field(
+        None, description="Millimetres of a voxel along each axis of the source's images; null takes them away."
     )
 
 
@@ -142,7 +161,10 @@ class CheckpointRequest(BaseModel):
 
 
 class CheckpointChange(BaseModel):
-    """What to change of a checkpoint; what is left out or null stays."""
+    """What to change of a checkpoint.
+
+    What is left out or null stays, but an entry of the card that is null is taken away.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -154,8 +176,8 @@ class CheckpointChange(BaseModel):
     parameters: dict[str, GivenValue] | None = Field(
         None, description="All parameters of the architecture, in place of the present ones."
     )
-    card: CheckpointCard | None = Field(
-        None, description="Entries of the card that are added or take the place of present ones."
+    card: CardChange | None = Field(
+        None, description="Entries of the card that are added, replaced or, where they are null, taken away."
     )
     allow_partial: bool | None = Field(
         None, description="Whether a file that does not hold the whole network outside its head is taken."

@@ -73,15 +73,16 @@ def change(session: Session, reference: str, request: DatasetChange) -> DatasetO
     """Change what is given. Another file, task or dimension is inspected anew, and refused where results exist."""
     row = _found(session, reference, lock=True)
     given = request.model_dump(exclude_unset=True)
-    other = {field for field in _DECISIVE if given.get(field) not in (None, getattr(row, field))}
-    for field in sorted(other):
+    kept = {field for field in _DECISIVE if given.get(field) is None}
+    changed = {field for field in given.keys() - kept if given[field] != getattr(row, field)}
+    for field in sorted(changed & _DECISIVE):
         _check_change(session, row, field, given[field])
-    for field in given.keys() - _DECISIVE | other:
+    for field in changed:
         setattr(row, field, given[field])
-    if other:
+    if changed & _DECISIVE:
         retrying.read_again(session, row, why="it was changed")
     session.flush()
-    if _DESCRIBING & given.keys():
+    if changed & _DESCRIBING:
         outcomes.note_description(session, row.name)
     return DatasetOut.model_validate(row)
 
@@ -112,11 +113,13 @@ def remove(session: Session, reference: str) -> None:
 
 
 def retry(session: Session, reference: str) -> DatasetOut:
-    """Inspect a failed dataset again."""
+    """Inspect a dataset again whose inspection failed or was canceled."""
     row = _found(session, reference, lock=True)
     if row.state not in retrying.RETRIED_STATES:
         raise ConflictError(
-            f"dataset {row.name} is {row.state}", field="dataset", remedy="only what has failed can be retried"
+            f"dataset {row.name} is {row.state}",
+            field="dataset",
+            remedy="only what has failed or was canceled can be retried",
         )
     retrying.read_again(session, row, why="it was retried")
     return DatasetOut.model_validate(row)

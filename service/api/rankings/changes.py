@@ -52,13 +52,12 @@ def retry(session: Session, ranking_id: str) -> str:
             field="ranking",
             remedy="nothing is left to retry; read it",
         )
-    usable = [evaluation for evaluation, checkpoint in ended if checkpoint.state != WorkState.FAILED]
     dataset = datasets.with_id(session, ranking.dataset_id)
     if dataset.state == WorkState.FAILED:
         _refuse_retry("dataset", dataset.name, dataset.reason)
-    if not usable:
+    if all(checkpoint.state == WorkState.FAILED for _, checkpoint in ended):
         _refuse_retry("checkpoint", ended[0][1].name, ended[0][1].reason)
-    retrying.retry_evaluations(session, ranking, usable)
+    retrying.retry_evaluations(session, ranking, ended)
     return ranking.id
 
 
