@@ -44,6 +44,20 @@ class Once:
                 kept = self._keep(kept, status, content, location)
         return _response(kept, replayed=replayed)
 
+    def repeated(self) -> JSONResponse | None:
+        """The answer that was kept under the key; None where nothing was done under it yet.
+
+        For endpoints that read before they act: what they read now may have changed since the first request.
+        """
+        if self.key is None:
+            return None
+        with reading() as session:
+            kept = idempotency.find(session, self.key, self.route)
+            if kept is None or kept.status == 0:
+                return None
+            self._refuse_another_body(kept)
+            return _response(kept, replayed=True)
+
     def answer_shown(
         self,
         status: int,
@@ -73,13 +87,16 @@ class Once:
         if self.key is None:
             return None
         row = idempotency.reserve(session, key=self.key, route=self.route, body_hash=self.body_hash)
-        if row.body_hash != self.body_hash:
+        self._refuse_another_body(row)
+        return row
+
+    def _refuse_another_body(self, kept: IdempotentRequest) -> None:
+        if kept.body_hash != self.body_hash:
             raise InvalidError(
                 "this Idempotency-Key was used before with another body",
                 field="Idempotency-Key",
                 remedy="use a new key for a new request, or repeat the first body",
             )
-        return row
 
     def _keep(
         self,

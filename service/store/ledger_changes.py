@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import ColumnElement, case, exists, func, or_, select, true, update
 from sqlalchemy.orm import Session
 
-from service.store.tables import LedgerChange, LedgerRevision
+from service.store.tables import LedgerChange, LedgerRevision, LedgerRow
 
 ADDED, REPLACED, REMOVED, EXCLUDED, INCLUDED = "added", "replaced", "removed", "excluded", "included"
 OUTCOME, SCORE, EVALUATION, DESCRIPTION = "outcome", "score", "evaluation", "description"
@@ -54,17 +54,26 @@ def current(session: Session) -> int:
 
 
 def between(
-    session: Session, before: int, until: int | None = None, *, scores_but_on: str | None = None
+    session: Session, before: int, until: int | None = None, *, for_target: str | None = None
 ) -> Sequence[Growth]:
     """What changed after the revision `before`, and not after `until`, by target.
 
-    Scores and evaluations on the target `scores_but_on` are left out: an answer learns nothing from those on its
-    own target.
+    With `for_target`, what answers for that target don't learn from is left out: scores and evaluations on it, and
+    descriptions of others that the ledger has nothing on.
     """
     count = func.sum(LedgerChange.count)
     kept = [LedgerChange.number > before]
     kept += [LedgerChange.number <= until] if until is not None else []
-    kept += [or_(LedgerChange.kind == OUTCOME, LedgerChange.target != scores_but_on)] if scores_but_on else []
+    kept += [_is_learned(for_target)] if for_target is not None else []
     columns = (LedgerChange.change, LedgerChange.kind, LedgerChange.target)
     rows = session.execute(select(*columns, count).where(*kept).group_by(*columns).order_by(*columns))
     return [Growth(change, kind, target, int(total)) for change, kind, target, total in rows]
+
+
+def _is_learned(own: str) -> ColumnElement[bool]:
+    """Whether answers for the target `own` learn from what a change is about."""
+    of_another = LedgerChange.target != own
+    described = or_(~of_another, exists().where(LedgerRow.target == LedgerChange.target))
+    return case(
+        (LedgerChange.kind == OUTCOME, true()), (LedgerChange.kind == DESCRIPTION, described), else_=of_another
+    )

@@ -150,9 +150,10 @@ def remove(session: Session, *, source: str) -> int:
 
 
 def note_description(session: Session, target: str) -> None:
-    """Note that a dataset gives a target of the ledger another task, modality or cohort."""
-    of_target = select(LedgerRow.id).where(LedgerRow.target == target).limit(1)
-    if session.scalar(of_target) is not None:
+    """Note that a target has another task, modality or cohort, where it is in the ledger or a ranking's own."""
+    in_ledger = exists().where(LedgerRow.target == target)
+    ranked = exists().where(Ranking.dataset_id == Dataset.id, Dataset.name == target)
+    if session.scalar(select(in_ledger | ranked)):
         ledger_changes.note(session, ledger_changes.REPLACED, [(ledger_changes.DESCRIPTION, target)])
 
 

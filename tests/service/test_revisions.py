@@ -488,6 +488,66 @@ def test_the_revision_of_the_ledger_grows_with_each_change_and_only_then(client:
     assert grown(1)
 
 
+def test_a_description_that_stays_as_it_is_changes_no_answer(client: TestClient) -> None:
+    imported(client, "x", best_first="abcd")
+    with transaction() as session:
+        add_dataset(session, "x", modality="fundus")
+    ranking_id, before = ended(), ledger_revision()
+    same = {"modality": "fundus", "cohort": None, "task": "segmentation", "uri": None}
+    assert client.patch("/v1/datasets/x", json=same).status_code == 200
+    assert ledger_revision() == before
+    assert read(client, ranking_id)["answer"]["newer"] is None
+
+
+def test_an_answer_is_newer_when_its_own_dataset_is_described_otherwise(client: TestClient) -> None:
+    imported(client, "x", "y", "z", best_first="abcd", cohort="K")
+    ranking_id = ended()
+    with transaction() as session:
+        unused = add_dataset(session, "unused").name
+        other = add_ranking(session, ["e"], dataset_id=add_dataset(session, "other").id)
+        evaluation = evaluations(session, other)["e"].id
+    evaluate(evaluation, score_of(0.5))
+    for name in (unused, "other"):
+        assert client.patch(f"/v1/datasets/{name}", json={"cohort": "L"}).status_code == 200
+        assert read(client, ranking_id)["answer"]["newer"] is None
+    for cohort, past_targets in (("K", 0), (None, 3)):
+        assert client.patch("/v1/datasets/new", json={"cohort": cohort}).status_code == 200
+        newer = read(client, ranking_id)["answer"]["newer"]
+        assert "1 description replaced on new" in newer["text"]
+        assert len(read(client, ranking_id, as_of="now")["answer"]["learned_from"]["targets"]) == past_targets
+        revision = client.post(f"/v1/rankings/{ranking_id}/answers").json()
+        assert revision["why"] == "The ledger had changed: 1 description replaced on new."
+
+
+def test_the_changes_of_an_answer_are_the_first_and_the_number_of_others(client: TestClient) -> None:
+    ranking_id = ended()
+    imported(client, *(f"t{number:03}" for number in range(60)), best_first="ab")
+    newer = read(client, ranking_id)["answer"]["newer"]
+    assert [each["target"] for each in newer["changes"]] == [f"t{number:03}" for number in range(50)]
+    assert newer["further_changes"] == 10
+    assert "120 outcomes added on t000, t001, t002 and 57 more" in newer["text"]
+    client.post(f"/v1/rankings/{ranking_id}/answers")
+    [revision, first] = client.get(f"/v1/rankings/{ranking_id}/answers").json()["items"]
+    assert (len(revision["changes"]), revision["further_changes"]) == (50, 10)
+    assert (first["changes"], first["further_changes"]) == ([], 0)
+
+
+def test_a_repeat_of_a_new_answer_is_replayed_while_the_ranking_runs_again(client: TestClient) -> None:
+    ranking_id, rows = requested()
+    for name in "abc":
+        evaluate(rows[name], score_of(0.5))
+    fail(rows["d"], "out of memory")
+    path, key = f"/v1/rankings/{ranking_id}/answers", {"Idempotency-Key": "k1"}
+    first = client.post(path, headers=key)
+    assert first.status_code == 200
+    assert client.post(f"/v1/rankings/{ranking_id}/retry").status_code == 202
+    again = client.post(path, headers=key)
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert client.post(path, headers=key, json={"another": "body"}).status_code == 422
+    assert client.post(path).status_code == 409
+
+
 def test_changes_of_many_writers_are_numbered_in_the_order_of_their_commits(configured: Settings) -> None:
     def note() -> None:
         with transaction() as session:
@@ -498,7 +558,7 @@ def test_changes_of_many_writers_are_numbered_in_the_order_of_their_commits(conf
     with reading() as session:
         growth = ledger_changes.between(session, 0)
         assert [(each.kind, each.count) for each in growth] == [("outcome", 6), ("score", 6)]
-        assert [each.kind for each in ledger_changes.between(session, 0, scores_but_on="x")] == ["outcome"]
+        assert [each.kind for each in ledger_changes.between(session, 0, for_target="x")] == ["outcome"]
         assert sum(each.count for each in ledger_changes.between(session, 4, 8)) == 4
 
 

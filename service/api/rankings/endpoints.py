@@ -120,7 +120,7 @@ def remove_ranking(
 
 @router.post("/{ranking_id}/retry", status_code=202, response_model=RankingOut, responses=CHANGE_PROBLEMS)
 def retry_ranking(ranking_id: PathReference, once: Repeatable) -> Response:
-    """Evaluate again what failed or was canceled. Candidates whose checkpoint failed itself are left out."""
+    """Evaluate again what failed or was canceled. Candidates whose checkpoint failed itself have failed."""
     return once.answer_shown(
         202,
         lambda session: changes.retry(session, ranking_id),
@@ -145,6 +145,9 @@ def list_answers(
 @router.post("/{ranking_id}/answers", response_model=RevisionOut, responses=CHANGE_PROBLEMS)
 def renew_answer(ranking_id: PathReference, once: Repeatable) -> Response:
     """Store what a ranking says by the ledger as it is now. Where that is the same, the newest revision stays."""
+    repeated = once.repeated()
+    if repeated is not None:
+        return repeated
     with reading() as session:
         says = service.answer_now(session, ranking_id)
     return once.answer(200, lambda session: revisions.store(session, ranking_id, says))

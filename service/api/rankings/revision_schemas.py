@@ -58,6 +58,9 @@ class NewerOut(BaseModel):
     as_of: str = Field(description="Value of `as_of` that shows it: `now`, or the number of a stored revision.")
     text: str = Field(description="Reason why there is a newer answer, in a sentence or two.")
     changes: list[GrowthOut] = Field(description="What changed of the ledger since the answer that is shown.")
+    further_changes: int = Field(
+        description="Number of changes beyond those in `changes`, which are the first ones."
+    )
 
 
 @content
@@ -117,4 +120,7 @@ class RevisionOut(BaseModel):
         description="What changed since the revision before; null for the first one."
     )
     changes: list[GrowthOut] = Field(description="What changed of the ledger since the revision before.")
+    further_changes: int = Field(
+        description="Number of changes beyond those in `changes`, which are the first ones."
+    )
     why: str = Field(description="Reason why this revision was stored, in a sentence.")

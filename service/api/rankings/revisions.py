@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import Any
 
 from service.api.errors import ConflictError, InvalidError, NotFoundError
 from service.api.outcomes.schemas import GroupOut
@@ -22,6 +23,7 @@ from service.store.session import Session
 from service.store.tables import AnswerRevision, Ranking
 
 NOW = "now"
+MOST_CHANGES = 50  # of one answer; an import may change 20 000 targets
 
 
 def shown(
@@ -89,19 +91,25 @@ def _numbered(session: Session, ranking_id: str, number: int) -> AnswerRevision:
 
 
 def _newer(session: Session, ranking: Ranking, chosen: AnswerRevision, newest: AnswerRevision) -> NewerOut | None:
-    own = datasets.with_id(session, ranking.dataset_id).name
-    growth = ledger_changes.between(session, chosen.holds_until, scores_but_on=own)
+    own = _own_target(session, ranking)
+    growth = ledger_changes.between(session, chosen.holds_until, for_target=own)
     if chosen.number < newest.number:
         text = f"Revision {newest.number} of this answer is newer."
-        return NewerOut(as_of=str(newest.number), text=text, changes=_out(growth))
+        return NewerOut(as_of=str(newest.number), text=text, **_out(growth))
     if not growth:
         return None
     text = f"The ledger has changed since this answer was stored: {growth_in_words(growth)}."
-    return NewerOut(as_of=NOW, text=text, changes=_out(growth))
+    return NewerOut(as_of=NOW, text=text, **_out(growth))
 
 
-def _out(growth: Sequence[Growth]) -> list[GrowthOut]:
-    return [GrowthOut.model_validate(each) for each in growth]
+def _own_target(session: Session, ranking: Ranking) -> str:
+    return datasets.with_id(session, ranking.dataset_id).name
+
+
+def _out(growth: Sequence[Growth]) -> dict[str, Any]:
+    """The first changes and the number of the others, as fields of what goes out."""
+    first = [GrowthOut.model_validate(each) for each in growth[:MOST_CHANGES]]
+    return {"changes": first, "further_changes": len(growth) - len(first)}
 
 
 def derived(session: Session, ranking: Ranking, *, is_over: bool) -> Derived:
@@ -119,18 +127,20 @@ def store(session: Session, ranking_id: str, says: Derived) -> RevisionOut:
     """The revision that holds what was derived: a new one, or the newest where it says the same."""
     revision = renew(session, ranking_id, says)
     before = answers.numbered(session, ranking_id, revision.number - 1)
-    return _revision(session, revision, before)
+    return _revision(session, revision, before, own=_own_target(session, session.get_one(Ranking, ranking_id)))
 
 
 def listed(session: Session, ranking: Ranking, *, after: int | None, limit: int) -> Page[RevisionOut]:
     """One page of the revisions of a ranking's answer, newest first."""
     rows: list[AnswerRevision | None] = [*answers.listed(session, ranking.id, before=after, limit=limit + 1), None]
-    items = [_revision(session, one, before) for one, before in pairwise(rows) if one is not None][:limit]
+    own = _own_target(session, ranking)
+    items = [_revision(session, one, before, own=own) for one, before in pairwise(rows) if one is not None][:limit]
     return Page(items=items, next=str(items[-1].number) if items and items[-1].number > 1 else None)
 
 
-def _revision(session: Session, one: AnswerRevision, before: AnswerRevision | None) -> RevisionOut:
-    growth = ledger_changes.between(session, before.ledger_revision, one.ledger_revision) if before else []
+def _revision(session: Session, one: AnswerRevision, before: AnswerRevision | None, *, own: str) -> RevisionOut:
+    since = before.ledger_revision if before else one.ledger_revision
+    growth = ledger_changes.between(session, since, one.ledger_revision, for_target=own)
     changed = difference(before.content, one.content) if before else None
     return RevisionOut(
         number=one.number,
@@ -140,7 +150,7 @@ def _revision(session: Session, one: AnswerRevision, before: AnswerRevision | No
         answer=one.content.answer,
         learned_from=one.content.learned_from,
         difference=DifferenceOut.model_validate(changed) if changed else None,
-        changes=_out(growth),
+        **_out(growth),
         why=_why(before, growth),
     )
 
