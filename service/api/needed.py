@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from service.api.errors import ConflictError
+from service.ledger.wording import listed
 from service.store import dependents
 from service.store.session import Session
 from service.store.tables import Checkpoint, Dataset, WorkState
 
-_NAMED = 5  # in one message
 _USED_STATES = (WorkState.RUNNING, WorkState.DONE)
 
 
@@ -48,9 +46,3 @@ def refuse_other_outcomes(session: Session, table: type[Dataset | Checkpoint], n
             field=field,
             remedy="use another name, or exclude these outcomes: PATCH /v1/outcomes/{id}",
         )
-
-
-def listed(ids: Sequence[str]) -> str:
-    """The first few of these ids, for a message."""
-    more = len(ids) - _NAMED
-    return ", ".join(ids[:_NAMED]) + (f" and {more} more" if more > 0 else "")

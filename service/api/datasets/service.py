@@ -7,10 +7,10 @@ from service.api.capabilities.published import check_task
 from service.api.datasets.schemas import DatasetChange, DatasetOut, DatasetRequest
 from service.api.errors import ConflictError, NotFoundError
 from service.api.names import name_from
-from service.api.needed import listed as named
 from service.api.needed import refuse_other_outcomes, refuse_other_results, refuse_removal
 from service.api.paging import Page, page_of
 from service.jobs import removing, requests, retrying
+from service.ledger.wording import listed as named
 from service.store import datasets, dependents, outcomes
 from service.store.session import Session
 from service.store.tables import Dataset

@@ -12,9 +12,9 @@ from service.api.errors import ConflictError, InvalidError, NotFoundError
 from service.api.finetune_runs.schemas import FinetuneChange, FinetuneOut, FinetuneRequest
 from service.api.fitting import check_fit
 from service.api.names import NamedOut, SourceOut
-from service.api.needed import listed as named
 from service.api.paging import Page, page_of
 from service.jobs import removing, requests, retrying
+from service.ledger.wording import listed as named
 from service.settings import settings
 from service.store import capabilities, checkpoints, datasets, dependents, finetune_runs
 from service.store.published import ARCHITECTURES, FINETUNE_PROTOCOLS, METHODS

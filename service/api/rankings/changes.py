@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from service.api.errors import ConflictError
-from service.api.needed import listed
 from service.api.rankings import service
 from service.api.rankings.schemas import RankingChange
 from service.jobs import removing, retrying
+from service.ledger.wording import listed
 from service.store import datasets, dependents, finetune_runs, rankings
 from service.store.session import Session
 from service.store.tables import OPEN_STATES, Ranking, WorkState
