@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from html import unescape
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ from rich.console import Console
 from sqlalchemy import select, update
 from typer.testing import CliRunner
 
+from service.api.rankings import service as ranking_service
 from service.client import http
 from service.client.terminal import commands, tables
 from service.jobs import answers as answer_jobs
@@ -560,6 +562,16 @@ def test_changes_of_many_writers_are_numbered_in_the_order_of_their_commits(conf
         assert [(each.kind, each.count) for each in growth] == [("outcome", 6), ("score", 6)]
         assert [each.kind for each in ledger_changes.between(session, 0, for_target="x")] == ["outcome"]
         assert sum(each.count for each in ledger_changes.between(session, 4, 8)) == 4
+
+
+def test_the_page_of_a_long_list_links_to_its_other_rows(
+    sqlite_client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranking_id = ended()
+    monkeypatch.setitem(ranking_service.ranked.__kwdefaults__, "part", slice(1))
+    page = unescape(sqlite_client.get(f"/rankings/{ranking_id}?as_of=1").text)
+    link = f'<a href="/v1/rankings/{ranking_id}?as_of=1&first=1&limit=1000">JSON</a>'
+    assert f"The list has 3 more rows; the {link} has them" in page
 
 
 def test_the_client_reads_a_long_list_in_parts_of_one_revision(
