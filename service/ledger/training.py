@@ -34,13 +34,13 @@ class Trainings:
 
     def of(self, row: LedgerRow) -> Training:
         """The training behind an outcome."""
-        return self.of_group(row.comparison_group)
+        return self.of_group(row.comparison_group, source=row.source)
 
-    def of_group(self, group_id: str) -> Training:
-        """The training of a comparison group; the id of an import's group is its source."""
+    def of_group(self, group_id: str, *, source: str | None = None) -> Training:
+        """The training of a comparison group; the id of an import's group is its source unless that is given."""
         group = self.groups.get(group_id)
         if group is None:
-            return Training(f"imported from {group_id}")
+            return Training(f"imported from {source or group_id}")
         return Training(self._words(group), group.protocol.epochs, group.protocol.steps)
 
     def _words(self, group: ComparisonGroup) -> str:
