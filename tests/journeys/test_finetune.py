@@ -101,8 +101,8 @@ def wait_for_run(lab: Lab, run_id: str) -> dict[str, Any]:
 def without_the_project(folder: Path) -> Path:
     """The installed packages, linked into a folder, all but this project."""
     folder.mkdir()
-    for packages in site.getsitepackages():
-        for entry in Path(packages).iterdir():
+    for packages in filter(Path.is_dir, map(Path, site.getsitepackages())):  # Debian names some that are not there
+        for entry in packages.iterdir():
             ours = entry.name.startswith(PROJECT) or entry.suffix == ".pth"
             if not ours and not (folder / entry.name).exists():
                 (folder / entry.name).symlink_to(entry)
