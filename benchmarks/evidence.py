@@ -331,11 +331,16 @@ def _coverage(what: str, found: Json, unit: str) -> str:
     def points(name: str) -> str:
         return "none" if own[name] is None else f"{100 * own[name]:.2f}"
 
+    def share(name: str) -> str:
+        return "none" if own[name] is None else f"{own[name]:.2f}"
+
+    kinds = ", ".join(f"{kind} {count}" for kind, count in own["kinds"].items())
     return (
-        f"{what}: left to answer each target from the others, the fused score answered {own['answered']} of "
-        f"{own['targets']} and abstained from the rest. Regret in {unit}: {points('regret')} when its first "
-        f"choice is followed everywhere, {points('regret_answered')} where it answered, "
-        f"{points('regret_abstained')} where it abstained; it expected {points('regret_expected')}."
+        f"{what}: left to answer each of {own['targets']} targets from the others, the kinds of answer were "
+        f"{kinds}, of {share('named')} candidates in the mean. Regret in {unit} of the first choice: "
+        f"{points('regret')} came, {points('regret_expected')} was expected. Within a point of the best: "
+        f"{share('within')} came, {share('within_expected')} was expected; one of the answer's candidates was in "
+        f"{share('covered')}."
     )
 
 

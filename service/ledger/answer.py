@@ -1,113 +1,109 @@
-"""What a ranking answers: the fused score's choice or its abstention, each measure's track record, and notes."""
+"""What a ranking answers: what to do, what it may cost, each measure's track record, and notes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.ledger import coverage, flags, left_out
 from service.ledger.flags import Flags
-from service.ledger.fusion import DERIVED, Fusion
+from service.ledger.fusion import DERIVED, Fusion, is_bounded
 from service.ledger.ranked_list import MIXED, Candidate, RankedList
+from service.ledger.sentences import DEVIATIONS, sentences
 from service.ledger.statistics.agreement import Agreement, agreements
-from service.ledger.statistics.fused import FUSED, HISTORY_PRIOR, Combination, leave_one_out
+from service.ledger.statistics.combination import FUSED, HISTORY_PRIOR, answers, leave_one_out
+from service.ledger.statistics.decision import Kind
 from service.ledger.statistics.target_record import FEWEST_SIMILAR, of_task, similar
-from service.store.answer_contents import Answer, Coverage, MeasureAgreement, NamedCandidate, TrackRecord
+from service.store.answer_contents import Answer, MeasureAgreement, NamedCandidate, PastAnswers, TrackRecord
 from service.store.tables import WorkState
-
-NO_EVIDENCE = (
-    "There is no evidence for an answer: no candidate that may be placed has a history, or a sound score of a "
-    "measure that counts."
-)
-
 
 NOT_YET = TrackRecord(similar="the ranking is not over yet")
 
 
-def answer_of(ranked: RankedList) -> Answer:
-    """The fused score's answer; it abstains while a candidate is open, or where one is missing."""
-    combination = ranked.fusion.combination
-    covered = coverage.coverage_of(ranked.candidates)
-    before = coverage.in_words(covered)
-    if not combination.leaders:
-        nothing_known = [NO_EVIDENCE] if covered.evaluated and not covered.open else []
-        return Answer(text=" ".join([*before, *nothing_known]), coverage=covered)
+@dataclass(frozen=True)
+class Past:
+    """Past targets of the ranking's task, each answered from the others as if it were new."""
+
+    answers: PastAnswers | None
+    track_record: TrackRecord
+
+
+def answer_of(ranked: RankedList, past: PastAnswers | None = None) -> Answer:
+    """What to do by the fused order; a choice among those evaluated while a candidate is open or missing."""
+    combination, covered = ranked.fusion.combination, coverage.coverage_of(ranked.candidates)
+    decision = combination.decision
+    if decision is None:
+        return _worded(Answer(text="", coverage=covered))
     rows = {row.checkpoint.name: row for row in ranked.candidates}
-    first, *others = combination.leaders
-    leader = combination.candidates[first]
-    run = _next_run(combination, rows) if others and not covered.open else None
-    return Answer(
-        text=" ".join([*before, _in_words(combination, run, covered)]),
-        coverage=covered,
-        separated=not others and covered.is_complete,
-        first=_named(rows[first]),
-        tied=tuple(_named(rows[name]) for name in (first, *others)) if others else (),
-        probability_best=leader.best,
-        steadiness=leader.first,
-        expected_regret=leader.regret,
-        past_targets=combination.targets,
-        weights={name: weight for name, weight in combination.weights.items() if weight > 0},
-        next_run=_named(run.candidate) if run else None,
-        next_run_seconds=run.candidate.finetune_seconds if run else None,
+    listed = [rows[name] for name in combination.candidates]
+    shortlist, equal = ([listed[place] for place in places] for places in (decision.shortlist, decision.equal))
+    to_run = (
+        []
+        if decision.kind != Kind.SHORTLIST or covered.open
+        else [row for row in shortlist if row.outcome is None]
     )
+    first = decision.first
+    return _worded(
+        Answer(
+            text="",
+            coverage=covered,
+            kind=decision.kind.value if covered.is_complete else None,
+            first=_named(listed[first]),
+            shortlist=tuple(map(_named, shortlist)),
+            equal=tuple(map(_named, equal)),
+            cheapest=_cheapest(equal),
+            tolerance=combination.tolerance,
+            risk=combination.risk,
+            unit=ranked.fusion.unit if combination.in_units else DEVIATIONS,
+            within=float(decision.within[first]),
+            cover=decision.cover,
+            probability_best=float(decision.best[first]),
+            expected_regret=float(decision.regret[first]),
+            regret_interval=(float(decision.regret_ends[0, first]), float(decision.regret_ends[1, first])),
+            past=past,
+            past_targets=combination.targets,
+            weights={name: slope for name, slope in combination.slopes.items() if slope != 0},
+            next_run=_named(to_run[0]) if to_run else None,
+            next_run_seconds=to_run[0].finetune_seconds if to_run else None,
+            shortlist_seconds=_seconds(to_run),
+        )
+    )
+
+
+def _worded(answer: Answer) -> Answer:
+    return replace(answer, text=" ".join([*coverage.in_words(answer.coverage), *sentences(answer)]))
 
 
 def _named(row: Candidate) -> NamedCandidate:
     return NamedCandidate(id=row.checkpoint.id, name=row.checkpoint.name)
 
 
-@dataclass(frozen=True)
-class _NextRun:
-    candidate: Candidate
-    timed: bool  # whether the seconds of all that could be run are known, and the choice is by them too
+def _cheapest(rows: Sequence[Candidate]) -> NamedCandidate | None:
+    """The one that trains fastest; None where the time of one is not known."""
+    if _seconds(rows) is None:
+        return None
+    return _named(min(rows, key=lambda row: row.finetune_seconds or 0.0))
 
 
-def _next_run(combination: Combination, rows: dict[str, Candidate]) -> _NextRun | None:
-    """The tied candidate without an outcome here whose outcome is worth most for the seconds that it takes."""
-    tied = [rows[name] for name in combination.leaders if rows[name].outcome is None]
-    timed = all(row.finetune_seconds for row in tied)
-
-    def worth(row: Candidate) -> float:
-        gain = combination.candidates[row.checkpoint.name].gain
-        return gain / row.finetune_seconds if timed and row.finetune_seconds else gain
-
-    run = max(tied, key=worth, default=None)
-    return _NextRun(run, timed) if run else None
+def _seconds(rows: Sequence[Candidate]) -> float | None:
+    """Of finetuning all of these; None where there are none, or the time of one is not known."""
+    seconds = [row.finetune_seconds for row in rows if row.finetune_seconds is not None]
+    return sum(seconds) if rows and len(seconds) == len(rows) else None
 
 
-def _in_words(combination: Combination, run: _NextRun | None, covered: Coverage) -> str:
-    first, *others = combination.leaders
-    leader = combination.candidates[first]
-    basis = (
-        f"learned from {_targets(combination.targets)}"
-        if combination.targets
-        else "no past target of this task to learn from, only what studies have published"
-    )
-    among = "" if covered.is_complete else " of these"
-    sure = f"{leader.best:.0%} likely to be the best{among}; {basis}"
-    loss = "" if leader.regret is None else f"; expected regret {leader.regret:.3f}"
-    steady = f"leads in {leader.first:.0%} of resamplings of the evidence, {sure}{loss}."
-    if not others:
-        return f"Use {first}: it {steady}" if covered.is_complete else f"Of those evaluated, {first} {steady}"
-    return (
-        f"The evidence does not separate {', '.join((first, *others))}: {first} leads in only {leader.first:.0%} "
-        f"of its resamplings, {sure}{loss}.{_then(run)}"
-    )
+def past_of(fusion: Fusion, measures: Sequence[str]) -> Past:
+    """What was answered and what came on past targets, and each measure's agreement on similar ones.
 
-
-def _then(run: _NextRun | None) -> str:
-    if run is None:
-        return ""
-    why = "it helps the choice most" + (" for its time" if run.timed else "")
-    return f" Finetune {run.candidate.checkpoint.name} next: {why}."
-
-
-def track_record_of(fusion: Fusion, measures: Sequence[str]) -> TrackRecord:
-    """Each measure's agreement on similar past targets; derived scores come from the other targets each time."""
+    Derived scores come from the other targets each time.
+    """
     dataset = fusion.dataset
+    bounded = {name: is_bounded(metric) for name, metric in fusion.metrics.items()}
+    left_out = leave_one_out(of_task(fusion.records, dataset.task), fusion.trust, bounded)
+    history = {record.target for record in fusion.history}
+    answered = answers([one for one in left_out if one.record.target in history])
     past = similar(
-        [left_out.record for left_out in leave_one_out(of_task(fusion.records, dataset.task), fusion.trust)],
+        [one.record for one in left_out],
         target=dataset.name,
         task=dataset.task,
         modality=dataset.modality,
@@ -115,11 +111,13 @@ def track_record_of(fusion: Fusion, measures: Sequence[str]) -> TrackRecord:
     )
     names = [*DERIVED, *measures]
     by_measure = agreements(past.records, names)
-    return TrackRecord(
+    record = TrackRecord(
         similar=past.how if past.records else f"no past {dataset.task} target has outcomes of two candidates",
         targets=tuple(record.target for record in past.records),
         measures={name: _to_store(by_measure[name]) if name in by_measure else None for name in names},
     )
+    came = PastAnswers(answered.targets, answered.regret_expected, answered.regret) if answered.targets else None
+    return Past(came, record)
 
 
 def _to_store(agreement: Agreement) -> MeasureAgreement:
@@ -188,8 +186,8 @@ def _thin_history(fusion: Fusion, order_by: str) -> list[str]:
     """What an order by a derived score rests on; nothing where no candidate is placed by it."""
     placed = fusion.prior if order_by == HISTORY_PRIOR else fusion.combination.candidates
     past = [f"outcomes on {_targets(fusion.combination.targets)}"] if fusion.combination.targets else []
-    weights = fusion.combination.weights.items()
-    trusted = order_by == FUSED and any(weight > 0 and fusion.trust.get(name) for name, weight in weights)
+    slopes = fusion.combination.slopes.items()
+    trusted = order_by == FUSED and any(slope != 0 and fusion.trust.get(name) for name, slope in slopes)
     basis = [*past, *(["what studies have published of these measures"] if trusted else [])]
     return [f"Thin history: this order rests on {' and on '.join(basis)}."] if placed else []
 

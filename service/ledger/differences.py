@@ -58,14 +58,20 @@ def _leader(content: RevisionContent) -> str | None:
 def _choice(content: RevisionContent) -> tuple[object, ...]:
     """What the answer decides, apart from its figures."""
     answer = content.answer
-    return answer.separated, answer.first, frozenset(answer.tied)
+    named = (frozenset(answer.shortlist), frozenset(answer.equal)) if answer.kind else ()
+    return answer.kind, answer.first, *named
 
 
 def _new_choice(content: RevisionContent) -> str:
     answer = content.answer
     if answer.first is None:
         return "There is no answer now."
-    return f"The answer is {answer.first.name} now." if answer.separated else "The answer abstains now."
+    names = listed([one.name for one in (answer.equal if answer.kind == "any" else answer.shortlist)], MOST_NAMED)
+    if answer.kind == "shortlist":
+        return f"The answer is a shortlist now: {names}."
+    return (
+        f"The answer is any of {names} now." if answer.kind == "any" else f"The answer is {answer.first.name} now."
+    )
 
 
 def _other_coverage(before: Coverage, after: Coverage) -> list[str]:

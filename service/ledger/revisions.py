@@ -6,7 +6,7 @@ from collections.abc import Set
 from dataclasses import dataclass, replace
 
 from service.ledger import left_out, ranked_list, stored_list
-from service.ledger.answer import NOT_YET, answer_of, flags_of, notes_of, track_record_of
+from service.ledger.answer import NOT_YET, Past, answer_of, flags_of, notes_of, past_of
 from service.ledger.fusion import DERIVED, Fusion
 from service.ledger.ranked_list import Candidate, Rows
 from service.store.answer_contents import LearnedFrom, RevisionContent
@@ -29,13 +29,13 @@ def derive(session: Session, ranking: Ranking, rows: Rows, *, group: str | None 
     Outcomes are of the comparison group `group`, or else of the one that the request named, where a target has it.
     """
     ranked = ranked_list.rank(session, ranking, rows=rows, group=group)
-    track_record = NOT_YET if rows.are_open else track_record_of(ranked.fusion, ranking.measures)
+    past = Past(None, NOT_YET) if rows.are_open else past_of(ranked.fusion, ranking.measures)
     content = RevisionContent(
-        answer=answer_of(ranked),
+        answer=answer_of(ranked, past.answers),
         order=stored_list.to_store(ranked.candidates, order_by=ranking.order_by, derived=DERIVED),
-        track_record=track_record,
+        track_record=past.track_record,
         learned_from=_learned_from(ranked.fusion, ranking, {row.checkpoint.name for row in ranked.candidates}),
-        notes=tuple(notes_of(ranked, track_record)),
+        notes=tuple(notes_of(ranked, past.track_record)),
     )
     return Said(content, ranked.candidates, flags_of(ranked.candidates, rows.flags))
 

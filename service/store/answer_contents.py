@@ -47,36 +47,68 @@ class Coverage:
 
 
 @content
+class PastAnswers:
+    """What such answers would have been on past targets, each from the others, and what came."""
+
+    targets: int
+    """Number of past targets of this task that were answered as if they were new."""
+    expected: float
+    """Mean regret of the first choice that was expected, in the unit of the outcomes."""
+    came: float
+    """Mean regret of the first choice that came."""
+
+
+@content
 class Answer:
-    """Which candidate the fused score chooses, how sure it is, and which finetune run would help most."""
+    """What to do: use one candidate, any of several, or finetune a shortlist; and what that may cost.
+
+    Regret is how much better the best of these candidates is than the chosen one.
+    """
 
     text: str
     """The whole answer in a few sentences."""
     coverage: Coverage
     """Candidates that the answer rests on, and those that are missing."""
-    separated: bool = False
-    """Whether every candidate was evaluated and the first one leads in most resamplings of the evidence; if not,
-    the answer abstains."""
+    kind: str | None = None
+    """Kind of the answer: use, any or shortlist; null without evidence, and where some are open or missing."""
     first: NamedCandidate | None = None
-    """Candidate with the highest fused score; null where no candidate has one."""
-    tied: tuple[NamedCandidate, ...] = ()
-    """Candidates that the evidence does not separate, the first among them; empty where one leads."""
+    """Candidate of least expected regret, which a shortlist starts with; null where there is no evidence."""
+    shortlist: tuple[NamedCandidate, ...] = ()
+    """Fewest candidates of which one is within the tolerance of the best but for the risk, best first."""
+    equal: tuple[NamedCandidate, ...] = ()
+    """Candidates that are each within the tolerance of the best but for the risk, the likeliest first."""
+    cheapest: NamedCandidate | None = None
+    """Candidate of the equal ones that trains fastest; null where the times are not known."""
+    tolerance: float = 0.01
+    """How much worse than the best a choice may be, in the metric, or in standard deviations if `unit` says so."""
+    risk: float = 0.2
+    """Probability with which a choice may be worse than that."""
+    unit: str = "points"
+    """What the sentences count differences in: points (hundredths of a metric from 0 to 1), the metric's own unit,
+    or standard deviations of the candidates' outcomes, where nothing is known of the metric's spread."""
+    within: float | None = None
+    """Probability that the first candidate is within the tolerance of the best of these candidates."""
+    cover: float | None = None
+    """Probability that one of the shortlist is within the tolerance of the best of these candidates."""
     probability_best: float | None = None
-    """Probability that the first candidate has the best outcome of those evaluated."""
-    steadiness: float | None = None
-    """Share of resamplings of the evidence in which the first candidate leads."""
+    """Probability that the first candidate is the best of these candidates."""
     expected_regret: float | None = None
-    """Loss to expect from choosing the first candidate, in the outcome's unit; null without outcomes on other
-    targets."""
+    """Expected regret of the first candidate, as the tolerance is counted; null where there is no answer."""
+    regret_interval: tuple[float, float] | None = None
+    """Ends of an 80 % interval of the regret of the first candidate."""
+    past: PastAnswers | None = None
+    """What such answers expected on past targets and what came; null where there are none or nobody asked yet."""
     past_targets: int = 0
     """Number of other targets of this task that the answer was learned from: those that compare two candidates or
     more."""
     weights: Mapping[str, float] = field(default_factory=dict)
-    """Weights of the measures in the fused score, by name."""
+    """Slopes of the measures in the fused order, by name: deviations of the outcome for one of the score."""
     next_run: NamedCandidate | None = None
-    """Tied candidate whose finetune run helps most for its time; null where none is needed."""
+    """Candidate of the shortlist to finetune next; null where none is needed."""
     next_run_seconds: float | None = None
     """Estimated seconds of that finetune run."""
+    shortlist_seconds: float | None = None
+    """Estimated seconds of finetuning those of the shortlist that have no outcome here; null where not known."""
 
 
 @content
@@ -199,7 +231,7 @@ class RevisionContent:
     """All that a ranking says at one moment: its answer, its order, and what both were learned from."""
 
     answer: Answer
-    """Answer of the fused score, with the candidates that it rests on."""
+    """Answer, with the candidates that it rests on."""
     order: tuple[ListedCandidate, ...]
     """Rows of the ranked list in their order, best first."""
     track_record: TrackRecord

@@ -173,6 +173,8 @@ class Ranking(Base):
     finetune_protocol: Mapped[FinetuneProtocol] = mapped_column(Content(FinetuneProtocol))
     partly_loaded: Mapped[str] = mapped_column(default="last")  # or "mixed": where such candidates stand
     comparison_group: Mapped[str | None]  # its outcomes count on targets that have any; None: the most evidence
+    tolerance: Mapped[float | None]  # how much worse than the best a choice may be; None: the metric's usual
+    risk: Mapped[float] = mapped_column(default=0.2)  # with what probability it may be worse
     note: Mapped[str | None]  # the user's own words
     created_at: Mapped[float] = mapped_column(default=time.time)
     canceled_at: Mapped[float | None]

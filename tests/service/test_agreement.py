@@ -228,7 +228,8 @@ def test_agreement_over_http(client: TestClient) -> None:
     assert (wrong["weighted_tau"], wrong["targets"], wrong["no_ranking"]) == (-1.0, 1, 1)
     assert wrong["regret"] == pytest.approx(0.6)
     assert found["measures"]["history_prior"]["weighted_tau"] == 1.0
-    assert (found["answers"]["targets"], found["answers"]["answered"], found["answers"]["regret"]) == (3, 3, 0.0)
+    told = found["answers"]
+    assert (told["targets"], sum(told["kinds"].values()), told["regret"], told["within"]) == (3, 3, 0.0, 1.0)
     whole = client.get("/v1/agreement").json()
     assert len(whole["targets"]) == 4
     assert whole["measures"]["logme"]["p"] is None
@@ -306,8 +307,8 @@ def test_without_history_published_trust_decides_and_the_list_says_so(client: Te
     shown = ranked_for(client, {"a": 0.1, "b": 0.2, "c": 0.9, "d": 0.3})
     assert [one["candidate"]["name"] for one in shown["ranked"]] == ["c", "d", "b", "a"]
     assert shown["answer"]["first"]["name"] == "c"
-    assert (shown["answer"]["past_targets"], shown["answer"]["expected_regret"]) == (0, None)
-    assert shown["answer"]["weights"] == {"one_epoch_outcome": 0.4}
+    assert (shown["answer"]["past_targets"], shown["answer"]["past"]) == (0, None)
+    assert shown["answer"]["weights"] == {"one_epoch_outcome": pytest.approx(0.15)}
     assert shown["track_record"]["measures"] == dict.fromkeys(["fused", "history_prior", *shown["measures"]])
     assert "history_prior" not in shown["ranked"][0]["scores"]
     assert shown["notes"][0] == (
@@ -325,9 +326,11 @@ def test_history_orders_and_each_measure_shows_its_record(client: TestClient) ->
     assert shown["track_record"]["measures"]["logme"]["weighted_tau"] == 1.0
     assert shown["track_record"]["measures"]["one_epoch_outcome"] is None
     assert shown["ranked"][0]["scores"]["history_prior"]["value"] == pytest.approx(0.3)
-    assert shown["answer"]["separated"]
-    assert shown["answer"]["expected_regret"] > 0
-    assert shown["answer"]["text"].startswith("Use d: ")
+    assert shown["answer"]["first"]["name"] == "d"
+    assert shown["answer"]["past"]["targets"] == 3
+    low, high = shown["answer"]["regret_interval"]
+    assert low <= shown["answer"]["expected_regret"] <= high
+    assert "On 3 past targets such answers expected a cost of " in shown["answer"]["text"]
 
 
 def test_few_similar_targets_widen_to_the_task_and_say_so(client: TestClient) -> None:
@@ -343,34 +346,35 @@ def test_a_measure_that_its_own_record_refutes_is_named(client: TestClient) -> N
         fill(*table(target, TRUTH), *table(target, {n: -v for n, v in TRUTH.items()}, kind="score", name="logme"))
     shown = ranked_for(client, TRUTH, order_by="logme")
     assert any("its own track record speaks against" in note for note in shown["notes"])
-    assert "logme" not in shown["answer"]["weights"]
+    assert shown["answer"]["weights"]["logme"] < 0
     with transaction() as session:
         session.query(LedgerRow).delete()
     again = client.get(f"/v1/rankings/{shown['id']}", params={"as_of": "now"}).json()
     assert not any("speaks against" in note for note in again["notes"])
 
 
-def test_what_is_known_of_this_target_is_shown_and_not_used(client: TestClient) -> None:
-    fill(row("new", "b", 0.81))
+def test_outcomes_of_this_target_are_shown_and_come_first(client: TestClient) -> None:
+    fill(row("new", "b", 0.81), row("new", "d", 0.91))
     shown = ranked_for(client, TRUTH)
     known = {one["candidate"]["name"]: one["outcome"] for one in shown["ranked"]}
-    assert known == {"a": None, "b": 0.81, "c": None, "d": None}
-    assert [one["candidate"]["name"] for one in shown["ranked"]] == list("abcd")
+    assert known == {"a": None, "b": 0.81, "c": None, "d": 0.91}
+    order = [one["candidate"]["name"] for one in shown["ranked"]]
+    assert order.index("d") < order.index("b")  # against their scores
 
 
-def test_what_is_not_separated_is_not_answered_and_the_next_run_is_named(client: TestClient) -> None:
+def test_what_the_evidence_does_not_single_out_is_a_shortlist(client: TestClient) -> None:
     orders = ("abcd", "bcad", "cabd")
     for target, order in zip(("x", "y", "z"), orders, strict=True):
         history(target, order=order)
     shown = ranked_for(client, dict.fromkeys("abcd", 0.5))
-    assert not shown["answer"]["separated"]
-    assert {one["name"] for one in shown["answer"]["tied"]} <= {"a", "b", "c"}
-    assert len(shown["answer"]["tied"]) > 1
-    assert shown["answer"]["next_run"] in shown["answer"]["tied"]
-    assert shown["answer"]["next_run_seconds"] > 0
-    assert "does not separate" in shown["answer"]["text"]
-    page = client.get(f"/rankings/{shown['id']}").text
-    assert "does not separate" in page
+    answer = shown["answer"]
+    assert answer["kind"] == "shortlist"
+    assert {one["name"] for one in answer["shortlist"][:2]} <= {"a", "b", "c"}
+    assert answer["cover"] >= 1 - answer["risk"] > answer["within"]
+    assert answer["next_run"] == answer["first"] == answer["shortlist"][0]
+    assert 0 < answer["next_run_seconds"] < answer["shortlist_seconds"]
+    assert "does not single one out" in answer["text"]
+    assert "does not single one out" in client.get(f"/rankings/{shown['id']}").text
 
 
 def test_finetunes_start_from_the_fused_order(client: TestClient) -> None:

@@ -41,12 +41,12 @@ def read(client: TestClient, ranking_id: str, **params: Any) -> dict[str, Any]:
 def test_an_open_ranking_answers_so_far(client: TestClient) -> None:
     ranking_id, rows = requested()
     nothing = read(client, ranking_id)["answer"]
-    assert (nothing["separated"], nothing["first"]) == (False, None)
+    assert (nothing["kind"], nothing["first"]) == (None, None)
     assert nothing["text"] == "So far, 0 of 3 candidates are evaluated; the answer may change."
     evaluate(rows["near"], score_of(0.9))
     fail(rows["far"], "not a state dict")
     answer = read(client, ranking_id)["answer"]
-    assert (answer["separated"], answer["first"]["name"], answer["next_run"]) == (False, "near", None)
+    assert (answer["kind"], answer["first"]["name"], answer["next_run"]) == (None, "near", None)
     missing = [{"name": "far", "state": "failed"}]
     coverage = answer["coverage"]
     assert [{key: row[key] for key in ("name", "state")} for row in coverage["missing"]] == missing
@@ -54,19 +54,20 @@ def test_an_open_ranking_answers_so_far(client: TestClient) -> None:
     assert answer["text"].startswith(
         "So far, 1 of 3 candidates are evaluated; the answer may change. Failed: far."
     )
-    assert "Of those evaluated, near leads" in answer["text"]
+    assert answer["text"].endswith("near is the only one evaluated.")
     assert "So far, 1 of 3 candidates" in client.get(f"/rankings/{ranking_id}").text
     evaluate(rows["other"], score_of(0.1))
     assert "So far" not in read(client, ranking_id)["answer"]["text"]
 
 
 def test_a_whole_ranking_may_be_sure(client: TestClient) -> None:
-    ranking_id, rows = requested()
+    ranking_id, rows = requested(tolerance=0.5, risk=0.01)
     for name, value in zip(NAMES, (0.9, 0.2, 0.1), strict=True):
         evaluate(rows[name], score_of(value))
     answer = read(client, ranking_id)["answer"]
-    assert (answer["separated"], answer["coverage"]["missing"]) == (True, [])
-    assert answer["text"].startswith("Use near: it leads in ")
+    assert (answer["kind"], answer["coverage"]["missing"], answer["tolerance"]) == ("any", [], 0.5)
+    assert answer["text"].startswith("Any of near, ")
+    assert " will do: each is at least 99 % likely to be within 50 points of the best" in answer["text"]
 
 
 @pytest.mark.parametrize("ended", ["failed", "canceled"])
@@ -81,12 +82,12 @@ def test_a_missing_candidate_is_named_and_keeps_the_answer_from_being_sure(clien
     shown = read(client, ranking_id)
     assert shown["state"] == ("done" if ended == "failed" else "canceled")
     answer = shown["answer"]
-    assert not answer["separated"]
+    assert answer["kind"] is None
     assert [(row["name"], row["state"]) for row in answer["coverage"]["missing"]] == [("other", ended)]
     over = "" if ended == "failed" else "The ranking was canceled. "
     expected = f"{over}Only 2 of 3 candidates were evaluated. {ended.capitalize()}: other. "
     assert answer["text"].startswith(
-        f"{expected}The best may be among the missing. Of those evaluated, near leads"
+        f"{expected}The best may be among the missing. Of those evaluated, near comes first: it is "
     )
     page = client.get(f"/rankings/{ranking_id}").text
     assert f'<p class="answer open">{expected}' in page

@@ -247,12 +247,14 @@ def test_a_sentence_of_the_page_is_there_with_its_subject_only(
     assert (sentence in page_of(sqlite_client, listed)) is has_subject
 
 
-def test_the_next_run_is_chosen_for_its_time_only_where_all_times_are_known(sqlite_client: TestClient) -> None:
-    tied = scored(
+def test_a_shortlist_says_its_time_only_where_all_times_are_known(sqlite_client: TestClient) -> None:
+    alike = scored(
         TRAINED,
         scores={name: dict.fromkeys(TRAINED, 0.5) for name in "abc"},
         request={"order_by": "fused"},
         past={"x": "abc", "y": "bca", "z": "cab"},
         facts={"a": {"finetune_epoch_seconds": 1.0}},
     )
-    assert tied.shown(sqlite_client)["answer"]["text"].endswith(" next: it helps the choice most.")
+    answer = alike.shown(sqlite_client)["answer"]
+    assert (answer["kind"], answer["shortlist_seconds"]) == ("shortlist", None)
+    assert "That takes about" not in answer["text"]

@@ -58,7 +58,7 @@ def test_a_partly_loaded_candidate_has_no_place_and_no_part_in_the_answer(
     assert half["scores"]["one_epoch_outcome"]["position"] is None
     assert half["scores"]["one_epoch_outcome"]["value"] == 0.9
     assert shown["answer"]["first"]["name"] != "half"
-    assert "half" not in [row["name"] for row in shown["answer"]["tied"]]
+    assert "half" not in [row["name"] for row in shown["answer"]["shortlist"]]
     runs = [client.get(f"/v1/finetune-runs/{run}").json()["checkpoint"] for run in shown["finetune_runs"]]
     assert {run["name"] for run in runs} == {"whole", "other"}
 

@@ -222,10 +222,10 @@ def test_reading_a_finished_ranking_derives_nothing(client: TestClient, monkeypa
     ranking_id = ended()
     before = read(client, ranking_id)
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise AssertionError("derived")
 
-    monkeypatch.setattr(fusion, "fuse", refuse)
+    monkeypatch.setattr(fusion, "combine", refuse)
     assert read(client, ranking_id) == before
     assert client.get(f"/v1/rankings/{ranking_id}", params={"as_of": "now"}).status_code == 500
 

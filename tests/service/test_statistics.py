@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from service.ledger.statistics.agreement import agreement
-from service.ledger.statistics.fused import fuse, measure_weights
 from service.ledger.statistics.prior import history_prior
 from service.ledger.statistics.rank import kendall_tau, pearson, permutation_p, top_choice, weighted_tau
 from service.ledger.statistics.target_record import TargetRecord, others, similar
@@ -163,73 +162,3 @@ def test_similar_targets_are_of_one_task_and_modality_while_there_are_three() ->
     fewer = similar(records, target="x", modality="MR", **asked)
     assert {one.target for one in fewer.records} == {"y", "z", "ct"}
     assert fewer.how == "3 segmentation targets, any modality"
-
-
-OUTCOMES = [[0.1, 0.3, 0.5, 0.7], [0.2, 0.3, 0.5, 0.8], [0.1, 0.4, 0.5, 0.9], [0.3, 0.4, 0.6, 0.7]]
-
-
-def test_a_measure_that_was_right_weighs_more_than_one_that_was_wrong() -> None:
-    past = [
-        TargetRecord(str(i), r.outcomes, {"right": r.outcomes, "wrong": {n: -v for n, v in r.outcomes.items()}})
-        for i, r in enumerate(record("x", values) for values in OUTCOMES)
-    ]
-    weights = measure_weights(past, ["right", "wrong", "new", "known"], {"known": 0.3})
-    assert weights["right"] == pytest.approx(4 / 15)
-    assert weights["known"] == pytest.approx(0.3)
-    assert weights["new"] == 0
-    assert weights["wrong"] == 0
-
-
-def test_without_history_measures_alone_decide() -> None:
-    found = fuse([], {"m": {"a": 1.0, "b": 2.0, "c": 9.0}}, ["a", "b", "c"], {"m": 0.4})
-    values = {name: one.value for name, one in found.candidates.items()}
-    assert sorted(values, key=values.__getitem__) == ["a", "b", "c"]
-    assert found.spread is None
-    assert found.candidates["c"].regret is None
-
-
-def test_without_scores_the_prior_alone_decides() -> None:
-    past = [record(str(i), values) for i, values in enumerate(OUTCOMES)]
-    found = fuse(past, {}, list("dcba"), {})
-    assert sorted("abcd", key=lambda name: found.candidates[name].value) == list("abcd")
-    assert found.prior > 0.5
-
-
-def test_more_history_makes_the_answer_surer() -> None:
-    past = [record(str(i), values, values) for i, values in enumerate(OUTCOMES)]
-    scores = {"m": dict(zip("abcd", (1.0, 2.0, 3.0, 4.0), strict=True))}
-    little, much = (fuse(known, scores, list("abcd"), {"m": 0.4}) for known in (past[:1], past))
-    assert much.explained > little.explained
-    assert much.candidates["d"].best > little.candidates["d"].best
-    assert sum(one.best for one in much.candidates.values()) == pytest.approx(1)
-    regrets = [much.candidates[name].regret for name in "abcd"]
-    assert regrets == sorted(regrets, reverse=True)  # type: ignore[type-var]
-
-
-def test_what_the_measures_agree_on_is_answered_and_what_they_differ_on_is_not() -> None:
-    trust = dict.fromkeys("mnop", 0.4)
-    orders = ("abcd", "bcad", "cabd")
-    by_order = {order: {name: -float(order.index(name)) for name in order} for order in orders}
-    agreed = fuse([], dict.fromkeys("mno", by_order["abcd"]), list("abcd"), trust)
-    assert agreed.leaders == ["a"]
-    assert agreed.candidates["a"].first == 1
-    split = fuse([], dict(zip("mno", by_order.values(), strict=True)), list("abcd"), trust)
-    assert sorted(split.leaders) == ["a", "b", "c"]
-    assert split.candidates["d"].first == 0
-    assert split.candidates["a"].gain > split.candidates["d"].gain > 0
-
-
-def test_one_candidate_is_the_answer_and_none_is_none() -> None:
-    alone = fuse([], {"m": {"a": 1.0}}, ["a"], {"m": 0.4})
-    assert alone.leaders == ["a"]
-    assert alone.candidates["a"].best == 1
-    assert fuse([], {}, [], {}).leaders == []
-
-
-def test_the_fused_score_does_not_depend_on_the_candidates_order() -> None:
-    past = [record(str(i), values, values) for i, values in enumerate(OUTCOMES)]
-    scores = {"m": {"a": 1.0, "b": 4.0, "c": 3.0, "d": 0.0}}
-    one, other = (fuse(past, scores, list(order), {}) for order in ("abcd", "dbca"))
-    assert {n: f.value for n, f in one.candidates.items()} == pytest.approx(
-        {n: f.value for n, f in other.candidates.items()}
-    )

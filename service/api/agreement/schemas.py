@@ -42,18 +42,24 @@ class TargetOut(BaseModel):
 
 
 class AnswersOut(BaseModel):
-    """How the fused score would have answered past targets, each from the others; regrets in outcome units."""
+    """What the answers on past targets would have been, each from the others, and what came."""
 
     model_config = ConfigDict(from_attributes=True)
 
     targets: int = Field(description="Number of past targets with scores or history to choose by.")
-    answered: int = Field(
-        description="Number of targets where it named a first choice; it abstained from the rest."
+    kinds: dict[str, int] = Field(description="Number of answers of each kind: use, any and shortlist.")
+    regret: Known = Field(
+        description="Mean regret when the first choice is followed on all targets, in the outcomes' unit."
     )
-    regret: Known = Field(description="Mean regret when the first choice is followed on all targets.")
-    regret_answered: Known = Field(description="Mean regret on the targets where it answered.")
-    regret_abstained: Known = Field(description="Mean regret of its first choice where it abstained.")
-    regret_expected: Known = Field(description="Mean of the regret that it expected.")
+    regret_expected: Known = Field(description="Mean of the regret that was expected.")
+    within: Known = Field(
+        description="Share of targets where the first choice was within the tolerance of the best."
+    )
+    within_expected: Known = Field(description="Mean of the probability of that which was expected.")
+    covered: Known = Field(
+        description="Share of targets where one candidate of the answer was within the tolerance of the best."
+    )
+    named: Known = Field(description="Mean number of candidates that an answer named.")
 
 
 class SliceOut(BaseModel):

@@ -12,13 +12,14 @@ from service.api.errors import NotFoundError
 from service.api.track_record import AgreementOut
 from service.ledger import records as ledger
 from service.ledger.flags import flags
-from service.ledger.fusion import DERIVED, trust_of
+from service.ledger.fusion import DERIVED, is_bounded, trust_of
 from service.ledger.records import Slice
 from service.ledger.statistics.agreement import agreements
-from service.ledger.statistics.fused import LeftOut, answers, leave_one_out
+from service.ledger.statistics.combination import LeftOut, answers, leave_one_out
 from service.ledger.statistics.target_record import TargetRecord
-from service.store import rankings
+from service.store import capabilities, rankings
 from service.store.contents import Protocol
+from service.store.published import METRICS
 from service.store.session import Session
 
 
@@ -76,7 +77,8 @@ def _chosen(
     """The records of the slice; what is derived for a target looks at all targets, also outside of the slice."""
     wide = replace(part, target=None, task=None, modality=None)
     records = ledger.records(session, flags(session), wide, protocol=protocol, cases=cases)
-    return [left_out for left_out in leave_one_out(records, trust) if part.has(left_out.record)]
+    bounded = {name: is_bounded(metric) for name, metric in capabilities.of_kind(session, METRICS).items()}
+    return [left_out for left_out in leave_one_out(records, trust, bounded) if part.has(left_out.record)]
 
 
 def targets(session: Session) -> list[TargetOut]:

@@ -69,6 +69,16 @@ class RankingRequest(BaseModel):
         description="Id of the comparison group whose outcomes count on targets that have any (see "
         "`GET /v1/agreement`); null takes the group with the most evidence on each.",
     )
+    tolerance: float | None = Field(
+        None,
+        gt=0,
+        le=1e6,
+        description="How much worse than the best of these candidates a choice may be, in the metric's unit: 0.01 "
+        "is one point of Dice or AUC, which null takes for a metric from 0 to 1.",
+    )
+    risk: float = Field(
+        0.2, ge=0.01, le=0.5, description="Probability with which a choice may be worse than the tolerance allows."
+    )
     partly_loaded: PartlyLoaded = Field(
         "last",
         description="Where candidates stand that are partly loaded: `last`, without a place and after all others, "
@@ -160,6 +170,10 @@ class RankingSummary(BaseModel):
     comparison_group: str | None = Field(
         description="Comparison group that the request named; null where the group with the most evidence counts."
     )
+    tolerance: float | None = Field(
+        description="How much worse than the best a choice may be, as requested; null takes the metric's usual."
+    )
+    risk: float = Field(description="Probability with which a choice may be worse than that, as requested.")
     partly_loaded: PartlyLoaded = Field(
         description="Where candidates stand that are partly loaded: last or mixed with the others."
     )

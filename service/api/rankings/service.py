@@ -29,7 +29,7 @@ from service.jobs.answers import Derived, withheld
 from service.ledger.fusion import DERIVED, trust_of
 from service.ledger.ranked_list import Candidate, rows_of
 from service.ledger.ranking_state import combinations_of, state_of
-from service.ledger.statistics.fused import FUSED
+from service.ledger.statistics.combination import FUSED
 from service.settings import settings
 from service.store import capabilities, checkpoints, datasets, finetune_runs, rankings
 from service.store.published import ARCHITECTURES, FINETUNE_PROTOCOLS, MEASURES, RANKING_PROTOCOLS
@@ -66,6 +66,8 @@ def _planned(session: Session, request: RankingRequest) -> tuple[Ranking, Datase
         finetune_top=request.finetune_top,
         partly_loaded=request.partly_loaded,
         comparison_group=requested.comparison_group(session, request.comparison_group, field="comparison_group"),
+        tolerance=request.tolerance,
+        risk=request.risk,
         note=request.note,
         finetune_method=usual_method(session),
         finetune_protocol=protocol_of(
@@ -260,6 +262,8 @@ def _summary(session: Session, ranking: Ranking, counts: dict[str, int]) -> Rank
         finetune_top=ranking.finetune_top,
         partly_loaded=ranking.partly_loaded,
         comparison_group=ranking.comparison_group,
+        tolerance=ranking.tolerance,
+        risk=ranking.risk,
         note=ranking.note,
         created_at=ranking.created_at,
     )
