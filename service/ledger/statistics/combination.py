@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from service.ledger.statistics.decision import Decision, Kind, conditional, decide
+from service.ledger.statistics.decision import DRAWS, DRAWS_OF_PAST, Decision, Kind, conditional, decide
 from service.ledger.statistics.mixed_model import Model, Scores
 from service.ledger.statistics.prior import history_prior
 from service.ledger.statistics.spread import spread
@@ -71,6 +71,7 @@ def combine(
     *,
     without: Sequence[str] = (),
     known: Mapping[str, float] | None = None,
+    most_draws: int = DRAWS,
 ) -> Combination:
     """What past targets, all of the model but `without`, say of these candidates by their scores.
 
@@ -86,7 +87,7 @@ def combine(
     spreads = unit.values if unit is not None and in_units else np.ones(1)
     limit = tolerance if tolerance is not None and in_units else TOLERANCE_IN_DEVIATIONS
     prediction = posterior.of(scores, candidates)
-    found = conditional(prediction, spreads, known=seen)
+    found = conditional(prediction, spreads, known=seen, most_draws=most_draws)
     return Combination(
         candidates=tuple(candidates),
         values=found.mean,
@@ -124,7 +125,8 @@ def leave_one_out(
         kept = {one.target for one in history}
         without = [one.target for one in model.records if one.target not in kept]
         terms = Terms(record.metric, bounded.get(record.metric, True))
-        combination = combine(model, record.scores, sorted(record.outcomes), terms, without=without)
+        names = sorted(record.outcomes)
+        combination = combine(model, record.scores, names, terms, without=without, most_draws=DRAWS_OF_PAST)
         prior = {name: entry.value for name, entry in history_prior(history).items() if name in record.outcomes}
         values = dict(zip(combination.candidates, combination.values.tolist(), strict=True))
         derived = {HISTORY_PRIOR: prior} if prior else {}

@@ -13,6 +13,7 @@ from service.ledger.statistics.mixed_model import Prediction
 from service.ledger.statistics.target_record import Numbers
 
 DRAWS, FEWER_DRAWS, MANY = 4000, 1000, 100  # draws; fewer for more than MANY candidates
+DRAWS_OF_PAST = 400  # of each past target, whose figures are means over targets
 LIKELY = 0.1, 0.9  # the ends of an 80 % interval
 Places = NDArray[np.intp]
 
@@ -85,20 +86,25 @@ class Conditional:
 
 
 def conditional(
-    prediction: Prediction, spreads: Numbers, *, known: Mapping[int, float], noise: float = 0.0
+    prediction: Prediction,
+    spreads: Numbers,
+    *,
+    known: Mapping[int, float],
+    noise: float = 0.0,
+    most_draws: int = DRAWS,
 ) -> Conditional:
     """Means and draws of the candidates' outcomes.
 
     spreads: values of equal probability before any outcome here is known. known: candidate -> its outcome on this
-    very target, which has this standard deviation of noise. Of more than MANY candidates only those that may be
-    among the best are drawn; the others stand far below them.
+    very target, which has this standard deviation of noise.
     """
     places = np.array(sorted(known), int)
     outcomes = np.array([known[place] for place in places])
     weights = _likelihoods(prediction, spreads, places, outcomes, noise)
     random = np.random.default_rng(0)
     n, factors = len(prediction.mean), prediction.factors.shape[1]
-    counts = 2 * np.floor(weights * (DRAWS if n <= MANY else FEWER_DRAWS) / 2 + 0.5).astype(int)
+    total = min(most_draws, DRAWS if n <= MANY else FEWER_DRAWS)
+    counts = 2 * np.floor(weights * total / 2 + 0.5).astype(int)
     mean, parts = np.zeros(n), []
     for spread, weight, count in zip(spreads, weights, counts, strict=True):
         move = _move(prediction, spread, places, outcomes, noise)
