@@ -151,11 +151,13 @@ def test_rank_prints_json_alone(api: tuple[str, subprocess.Popen[bytes]]) -> Non
         add_dataset(session)
         add_checkpoint(session, "only")
     options = ["--json", "--records", "--measure", "logme", "--order-by", "logme", "--finetune-top", "1"]
+    options += ["--tolerance", "0.05", "--risk", "0.1"]
     command = [*ZOORANK, "rank", "discs", "only", "--url", url, *options]
     run = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     _worker(["only"], "")
     ranking = json.loads(run.communicate(timeout=30)[0])
     assert (ranking["state"], ranking["measures"], ranking["finetune_top"]) == ("done", ["logme"], 1)
+    assert (ranking["tolerance"], ranking["risk"]) == (0.05, 0.1)
     assert ranking["ranked"][0]["scores"]["one_epoch_outcome"]["record"] == {"N": 9}
 
 

@@ -192,6 +192,16 @@ def rank_command(
             help="Number of epochs on permuted labels for each candidate, for measures that need them.",
         ),
     ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            "--tolerance",
+            help="How much worse than the best a choice may be, in the metric: 0.01 is a point of Dice.",
+        ),
+    ] = None,
+    risk: Annotated[
+        float | None, typer.Option("--risk", help="Probability with which a choice may be worse than that.")
+    ] = None,
     partly_loaded: Annotated[
         str | None,
         typer.Option("--partly-loaded", help="Where partly loaded candidates stand: last (default) or mixed."),
@@ -207,6 +217,8 @@ def rank_command(
     more |= {"protocol": {"null_permutations": permutations}} if permutations is not None else {}
     more |= {"measures": measure} if measure else {}
     more |= {"order_by": order_by} if order_by else {}
+    more |= {"tolerance": tolerance} if tolerance is not None else {}
+    more |= {"risk": risk} if risk is not None else {}
     more |= {"partly_loaded": partly_loaded} if partly_loaded else {}
     with errors_shown(), ZooRank(url) as zoo:
         _accept(zoo.cost(dataset, checkpoints, **more), yes=yes, as_json=as_json)
