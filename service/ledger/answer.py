@@ -52,6 +52,7 @@ def answer_of(ranked: RankedList, past: PastAnswers | None = None) -> Answer:
             first=_named(listed[first]),
             shortlist=tuple(map(_named, shortlist)),
             equal=tuple(map(_named, equal)),
+            within_equal=float(decision.within[list(decision.equal)].min()) if equal else None,
             cheapest=_cheapest(equal),
             tolerance=combination.tolerance,
             risk=combination.risk,

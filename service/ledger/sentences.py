@@ -51,8 +51,8 @@ def _any(answer: Answer) -> list[str]:
     cheapest = answer.cheapest or answer.first
     assert cheapest is not None  # noqa: S101 - see `sentences`
     return [
-        f"Any of {_listed(answer.equal)} will do: each is at least {_percent(answer.within)} likely to be within "
-        f"{_amount(answer.tolerance, answer)} of the best of these candidates. Take {cheapest.name}"
+        f"Any of {_listed(answer.equal)} will do: each is at least {_percent(answer.within_equal)} likely to be "
+        f"within {_amount(answer.tolerance, answer)} of the best of these candidates. Take {cheapest.name}"
         + (", which trains fastest." if answer.cheapest else ".")
     ]
 

@@ -77,6 +77,8 @@ class Answer:
     """Fewest candidates of which one is within the tolerance of the best but for the risk, best first."""
     equal: tuple[NamedCandidate, ...] = ()
     """Candidates that are each within the tolerance of the best but for the risk, the likeliest first."""
+    within_equal: float | None = None
+    """Least of the probabilities with which these are within the tolerance; null where there are none."""
     cheapest: NamedCandidate | None = None
     """Candidate of the equal ones that trains fastest; null where the times are not known."""
     tolerance: float = 0.01

@@ -21,11 +21,11 @@ from sqlalchemy import event
 from service.jobs import ending, requests
 from service.jobs.claims import claim, renew
 from service.jobs.scores import record_score
-from service.store import capabilities
+from service.store import capabilities, outcomes
 from service.store.contents import Inspection, Preflight
 from service.store.dict_form import read
 from service.store.session import engine, transaction
-from service.store.tables import Evaluation, FinetuneRun, Ranking
+from service.store.tables import Evaluation, FinetuneRun, LedgerRow, Ranking
 from tests.conftest import TestClient
 from tests.service.conftest import (
     DEFAULT_FINETUNE,
@@ -308,6 +308,13 @@ def test_a_visitor_reads_a_finished_ranking(address: str, tab: tuple[Page, list[
 def test_no_page_is_wider_than_a_narrow_window(address: str, tab: tuple[Page, list[str]]) -> None:
     page, _ = tab
     finished_ranking()
+    source = "a study with a long title, whose outcomes were read off a figure, " * 2
+    with transaction() as session:
+        group = {"source": source, "comparison_group": source, "higher_is_better": True, "task": "segmentation"}
+        rows = [
+            LedgerRow(kind="outcome", target="cups", candidate=c, name="dice", value=0.5, **group) for c in "ab"
+        ]
+        outcomes.add(session, rows)
     for path in ("/datasets/discs", "/checkpoints/near", "/agreement", "/docs", "/rankings/none"):
         page.goto(f"{address}{path}")
         assert _fits(page), path

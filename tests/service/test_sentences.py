@@ -25,7 +25,7 @@ USE = Answer(
     regret_interval=(0.0, 0.012),
     past_targets=9,
 )
-ANY = replace(USE, kind="any", equal=(A, B, C))
+ANY = replace(USE, kind="any", equal=(A, B, C), within=0.9, within_equal=0.84)
 SHORTLIST = replace(
     USE, kind="shortlist", shortlist=(A, B), equal=(), within=0.6, cover=0.83, next_run=A, next_run_seconds=300.0
 )
