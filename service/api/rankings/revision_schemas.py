@@ -100,7 +100,7 @@ class DifferenceOut(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     leader_changed: bool = Field(description="Whether another candidate leads the list.")
-    answer_changed: bool = Field(description="Whether the answer chooses otherwise, or abstains otherwise.")
+    answer_changed: bool = Field(description="Whether the answer is of another kind or names other candidates.")
     moved: list[MovedOut] = Field(description="Candidates whose place in the list changed.")
     text: str = Field(description="What changed, in a sentence or two.")
 
