@@ -12,6 +12,10 @@ NO_EVIDENCE = (
     "measure that counts."
 )
 DEVIATIONS = "standard deviations"
+NO_UNIT = (
+    "Differences are counted in standard deviations, since no tolerance was given for this metric or nothing is "
+    "known yet of how far its outcomes lie apart."
+)
 MOST_NAMED = 8
 
 
@@ -25,7 +29,8 @@ def sentences(answer: Answer) -> list[str]:
     if answer.coverage.candidates == 1:
         return [f"Use {answer.first.name}: it is the only candidate."]
     what = {"use": _use, "any": _any, "shortlist": _shortlist}[answer.kind or "shortlist"]
-    return [*what(answer), _loss(answer), *_past(answer.past)]
+    unit = [NO_UNIT] if answer.unit == DEVIATIONS else []
+    return [*what(answer), _loss(answer), *unit, *_past(answer.past)]
 
 
 def _so_far(answer: Answer) -> str:

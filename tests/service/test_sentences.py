@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from service.ledger.sentences import NO_EVIDENCE, sentences
+from service.ledger.sentences import NO_EVIDENCE, NO_UNIT, sentences
 from service.store.answer_contents import Answer, Coverage, NamedCandidate, PastAnswers
 
 A, B, C = (NamedCandidate(id=f"ck_{name}", name=name) for name in "ABC")
@@ -70,7 +70,7 @@ CASES = {
         "Use A: it is 84 % likely that none of these candidates is more than "
         "0.25 standard deviations of the candidates' outcomes better. Taking A alone is expected to cost "
         "0.1 standard deviations of the candidates' outcomes against the best (80 %: 0 to 0.3); "
-        "learned from 9 past targets.",
+        f"learned from 9 past targets. {NO_UNIT}",
     ),
     "a unit of its own": (
         replace(USE, unit="mm", tolerance=0.5, expected_regret=0.2, regret_interval=(0.0, 0.7)),
