@@ -157,7 +157,7 @@ def _of_known(
     outcomes: Mapping[str, float],
 ) -> list[str]:
     """Only candidates of whom something that counts is known: an average of nothing is no score."""
-    slopes = dict(zip(model.measures, model.without(()).slopes.tolist(), strict=True))
+    slopes = dict(zip(model.measures, model.whole.slopes.tolist(), strict=True))
     counting = [of_measure for measure, of_measure in by_measure.items() if slopes[measure] != 0]
     return [
         name

@@ -114,8 +114,8 @@ def test_a_model_is_the_regression_that_its_equation_says() -> None:
     rest = found.rest
     rows, z = [], []
     for one in records:
-        _, outcome = one.standardised_outcomes
-        x = one.standardised_scores[0]
+        names, outcome = one.standardised_outcomes
+        x = standard({name: one.scores["m"][name] for name in names})
         rows += [[x[i], *np.eye(4)[i]] for i in range(4)]
         z += outcome.tolist()
     design = np.array(rows)

@@ -25,7 +25,6 @@ class Terms:
     """What is asked: how much worse than the best a choice may be, and with what probability it may be more.
 
     `tolerance` is in the metric's unit; None is a point of 100 where the metric lies between 0 and 1 (`bounded`).
-    `noise` is the standard deviation of one outcome.
     """
 
     metric: str = ""
@@ -77,7 +76,7 @@ def combine(
 
     known: outcomes on this very target, higher is better.
     """
-    posterior = model.without(without)
+    posterior = model.without(without) if without else model.whole
     past = [one for one in model.records if one.target not in without and one.metric == terms.metric]
     seen = {candidates.index(name): value for name, value in (known or {}).items() if name in candidates}
     level = mean_of(list(seen.values())) if seen else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -158,10 +158,3 @@ def _likelihoods(
         logs.append(-0.5 * (np.linalg.slogdet(inner)[1] + apart @ np.linalg.solve(inner, apart)))
     weights = np.exp(np.array(logs) - max(logs))
     return np.asarray(weights / weights.sum())
-
-
-def cheapest(places: Sequence[int], seconds: Sequence[float | None]) -> int:
-    """The one of these that takes the least time; the first of them where a time is not known."""
-    if any(seconds[place] is None for place in places):
-        return places[0]
-    return min(places, key=lambda place: (seconds[place] or 0.0, places.index(place)))

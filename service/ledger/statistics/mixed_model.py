@@ -144,6 +144,11 @@ class Model:
             sums.plus(*part)
         return sums
 
+    @cached_property
+    def whole(self) -> Posterior:
+        """The posterior from all targets."""
+        return self.without(())
+
     def without(self, targets: Iterable[str]) -> Posterior:
         """The posterior from all targets but these."""
         sums = _Sums(*(getattr(self._all, name).copy() for name in _Sums.__dataclass_fields__))

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from service.ledger.statistics.target_record import Numbers, TargetRecord
+from service.ledger.statistics.target_record import TargetRecord
 
 
 @dataclass(frozen=True)
@@ -32,9 +30,3 @@ def history_prior(records: Sequence[TargetRecord]) -> dict[str, Prior]:
         name: Prior(sum(outcomes) / len(outcomes), len(outcomes))
         for name, outcomes in sorted(centred_outcomes.items())
     }
-
-
-def centred(records: Sequence[TargetRecord], candidates: Sequence[str]) -> Numbers:
-    """Outcomes less their target's mean over all its candidates; NaN where there is none: (targets, n)."""
-    rows = [[record.centred.get(name, np.nan) for name in candidates] for record in records if record.centred]
-    return np.array(rows, float).reshape(len(rows), len(candidates))

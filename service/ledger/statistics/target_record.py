@@ -54,16 +54,6 @@ class TargetRecord:
         return names, np.array([scores[name] for name in names]), np.array([self.outcomes[name] for name in names])
 
     @cached_property
-    def correlations(self) -> dict[str, float]:
-        """Measure -> Pearson's correlation of its scores with the outcomes; without those that have no order."""
-        by_measure = {}
-        for measure in self.scores:
-            _, x, y = self.pair(measure)
-            if len(x) > 1 and np.ptp(x) > 0 and np.ptp(y) > 0:
-                by_measure[measure] = float(np.mean(standardised(x) * standardised(y)))
-        return by_measure
-
-    @cached_property
     def centred(self) -> dict[str, float]:
         """Candidate -> outcome less the mean over candidates; empty where there is only one candidate."""
         if len(self.outcomes) < 2:
@@ -76,11 +66,6 @@ class TargetRecord:
         """Candidates by name, and their standardised outcomes: (n,)."""
         names = sorted(self.outcomes)
         return names, standardised(np.array([self.outcomes[name] for name in names], float))
-
-    @cached_property
-    def standardised_scores(self) -> Numbers:
-        """One row a measure, in the order of `scores`, over candidates by name: (measures, n)."""
-        return standardised_rows(self.scores, sorted(self.outcomes))
 
 
 @dataclass(frozen=True)
