@@ -156,6 +156,17 @@ def test_outcomes_here_come_first_and_teach_the_unit() -> None:
     assert moved.values == pytest.approx(wide.values, abs=0.1)
 
 
+def test_noisy_outcomes_move_less() -> None:
+    prediction = Prediction(np.zeros(3), np.zeros((3, 0)), np.ones(3))
+    known = {0: 0.9, 1: 0.8}
+    sure, noisy, useless = (
+        conditional(prediction, np.array([0.05]), known=known, noise=noise).draws for noise in (0.0, 0.05, 50.0)
+    )
+    assert sure[:, 0] - sure[:, 1] == pytest.approx(0.1)
+    assert 0 < (noisy[:, 0] - noisy[:, 1]).mean() < 0.1
+    assert (useless[:, 0] - useless[:, 1]).mean() == pytest.approx(0, abs=1e-3)
+
+
 def test_the_order_of_candidates_decides_nothing() -> None:
     one, other = (combined(past(m=1.0), UP, names) for names in ("abcd", "dbca"))
     assert order(one) == order(other)
