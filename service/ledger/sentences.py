@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from service.ledger.wording import duration
-from service.store.answer_contents import Answer, NamedCandidate, PastAnswers
+from service.store.answer_contents import Answer, NamedCandidate
 
 NO_EVIDENCE = (
     "There is no evidence for an answer: no candidate that may be placed has a history, or a sound score of a "
@@ -30,7 +30,7 @@ def sentences(answer: Answer) -> list[str]:
         return [f"Use {answer.first.name}: it is the only candidate."]
     what = {"use": _use, "any": _any, "shortlist": _shortlist}[answer.kind or "shortlist"]
     unit = [NO_UNIT] if answer.unit == DEVIATIONS else []
-    return [*what(answer), _loss(answer), *unit, *_past(answer.past)]
+    return [*what(answer), _loss(answer), *unit, *_past(answer)]
 
 
 def _so_far(answer: Answer) -> str:
@@ -91,12 +91,13 @@ def _loss(answer: Answer) -> str:
     )
 
 
-def _past(past: PastAnswers | None) -> list[str]:
-    if past is None or not past.targets:
+def _past(answer: Answer) -> list[str]:
+    past = answer.past
+    if past is None or not past.targets or answer.unit == DEVIATIONS:
         return []
     return [
         f"On {past.targets} past target{'s' * (past.targets != 1)} such answers expected a cost of "
-        f"{100 * past.expected:.2g} points, and {100 * past.came:.2g} came."
+        f"{_amount(past.expected, answer)}, and {_number(past.came, answer)} came."
     ]
 
 

@@ -65,6 +65,20 @@ CASES = {
         f"Use A: it is 84 % likely that {PLACED} {COST} "
         "On 9 past targets such answers expected a cost of 1.2 points, and 0.5 came.",
     ),
+    "what came before, in a unit of its own": (
+        replace(
+            USE,
+            unit="mm",
+            tolerance=0.5,
+            expected_regret=0.2,
+            regret_interval=(0.0, 0.7),
+            past=PastAnswers(targets=1, expected=0.3, came=0.1),
+        ),
+        "Use A: it is 84 % likely that none of these candidates is more than 0.5 mm better. "
+        "Taking A alone is expected to cost 0.2 mm against the best (80 %: 0 to 0.7); "
+        "learned from 9 past targets. "
+        "On 1 past target such answers expected a cost of 0.3 mm, and 0.1 came.",
+    ),
     "standard deviations": (
         replace(USE, unit="standard deviations", tolerance=0.25, expected_regret=0.1, regret_interval=(0.0, 0.3)),
         "Use A: it is 84 % likely that none of these candidates is more than "

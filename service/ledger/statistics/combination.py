@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,12 +54,6 @@ class Combination:
     def place(self, name: str) -> int | None:
         """Where a candidate stands in `candidates`; None where nothing that counts is known of it."""
         return self.candidates.index(name) if name in self.candidates else None
-
-    @property
-    def first(self) -> str:
-        """The candidate of least expected regret."""
-        assert self.decision is not None  # noqa: S101 - asked only where there are candidates
-        return self.candidates[self.decision.first]
 
 
 def combine(
@@ -146,13 +140,13 @@ class Answers:
     """What the answers on past targets would have been, and what came. Regrets are in the outcome's unit."""
 
     targets: int
-    kinds: dict[str, int] = field(default_factory=dict)  # kind of answer -> targets
-    regret: float = float("nan")  # mean, when its first choice is followed on all
-    regret_expected: float = float("nan")  # what it expected there
-    within: float = float("nan")  # share of targets where the first choice is within the tolerance
-    within_expected: float = float("nan")
-    covered: float = float("nan")  # share of targets where one that it named is
-    named: float = float("nan")  # mean number of candidates that it named
+    kinds: dict[str, int]  # kind of answer -> targets
+    regret: float  # mean, when its first choice is followed on all
+    regret_expected: float  # what it expected there
+    within: float  # share of targets where the first choice is within the tolerance
+    within_expected: float
+    covered: float  # share of targets where one that it named is
+    named: float  # mean number of candidates that it named
 
 
 def answers(past: Sequence[LeftOut]) -> Answers:
